@@ -1,0 +1,132 @@
+"""Are these raw counts? Every refusal names the offence, the place and the remedy in one line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from llm4grn.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from anndata import AnnData
+    from scipy.sparse import csr_matrix
+
+_CELLS_LOOKED_AT = 200  # enough to see whether all cells have one library size
+_LARGEST_LOG = 20.0  # exp(20) is half a billion: no count is that large, so no log1p of one exceeds it
+
+
+def check_counts(adata: AnnData, name: str) -> None:
+    """Refuse a matrix that does not hold raw counts of uniquely named genes and cells (protocol section 2).
+
+    Parameters
+    ----------
+    adata
+        Cells x genes; ``X`` sparse or dense. Its layers and ``raw`` are only looked at to suggest a better one.
+    name
+        What to call the data in a message: a path, or the name of the data set.
+
+    Raises
+    ------
+    UserError
+        Empty matrix, duplicate gene names or barcodes, values that are not numbers, NaN, infinite, negative or not
+        integer. The message names the first offender in cell order and what to do.
+    """
+    import numpy as np
+
+    counts = as_csr(adata.X, name)
+    if min(counts.shape) == 0 or not counts.data.any():
+        raise UserError(
+            f"{name}: the matrix is empty ({counts.shape[0]} cells x {counts.shape[1]} genes, "
+            f"{np.count_nonzero(counts.data)} values above zero); give raw counts{_elsewhere(adata)}"
+        )
+    _check_unique(adata.var_names, f"{name}: gene name", "merge or rename them (adata.var_names_make_unique())")
+    _check_unique(adata.obs_names, f"{name}: barcode", "make them unique (adata.obs_names_make_unique())")
+    if np.issubdtype(counts.dtype, np.unsignedinteger):
+        return
+
+    def refuse(bad: np.ndarray, what: str, remedy: str) -> None:
+        if bad.any():
+            entry = int(bad.argmax())
+            cell = adata.obs_names[int(np.searchsorted(counts.indptr, entry, side="right")) - 1]
+            gene = adata.var_names[int(counts.indices[entry])]
+            value = counts.data[entry]
+            raise UserError(f"{name}: value {value:.6g} of gene {gene} in cell {cell} is {what}; {remedy}")
+
+    remedy = f"raw counts are needed{_elsewhere(adata)}"
+    if not np.issubdtype(counts.dtype, np.integer):
+        refuse(np.isnan(counts.data), "not a number (NaN)", f"repair the matrix: {remedy}")
+        refuse(np.isinf(counts.data), "infinite", f"repair the matrix: {remedy}")
+    refuse(counts.data < 0, "negative (scaled or centred values?)", remedy)
+    if not np.issubdtype(counts.dtype, np.integer):
+        refuse(counts.data != np.rint(counts.data), f"not an integer: {_what_it_is(counts)}", remedy)
+
+
+def as_csr(matrix: Any, name: str) -> csr_matrix:
+    """The numbers of a matrix of any storage, as CSR; the same object if it is CSR already.
+
+    Raises
+    ------
+    UserError
+        If there is no matrix, or it does not hold numbers.
+    """
+    from scipy.sparse import csr_matrix, issparse
+
+    if matrix is None:
+        raise UserError(f"{name}: the file has no matrix X; set dataset.layer to a layer that holds raw counts")
+    dtype = getattr(matrix, "dtype", None)
+    if dtype is None or dtype.kind not in "buif":
+        raise UserError(f"{name}: the matrix holds {dtype} values and not numbers; give raw counts")
+    return matrix if issparse(matrix) and matrix.format == "csr" else csr_matrix(matrix)
+
+
+def _check_unique(names: Any, what: str, remedy: str) -> None:
+    duplicated = names.duplicated()
+    if duplicated.any():
+        first = names[int(duplicated.argmax())]
+        times = int((names == first).sum())
+        others = f", and {names[duplicated].nunique() - 1} more such names" if names[duplicated].nunique() > 1 else ""
+        raise UserError(f"{what} {first} occurs {times} times{others}; {remedy} and save the file again")
+
+
+def _elsewhere(adata: AnnData) -> str:
+    """Where else the counts may be: the layers of the file, those that hold counts first."""
+    layers = {name: adata.layers[name] for name in adata.layers}
+    if adata.raw is not None and "raw" not in layers:
+        layers["raw"] = adata.raw.X
+    if not layers:
+        return ": this file has no other layer, so give the file from before normalisation"
+    ordered = sorted(layers, key=lambda name: (not _are_counts(layers[name]), name))
+    return f": set dataset.layer={ordered[0]} (layers here: {', '.join(ordered)}), or give the unnormalised file"
+
+
+def _are_counts(matrix: Any) -> bool:
+    import numpy as np
+
+    # .X of a dense layer is an array, whose .data would be a memory buffer
+    values = matrix.data if hasattr(matrix, "indptr") else np.asarray(matrix)
+    if values.dtype.kind not in "iuf":
+        return False
+    return bool(np.all((values >= 0) & (values == np.rint(values))))
+
+
+def _what_it_is(counts: csr_matrix) -> str:
+    """A guess at what was done to the counts, from the sums of some cells."""
+    import numpy as np
+
+    some = counts[:_CELLS_LOOKED_AT].astype(np.float64)
+    if total := _common_sum(some):
+        return f"it looks normalised to {total:.6g} per cell"
+    if counts.data.max() >= _LARGEST_LOG:
+        return "it looks normalised or corrected"
+    if total := _common_sum(some.expm1()):
+        return f"it looks like log1p of counts normalised to {total:.6g} per cell"
+    return "it looks log-transformed"
+
+
+def _common_sum(some: csr_matrix) -> float | None:
+    """The library size that all non-empty cells share to 0.5 %, if they do."""
+    import numpy as np
+
+    sums = np.asarray(some.sum(axis=1)).ravel()
+    sums = sums[sums > 0]
+    return float(sums.mean()) if sums.size > 1 and np.ptp(sums) < 5e-3 * sums.mean() else None

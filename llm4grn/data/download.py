@@ -1,0 +1,178 @@
+"""A large file from the web, whole or not at all: progress bar, resume, one job at a time, safe unpacking."""
+
+from __future__ import annotations
+
+import gzip
+import logging
+import lzma
+import os
+import tarfile
+import tempfile
+import time
+import zlib
+from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from llm4grn.errors import UserError
+
+if TYPE_CHECKING:
+    import requests
+
+logger = logging.getLogger(__name__)
+
+ATTEMPTS = 4  # in a row that bring no new byte
+BACKOFF_S = 0.5  # doubled at each of them
+TIMEOUT_S = (5, 60)  # to connect; between two pieces
+_CHUNK = 1 << 16  # also the most that a dropped connection loses
+
+
+class _DroppedError(Exception):
+    """The connection ended early: worth another attempt."""
+
+
+def download(url: str, path: Path, by_hand: str | None = None) -> None:
+    """Fetch ``url`` into ``path``, resuming what an earlier call left in ``path`` + ``.part``.
+
+    ``path`` appears by renaming, once as many bytes are there as the server announced. A lock file beside it makes a
+    second job wait and then find the file.
+
+    Parameters
+    ----------
+    by_hand
+        What the user can do without a network, for the error message.
+
+    Raises
+    ------
+    UserError
+        No network, an answer other than the file, or nowhere to write.
+    """
+    from filelock import FileLock
+
+    by_hand = by_hand or f"fetch it elsewhere and save it as {path}, then run this again"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_name(path.name + ".lock")):
+            if not path.exists():
+                part = path.with_name(path.name + ".part")
+                _fetch_all(url, part, by_hand)
+                os.replace(part, path)
+    except OSError as error:  # requests' own errors are turned into UserError further down
+        reason = error.strerror or error
+        raise UserError(f"cannot write {path} ({reason}); free space there or choose another folder") from error
+
+
+def _fetch_all(url: str, part: Path, by_hand: str) -> None:
+    """Attempt after attempt until ``part`` is complete; attempts that bring new bytes are not counted."""
+    import requests
+
+    most, fruitless = _size(part), 0
+    while True:
+        try:
+            return _fetch(url, part)
+        except requests.HTTPError as error:
+            raise UserError(f"cannot download {url} (the server says {error}); {by_hand}") from error
+        except (requests.RequestException, _DroppedError) as error:
+            fruitless = fruitless + 1 if _size(part) <= most else 0
+            most = max(most, _size(part))
+            if fruitless == ATTEMPTS or _unreachable(error):
+                raise UserError(f"cannot download {url} ({_reason(error)}); {by_hand}") from error
+            logger.warning("download of %s interrupted at %d bytes (%s): going on", url, _size(part), _reason(error))
+            time.sleep(BACKOFF_S * 2**fruitless)
+
+
+def _fetch(url: str, part: Path) -> None:
+    """One request for the bytes that ``part`` lacks."""
+    import requests
+
+    offset = _size(part)
+    # identity: with a compressed transfer neither the ranges nor the length would be those of the file
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={offset}-"} if offset else {})
+    with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_S) as response:
+        if response.status_code == 416:
+            if response.headers.get("Content-Range", "") == f"bytes */{offset}":
+                return
+            part.unlink()
+            raise _DroppedError("what was there does not belong to this file: starting anew")
+        if response.status_code in (408, 429) or response.status_code >= 500:
+            raise _DroppedError(f"the server says {response.status_code} {response.reason}")
+        response.raise_for_status()
+        if response.status_code != 206 or not response.headers.get("Content-Range", "").startswith(f"bytes {offset}-"):
+            if response.status_code == 206:
+                raise _DroppedError("the server sent another range than asked")
+            offset = 0
+        length = response.headers.get("Content-Length")
+        total = offset + int(length) if length else None
+        _write(response, part, offset, total)
+    if total is not None and _size(part) != total:
+        raise _DroppedError(f"{_size(part)} of {total} bytes came")
+
+
+def _write(response: requests.Response, part: Path, offset: int, total: int | None) -> None:
+    from tqdm import tqdm
+
+    bar = tqdm(total=total, initial=offset, unit="B", unit_scale=True, unit_divisor=1024, desc=f"download {part.stem}")
+    with bar, part.open("ab" if offset else "wb") as file:
+        for chunk in response.iter_content(_CHUNK):
+            file.write(chunk)
+            bar.update(len(chunk))
+
+
+def unpack(archive: Path, folder: Path, wanted: Collection[str], verify: Callable[[Path], None]) -> None:
+    """Take the ``wanted`` files out of a tar archive, compressed or not, into ``folder``.
+
+    Names are compared after taking away a leading ``./`` and a top folder ``demo/``. Everything is unpacked aside,
+    verified, and then moved file by file, so that a file in ``folder`` is whole. What is there already is kept.
+
+    Parameters
+    ----------
+    verify
+        Called with the folder that holds the unpacked files; raises UserError if they are not those expected.
+
+    Raises
+    ------
+    UserError
+        If the archive is damaged or none, or ``verify`` refuses.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".unpack_") as aside:
+        logger.info("unpacking %s into %s", archive, folder)
+        try:
+            with tarfile.open(archive, "r:*") as tar:
+                members = [m for m in tar if m.isfile() and _plain_name(m.name) in wanted]
+                tar.extractall(aside, members=members, filter=_without_top_folder)
+        except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
+            reason = str(error).split("\n")[0] or type(error).__name__
+            raise UserError(f"{archive} is not a whole tar archive ({reason})") from error
+        verify(Path(aside))
+        for name in {_plain_name(m.name) for m in members}:
+            if not (folder / name).exists():
+                (folder / name).parent.mkdir(parents=True, exist_ok=True)
+                os.replace(Path(aside, name), folder / name)
+
+
+def _plain_name(name: str) -> str:
+    return name.removeprefix("./").removeprefix("demo/")
+
+
+def _without_top_folder(member: tarfile.TarInfo, path: str) -> tarfile.TarInfo | None:
+    return tarfile.data_filter(member.replace(name=_plain_name(member.name), deep=False), path)
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _unreachable(error: Exception) -> bool:
+    """No connection came about at all (no network, no such host): waiting would only keep the user waiting."""
+    import requests
+    from urllib3.exceptions import NewConnectionError
+
+    reason = getattr(error.args[0], "reason", None) if error.args else None
+    hopeless = isinstance(error, (requests.ConnectTimeout, ValueError))  # ValueError: no proper URL
+    return hopeless or isinstance(reason, NewConnectionError)
+
+
+def _reason(error: Exception) -> str:
+    inner = getattr(error.args[0], "reason", error) if error.args else error
+    return " ".join(str(inner).split())[:160] or type(error).__name__

@@ -1,0 +1,229 @@
+"""The file formats counts come in: AnnData's .h5ad and the 10x folder. Cheap looks before, full reading after."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import logging
+import warnings
+import zlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from llm4grn.data.checks import as_csr, check_counts
+from llm4grn.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from anndata import AnnData
+
+logger = logging.getLogger(__name__)
+
+HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+GZIP_MAGIC = b"\x1f\x8b"
+TENX_FILES = {
+    "matrix": ("matrix.mtx", "matrix.mtx.gz"),
+    "genes": ("genes.tsv", "features.tsv", "genes.tsv.gz", "features.tsv.gz"),
+    "barcodes": ("barcodes.tsv", "barcodes.tsv.gz"),
+}
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_is_h5ad(path: Path, field: str) -> None:
+    """Refuse, without reading it, a path that is no HDF5 file; ``field`` is the config field that named it."""
+    if path.is_dir():
+        raise UserError(f"{field}: {path} is a folder, not an .h5ad file; for a 10x folder use dataset=mtx")
+    if not path.is_file():
+        raise UserError(f"{field}: there is no file {path}; give the path of an .h5ad file")
+    with path.open("rb") as file:
+        if file.read(len(HDF5_MAGIC)) != HDF5_MAGIC:
+            raise UserError(f"{field}: {path} is not an .h5ad file (no HDF5 signature); write it with adata.write_h5ad")
+
+
+def read_h5ad(path: Path, field: str) -> AnnData:
+    """The AnnData of a file that passed `check_is_h5ad`."""
+    import anndata
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            missing = [key for key in ("obs", "var") if key not in file]
+        if missing:
+            lacks = " and ".join(missing)
+            raise UserError(f"{field}: {path} is HDF5 but no AnnData (it lacks {lacks}); give an .h5ad file")
+        with warnings.catch_warnings():
+            # duplicate names are refused by name in check_counts; old files are moved to the new layout by anndata
+            warnings.simplefilter("ignore")
+            return anndata.read_h5ad(path)
+    except (OSError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{field}: {path} cannot be read as .h5ad ({_one_line(error)}); write it again") from error
+
+
+def h5ad_shape(path: Path, field: str) -> tuple[int, int]:
+    """Cells and genes of an .h5ad file's ``X``, dense or sparse, without reading it."""
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            matrix = file["X"]
+            # sparse matrices keep their shape as an attribute, called h5sparse_shape in old files
+            shape = getattr(matrix, "shape", None) or matrix.attrs.get("shape", matrix.attrs.get("h5sparse_shape"))
+            return int(shape[0]), int(shape[1])
+    except (OSError, KeyError, TypeError, IndexError) as error:
+        raise UserError(f"{field}: {path} cannot be read as .h5ad ({_one_line(error)}); copy it again") from error
+
+
+def tenx_files(folder: Path, field: str) -> dict[str, Path]:
+    """The three files of a 10x folder, by their roles ``matrix``, ``genes``, ``barcodes``, after a cheap look.
+
+    Raises
+    ------
+    UserError
+        If the folder or one of the files is missing, or a file is not what its name says.
+    """
+    if folder.is_file():
+        raise UserError(f"{field}: {folder} is a file, not a 10x folder; for an .h5ad file use dataset=h5ad")
+    if not folder.is_dir():
+        raise UserError(f"{field}: there is no folder {folder}; give the 10x folder that holds matrix.mtx")
+    found: dict[str, Path] = {}
+    for role, names in TENX_FILES.items():
+        existing = [folder / name for name in names if (folder / name).is_file()]
+        if not existing:
+            raise UserError(f"{field}: the 10x folder {folder} has no {' or '.join(names)}; put the file there")
+        found[role] = existing[0]
+    for path in found.values():
+        with path.open("rb") as file:
+            zipped = file.read(2) == GZIP_MAGIC
+        if zipped != (path.suffix == ".gz"):
+            state = "gzip-compressed" if zipped else "not gzip-compressed"
+            raise UserError(f"{field}: {path} is {state}, which its name denies; rename or rewrite it")
+    mtx_shape(found["matrix"], field)
+    return found
+
+
+def mtx_shape(path: Path, field: str) -> tuple[int, int]:
+    """Genes and cells, from the head of a MatrixMarket file."""
+    try:
+        with open_text(path) as file:
+            if file.readline(14).lower() == "%%matrixmarket":
+                file.readline()
+                for line in file:
+                    if not line.startswith("%") and line.strip():
+                        rows, columns = (int(word) for word in line.split()[:2])
+                        return rows, columns
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise UserError(f"{field}: {path} is not a MatrixMarket file ({_one_line(error)})") from error
+    raise UserError(f"{field}: {path} is not a MatrixMarket file (its first line must start with %%MatrixMarket)")
+
+
+def open_text(path: Path) -> Any:
+    """A text file for reading, gzip-compressed or not."""
+    return gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8")
+
+
+def read_10x(files: dict[str, Path], annotations: Path | None, field: str, annotations_field: str) -> AnnData:
+    """A 10x folder as cells x genes, genes named by symbol, with ``obs["cell_type"]`` if annotations are given.
+
+    Real 10x gene lists hold a few symbols twice: the first keeps its name, later ones get their Ensembl id appended.
+
+    Parameters
+    ----------
+    files
+        From `tenx_files`.
+    annotations
+        Tab-separated table (comma-separated if it ends in .csv) with columns ``barcodes`` and ``celltype``.
+    """
+    import anndata
+    import scipy.io
+
+    genes = _read_table(files["genes"], field, header=None)
+    barcodes = _read_table(files["barcodes"], field, header=None)[0]
+    try:
+        entries = scipy.io.mmread(files["matrix"])
+    except (OSError, EOFError, ValueError, OverflowError, zlib.error) as error:
+        raise UserError(f"{field}: {files['matrix']} cannot be read ({_one_line(error)}); copy it again") from error
+    matrix = as_csr(entries.T, str(files["matrix"]))
+    if matrix.shape != (len(barcodes), len(genes)):
+        raise UserError(
+            f"{field}: {files['matrix']} is {matrix.shape[1]} genes x {matrix.shape[0]} cells, but "
+            f"{files['genes'].name} has {len(genes)} lines and {files['barcodes'].name} has {len(barcodes)}; "
+            f"take all three from one folder"
+        )
+    if 2 in genes and genes[2].eq("Gene Expression").any():  # antibodies, guides ... are counted beside genes
+        kept = genes[2].eq("Gene Expression").to_numpy()
+        if not kept.all():
+            logger.warning("%s: %d features that are not genes are left out", files["genes"], (~kept).sum())
+        matrix, genes = matrix[:, kept], genes[kept]
+    adata = anndata.AnnData(matrix)
+    adata.obs_names = barcodes.to_numpy()
+    adata.var_names = _unique_symbols(genes, files["genes"])
+    if annotations is not None:
+        adata.obs["cell_type"] = _cell_types(annotations, barcodes, annotations_field).to_numpy()
+    return adata
+
+
+def _unique_symbols(genes: pd.DataFrame, path: Path) -> list[str]:
+    symbols = genes[min(1, genes.shape[1] - 1)]
+    repeated = symbols.duplicated()
+    if repeated.any():
+        logger.warning("%s: %d repeated gene symbols got their gene id appended", path, repeated.sum())
+    return symbols.where(~repeated, symbols + "_" + genes[0]).tolist()
+
+
+def _cell_types(path: Path, barcodes: pd.Series, field: str) -> pd.Series:
+    table = _read_table(path, field, header=0)
+    if not {"barcodes", "celltype"} <= set(table.columns):
+        raise UserError(f"{field}: {path} has the columns {', '.join(table.columns)}; it needs barcodes and celltype")
+    if table["barcodes"].duplicated().any():
+        first = table["barcodes"][table["barcodes"].duplicated()].iloc[0]
+        raise UserError(f"{field}: {path} names barcode {first} more than once; keep one line for each cell")
+    types = barcodes.map(table.set_index("barcodes")["celltype"])
+    if types.isna().all():
+        pair = f"{', '.join(table['barcodes'][:1])} there, {barcodes.iloc[0]} here"
+        raise UserError(f"{field}: no barcode of {path} is one of the matrix ({pair}); take both from one data set")
+    if types.isna().any():
+        logger.warning("%s: %d cells have no annotation, called 'unknown'", path, types.isna().sum())
+    return types.fillna("unknown")
+
+
+def _read_table(path: Path, field: str, header: int | None) -> pd.DataFrame:
+    """A table of strings; a gene called NA stays one."""
+    import csv
+
+    import pandas as pd
+
+    separator = "," if path.name.removesuffix(".gz").endswith(".csv") else "\t"
+    quoting = csv.QUOTE_MINIMAL if separator == "," else csv.QUOTE_NONE
+    try:
+        return pd.read_csv(path, sep=separator, header=header, dtype=str, keep_default_na=False, quoting=quoting)
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise UserError(f"{field}: {path} is not a table ({_one_line(error)}); copy it again") from error
+
+
+def as_counts(adata: AnnData, name: str, cell_types: Any | None) -> AnnData:
+    """What every source hands on: checked counts as integer CSR, names, and ``obs["cell_type"]`` if known."""
+    import anndata
+    import numpy as np
+    import pandas as pd
+    from scipy.sparse import csr_matrix
+
+    check_counts(adata, name)
+    matrix = as_csr(adata.X, name)
+    integers = matrix.data.astype(np.int32 if matrix.data.max() < 2**31 else np.int64)
+    counts = csr_matrix((integers, matrix.indices, matrix.indptr), shape=matrix.shape)
+    counts.sum_duplicates()
+    counts.eliminate_zeros()
+    obs = pd.DataFrame(index=adata.obs_names.astype(str))
+    if cell_types is not None:
+        known = pd.Series(cell_types).reset_index(drop=True).astype(object)
+        obs["cell_type"] = pd.Categorical(known.where(known.notna(), "unknown").astype(str))
+    return anndata.AnnData(counts, obs=obs, var=pd.DataFrame(index=adata.var_names.astype(str)))
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -1,0 +1,214 @@
+"""Where raw counts come from: one class for each kind of source, all with the same three methods.
+
+``prepare`` makes the files be there, ``fingerprint`` tells their content (not their place), ``load`` reads them.
+Nothing heavy is imported before ``load``, so a run that finds its stages in the store never pays for it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from llm4grn.data import readers
+from llm4grn.data.tutorial import TutorialArchive
+from llm4grn.errors import UserError
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+    from scipy.sparse import csr_matrix
+
+__all__ = ["H5ad", "PBMC3k", "PBMC68kReduced", "Source", "TenX", "TutorialArchive"]
+
+logger = logging.getLogger(__name__)
+
+
+class Source(Protocol):
+    """What the pipeline needs of a source of counts."""
+
+    def prepare(self) -> None:
+        """Make the files be there, and look at them cheaply. Raises UserError."""
+        ...
+
+    def fingerprint(self) -> dict[str, str]:
+        """What decides the content: digests of the files (SHA-256) and the arguments of reading, JSON-able."""
+        ...
+
+    def load(self) -> AnnData:
+        """Cells x genes: integer CSR counts, unique names, ``obs["cell_type"]`` if known. Raises UserError."""
+        ...
+
+
+@dataclass(frozen=True)
+class PBMC3k:
+    """2,700 blood cells x 13,714 genes, shipped with the package (``embedded/README.md``)."""
+
+    @property
+    def path(self) -> Path:
+        return Path(__file__).with_name("embedded") / "pbmc3k_counts.h5ad"
+
+    def prepare(self) -> None:
+        readers.check_is_h5ad(self.path, "dataset=pbmc3k")
+
+    def fingerprint(self) -> dict[str, str]:
+        return {"counts": readers.digest(self.path), "cell_types": "cell_type"}
+
+    def load(self) -> AnnData:
+        adata = readers.read_h5ad(self.path, "dataset=pbmc3k")
+        return readers.as_counts(adata, "pbmc3k", adata.obs["cell_type"])
+
+
+@dataclass(frozen=True)
+class PBMC68kReduced:
+    """700 blood cells x 765 genes, shipped with scanpy; the integer counts are recovered from its ``raw``."""
+
+    @property
+    def path(self) -> Path:
+        package = importlib.util.find_spec("scanpy")
+        if package is None or not package.submodule_search_locations:
+            raise UserError("dataset=pbmc68k_reduced: scanpy, which ships this file, is not installed; run make setup")
+        return Path(package.submodule_search_locations[0]) / "datasets" / "10x_pbmc68k_reduced.h5ad"
+
+    def prepare(self) -> None:
+        readers.check_is_h5ad(self.path, "dataset=pbmc68k_reduced")
+
+    def fingerprint(self) -> dict[str, str]:
+        return {"counts": readers.digest(self.path), "cell_types": "bulk_labels"}
+
+    def load(self) -> AnnData:
+        import anndata
+
+        stored = readers.read_h5ad(self.path, "dataset=pbmc68k_reduced")
+        counts = recover_counts(stored.raw.X.tocsr(), stored.obs["n_counts"].to_numpy(), str(self.path))
+        adata = anndata.AnnData(counts, obs=stored.obs[[]], var=stored.raw.var[[]])
+        return readers.as_counts(adata, "pbmc68k_reduced", stored.obs["bulk_labels"])
+
+
+def recover_counts(rounded: csr_matrix, n_counts: object, name: str) -> csr_matrix:
+    """Integer counts from log1p of counts per 10,000, rounded to 3 decimals, and each cell's total.
+
+    Raises
+    ------
+    UserError
+        If a recovered value is further from an integer than that rounding explains, or that leaves it ambiguous.
+    """
+    import numpy as np
+
+    scale = np.repeat(np.asarray(n_counts, dtype=np.float64) / 1e4, np.diff(rounded.indptr))
+    recovered = np.expm1(rounded.data.astype(np.float64)) * scale
+    deviation = np.abs(recovered - np.rint(recovered))
+    # half a unit of the third decimal, and a little for float32, at each value's own slope
+    explained = np.minimum((recovered + scale) * np.expm1(5.1e-4), 0.49)
+    if (deviation > explained).any():
+        worst = deviation[deviation > explained].max()
+        raise UserError(f"{name}: the counts do not come back (off by up to {worst:.3g}); reinstall scanpy: make setup")
+    logger.info("%s: integer counts recovered, largest deviation %.3f", name, deviation.max(initial=0))
+    counts = rounded.copy()
+    counts.data = np.rint(recovered).astype(np.int32)
+    return counts
+
+
+@dataclass(frozen=True)
+class H5ad:
+    """The user's own .h5ad file.
+
+    Parameters
+    ----------
+    path
+        The file.
+    layer
+        The layer that holds the raw counts; ``raw`` is ``adata.raw`` if no layer is called so; none: ``adata.X``.
+    cell_type_column
+        The column of ``obs`` with cell types; none: ``cell_type`` if there is one.
+    """
+
+    path: str
+    layer: str | None = None
+    cell_type_column: str | None = None
+
+    def __post_init__(self) -> None:
+        _require_path(self.path)
+
+    @property
+    def file(self) -> Path:
+        return Path(self.path).expanduser()
+
+    def prepare(self) -> None:
+        readers.check_is_h5ad(self.file, "dataset.path")
+
+    def fingerprint(self) -> dict[str, str]:
+        arguments = {"layer": self.layer or "", "cell_types": self.cell_type_column or ""}
+        return {"counts": readers.digest(self.file)} | arguments
+
+    def load(self) -> AnnData:
+        adata = readers.read_h5ad(self.file, "dataset.path")
+        column = self.cell_type_column
+        if column is not None and column not in adata.obs:
+            have = ", ".join(map(str, adata.obs.columns)) or "none"
+            raise UserError(f"dataset.cell_type_column: {self.path} has no obs column {column} (columns: {have})")
+        if column is None and "cell_type" in adata.obs:
+            column = "cell_type"
+        cell_types = None if column is None else adata.obs[column]
+        return readers.as_counts(self._with_layer(adata), self._name, cell_types)
+
+    @property
+    def _name(self) -> str:
+        return self.path if self.layer is None else f"{self.path} (layer {self.layer})"
+
+    def _with_layer(self, adata: AnnData) -> AnnData:
+        if self.layer is None:
+            return adata
+        if self.layer in adata.layers:
+            adata.X = adata.layers[self.layer]
+            return adata
+        if self.layer == "raw" and adata.raw is not None:
+            return adata.raw.to_adata()
+        layers = sorted(adata.layers) + (["raw"] if adata.raw is not None else [])
+        have = f"layers: {', '.join(layers)}" if layers else "it has none: leave dataset.layer out"
+        raise UserError(f"dataset.layer: {self.path} has no layer {self.layer} ({have})")
+
+
+@dataclass(frozen=True)
+class TenX:
+    """The user's own 10x folder: ``matrix.mtx``, ``genes.tsv`` or ``features.tsv``, ``barcodes.tsv``, each also as .gz.
+
+    Parameters
+    ----------
+    path
+        The folder.
+    annotations
+        Table of cell types with columns ``barcodes`` and ``celltype``: tab-separated, or comma-separated as .csv.
+    """
+
+    path: str
+    annotations: str | None = None
+
+    def __post_init__(self) -> None:
+        _require_path(self.path)
+
+    @property
+    def _table(self) -> Path | None:
+        return Path(self.annotations).expanduser() if self.annotations else None
+
+    def _files(self) -> dict[str, Path]:
+        return readers.tenx_files(Path(self.path).expanduser(), "dataset.path")
+
+    def prepare(self) -> None:
+        self._files()
+        if self._table is not None and not self._table.is_file():
+            raise UserError(f"dataset.annotations: there is no file {self._table}; give a table of cell types, or null")
+
+    def fingerprint(self) -> dict[str, str]:
+        files = self._files() | ({} if self._table is None else {"annotations": self._table})
+        return {role: readers.digest(path) for role, path in files.items()}
+
+    def load(self) -> AnnData:
+        adata = readers.read_10x(self._files(), self._table, "dataset.path", "dataset.annotations")
+        return readers.as_counts(adata, self.path, adata.obs.get("cell_type"))
+
+
+def _require_path(path: object) -> None:
+    if not isinstance(path, str) or not path.strip():
+        raise UserError(f"dataset.path: {path!r} is no path; give dataset.path=FILE_OR_FOLDER")
