@@ -1,0 +1,205 @@
+"""CausalGraph, what is imposed on the generator: for each target gene, the genes that cause it."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from statistics import fmean, median
+
+from llm4grn.errors import UserError
+from llm4grn.store import atomic_write
+
+
+@dataclass(frozen=True)
+class CausalGraph:
+    """A directed acyclic graph over the genes of a cell.
+
+    A gene without an entry in ``regulators`` is a root: the causal controller produces it. Every other gene is
+    computed from its regulators, which may be roots or, in a layered graph, targets themselves.
+
+    Parameters
+    ----------
+    genes
+        All genes, in the order of the cell's columns.
+    regulators
+        For each target its regulators: any number, possibly different for each target.
+
+    Examples
+    --------
+    >>> graph = CausalGraph(("A", "B", "C"), {"B": ("A",), "C": ("A", "B")})
+    >>> graph.validate()
+    >>> graph.tf_names, graph.layers()
+    (('A',), [['B'], ['C']])
+    """
+
+    genes: tuple[str, ...]
+    regulators: dict[str, tuple[str, ...]]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "genes", tuple(self.genes))
+        object.__setattr__(self, "regulators", {target: tuple(tfs) for target, tfs in self.regulators.items()})
+
+    @property
+    def tf_names(self) -> tuple[str, ...]:
+        """The roots, in gene order."""
+        return tuple(gene for gene in self.genes if gene not in self.regulators)
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The genes that have regulators, in gene order."""
+        return tuple(gene for gene in self.genes if gene in self.regulators)
+
+    @property
+    def n_edges(self) -> int:
+        """Number of regulator -> target edges."""
+        return sum(len(tfs) for tfs in self.regulators.values())
+
+    @property
+    def density(self) -> float:
+        """Edges / (roots x targets), as in section 4 of the protocol; 0 for a graph without roots or targets."""
+        possible = len(self.tf_names) * len(self.targets)
+        return self.n_edges / possible if possible else 0.0
+
+    def validate(self) -> None:
+        """Refuse a graph that cannot be imposed.
+
+        Raises
+        ------
+        UserError
+            One message that names every offence: duplicate gene, unknown gene, no target at all, target without
+            regulator, duplicate regulator, self-loop, cycle. Long lists are cut after five.
+        """
+        known = set(self.genes)
+        edges = [(tf, target) for target, tfs in self.regulators.items() for tf in tfs]
+        named = {*self.regulators, *(tf for tf, _ in edges)}
+        cycle = self._cycle()
+        offences = {
+            "no target: no gene has regulators": ["none"] if not self.regulators else [],
+            "duplicate gene": _repeated(self.genes),
+            "unknown gene": sorted(named - known),
+            "target without regulator": [target for target, tfs in self.regulators.items() if not tfs],
+            "duplicate regulator": [f"{tf} -> {target}" for tf, target in _repeated(edges)],
+            "self-loop": sorted({tf for tf, target in edges if tf == target}),
+            "cycle": [" -> ".join(cycle)] if cycle else [],
+        }
+        found = [f"{offence}: {_shorten(names)}" for offence, names in offences.items() if names]
+        if found:
+            raise UserError(f"the causal graph cannot be imposed; {'; '.join(found)}")
+
+    def layers(self) -> list[list[str]]:
+        """The targets in the order they can be computed: each layer depends on roots and earlier layers only.
+
+        Returns
+        -------
+        list of lists
+            As few layers as possible, each in gene order; one for a bipartite graph.
+
+        Raises
+        ------
+        UserError
+            If the graph is not valid: a cycle has no such order.
+        """
+        self.validate()
+        position = {gene: i for i, gene in enumerate(self.genes)}
+        sorter = TopologicalSorter(self.regulators)
+        sorter.prepare()
+        layers = []
+        while sorter.is_active():
+            ready = sorter.get_ready()
+            sorter.done(*ready)
+            layers.append(sorted((gene for gene in ready if gene in self.regulators), key=position.__getitem__))
+        return [layer for layer in layers if layer]
+
+    def summary(self) -> dict[str, object]:
+        """Counts to print: TFs (roots), targets, edges, density, and the spread of regulators per target."""
+        sizes = [len(tfs) for tfs in self.regulators.values()] or [0]
+        return {
+            "TFs": len(self.tf_names),
+            "targets": len(self.targets),
+            "edges": self.n_edges,
+            "density": self.density,
+            "regulators_per_target": {"min": min(sizes), "median": median(sizes), "max": max(sizes)},
+        }
+
+    def to_json(self, path: str | Path) -> None:
+        """Write ``{"genes": [...], "regulators": {target: [...]}}``, targets in gene order: same graph, same bytes."""
+        unknown = [target for target in self.regulators if target not in set(self.genes)]
+        ordered = {target: list(self.regulators[target]) for target in (*self.targets, *sorted(unknown))}
+        with atomic_write(path) as temporary:
+            temporary.write_text(json.dumps({"genes": list(self.genes), "regulators": ordered}, indent=1) + "\n")
+
+    @classmethod
+    def from_json(cls, path: str | Path) -> CausalGraph:
+        """Read what ``to_json`` wrote, or a file of that form made by hand (then call ``validate``).
+
+        Raises
+        ------
+        UserError
+            If the file is missing or not of that form.
+        """
+        try:
+            content = json.loads(Path(path).read_text(encoding="utf-8"))
+            genes, regulators = content["genes"], content["regulators"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(_not_a_graph(path, f"{type(error).__name__}: {error}")) from error
+        if not _is_names(genes) or not isinstance(regulators, dict) or not all(map(_is_names, regulators.values())):
+            raise UserError(_not_a_graph(path, "genes must be a list of names, regulators a list of names per target"))
+        return cls(tuple(genes), regulators)
+
+    def _cycle(self) -> list[str]:
+        """One cycle of at least two genes, first gene repeated at the end; empty if there is none."""
+        try:
+            TopologicalSorter({t: [tf for tf in tfs if tf != t] for t, tfs in self.regulators.items()}).prepare()
+        except CycleError as error:
+            return error.args[1]
+        return []
+
+
+def overlap(a: CausalGraph, b: CausalGraph) -> float:
+    """Mean over the targets that both graphs have of the Jaccard index of their two sets of regulators.
+
+    Section 4 of the protocol. Graphs over different TFs share only part of their targets: a gene that is a TF in one
+    of them has no set of regulators there to compare.
+
+    Raises
+    ------
+    UserError
+        If the graphs share no target.
+
+    Examples
+    --------
+    >>> a = CausalGraph(("A", "B", "T"), {"T": ("A", "B")})
+    >>> b = CausalGraph(("A", "B", "T"), {"T": ("A",)})
+    >>> overlap(a, b)
+    0.5
+    """
+    shared = [target for target in a.targets if target in b.regulators]
+    if not shared:
+        raise UserError("the two causal graphs share no target gene, so they have no overlap to measure")
+    return fmean(_jaccard(a.regulators[target], b.regulators[target]) for target in shared)
+
+
+def _jaccard(a: Iterable[str], b: Iterable[str]) -> float:
+    a, b = set(a), set(b)
+    return len(a & b) / len(a | b) if a | b else 1.0
+
+
+def _repeated(items: Iterable) -> list:
+    return [item for item, count in Counter(items).items() if count > 1]
+
+
+def _shorten(names: Sequence[str], limit: int = 5) -> str:
+    more = f" and {len(names) - limit} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more
+
+
+def _is_names(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)
+
+
+def _not_a_graph(path: str | Path, reason: str) -> str:
+    return f'{path}: not a causal graph ({reason}); expected JSON of the form {{"genes": [...], "regulators": {{...}}}}'

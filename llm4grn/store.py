@@ -1,0 +1,220 @@
+"""Finished stages, kept by content: the same key is read, not run; a folder appears complete or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from llm4grn.errors import UserError
+
+logger = logging.getLogger("llm4grn")
+
+_TEMPORARY = ".tmp-"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step of the line, described by everything that can change its result and by nothing else.
+
+    Parameters
+    ----------
+    name
+        Folder name of the stage in the store: lower-case letters, digits, underscores.
+    version
+        Raised by hand whenever the code of the stage changes what it writes.
+    args
+        The resolved arguments: JSON values only (nested mappings, lists, tuples, strings, numbers, booleans, None).
+    inputs
+        The stages this one reads, or fingerprints (for instance the SHA-256 of a user's file).
+
+    Raises
+    ------
+    TypeError
+        For a value in ``args`` that JSON cannot hold: it would have no stable key.
+
+    Examples
+    --------
+    >>> data = Stage("data", 1, {"min_cells": 20})
+    >>> Stage("grn", 1, {"rate": 1e-2}, {"data": data}).key == Stage("grn", 1, {"rate": 0.01}, {"data": data.key}).key
+    True
+    """
+
+    name: str
+    version: int
+    args: Mapping[str, object] = field(default_factory=dict)
+    inputs: Mapping[str, Stage | str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[a-z0-9_]+", self.name):
+            raise ValueError(f"stage name {self.name!r}: use lower-case letters, digits and underscores")
+
+    @cached_property
+    def description(self) -> dict[str, object]:
+        """What is hashed and what ``stage.json`` holds: name, version, canonical arguments, keys of the inputs."""
+        inputs = {name: part.key if isinstance(part, Stage) else part for name, part in self.inputs.items()}
+        parts = {"name": self.name, "version": self.version, "args": self.args, "inputs": inputs}
+        return {name: _canonical(value, name) for name, value in parts.items()}
+
+    @cached_property
+    def key(self) -> str:
+        """First 20 hexadecimal digits of the SHA-256 of the description."""
+        text = json.dumps(self.description, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(text.encode()).hexdigest()[:20]
+
+
+@dataclass(frozen=True)
+class Store:
+    """A folder of finished stages, ``<root>/<name>/<key>/``, shared safely by any number of processes.
+
+    Parameters
+    ----------
+    root
+        Created at the first stage that runs. Safe to delete when nothing is running.
+    """
+
+    root: Path
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "root", Path(self.root))
+
+    def path(self, stage: Stage) -> Path:
+        """Where the finished stage is, or will be."""
+        return self.root / stage.name / stage.key
+
+    def has(self, stage: Stage) -> bool:
+        """Whether the stage is finished."""
+        return (self.path(stage) / "stage.json").is_file()
+
+    def get_or_run(self, stage: Stage, build: Callable[[Path], None]) -> Path:
+        """The folder of the finished stage, built first if need be.
+
+        Parameters
+        ----------
+        stage
+            What is wanted.
+        build
+            Writes the files of the stage into the folder it is given. After a crash it is given the same folder
+            again, with whatever it held, so that a long stage can go on from its own checkpoints.
+
+        Raises
+        ------
+        UserError
+            If the store cannot be written, or whatever ``build`` raises. After a ``UserError`` the unfinished folder is
+            removed, after anything else it is kept for the next attempt.
+        """
+        if self.has(stage):
+            logger.info("reusing %s %s", stage.name, stage.key)
+            return self.path(stage)
+        with self._lock(stage):
+            if self.has(stage):
+                logger.info("reusing %s %s, just finished by another process", stage.name, stage.key)
+            else:
+                self._run(stage, build)
+        return self.path(stage)
+
+    @contextmanager
+    def _lock(self, stage: Stage) -> Iterator[None]:
+        # The kernel drops this lock when its holder dies, however it dies: there is no stale lock to clean up.
+        folder = self.root / ".locks"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self.path(stage).parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"paths.store={self.root}: cannot write there ({error.strerror}); set paths.store to a writable folder"
+            ) from error
+        lock = FileLock(folder / f"{stage.name}-{stage.key}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            logger.info("waiting for another process that runs %s %s", stage.name, stage.key)
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def _run(self, stage: Stage, build: Callable[[Path], None]) -> None:
+        final = self.path(stage)
+        partial = final.with_name(f"{stage.key}.partial")
+        logger.info("%s %s %s", "resuming" if partial.exists() else "running", stage.name, stage.key)
+        partial.mkdir(exist_ok=True)
+        try:
+            build(partial)
+        except UserError:
+            shutil.rmtree(partial)
+            raise
+        # Left by a process that was killed while it wrote a file: no part of the result.
+        for leftover in list(partial.rglob(f"{_TEMPORARY}*")):
+            leftover.unlink()
+        with atomic_write(partial / "stage.json") as path:
+            path.write_text(json.dumps(stage.description, indent=2, sort_keys=True) + "\n")
+        # A folder without its stage.json was damaged by hand: it counts as absent, and must not stop the rename.
+        if final.exists():
+            shutil.rmtree(final)
+        partial.rename(final)
+
+
+@contextmanager
+def atomic_write(path: str | Path) -> Iterator[Path]:
+    """Yield a path to write to, and put the file into its place only when the block ends without an exception.
+
+    The temporary path is in the same folder (created if missing) with the same suffix, as many writers look at it.
+
+    Parameters
+    ----------
+    path
+        The file to create or replace.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with atomic_write(Path(folder) / "graph.json") as temporary:
+    ...         _ = temporary.write_text("{}")
+    ...     os.listdir(folder)
+    ['graph.json']
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{_TEMPORARY}{uuid.uuid4().hex[:12]}-{path.name}")
+    try:
+        yield temporary
+        # Without this, a power cut after the rename can leave an empty file under the final name.
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _canonical(value: object, where: str) -> object:
+    """``value`` with tuples as lists and whole floats as integers, so that equal values give equal text."""
+    if value is None or isinstance(value, bool | str):
+        return value
+    # Exact types: numpy's float64 is a float too, but its repr, and so the text of a key, changed between versions.
+    if type(value) is int:
+        return value
+    if type(value) is float and math.isfinite(value):
+        return int(value) if value.is_integer() else value
+    if isinstance(value, list | tuple):
+        return [_canonical(item, f"{where}[{i}]") for i, item in enumerate(value)]
+    if isinstance(value, Mapping):
+        wrong = [key for key in value if not isinstance(key, str)]
+        if wrong:
+            raise TypeError(f"{where}: the key {wrong[0]!r} is not a string, so the stage has no stable key")
+        return {key: _canonical(item, f"{where}.{key}") for key, item in value.items()}
+    raise TypeError(f"{where}: {value!r} of type {type(value).__name__} is not a JSON value")

@@ -1,0 +1,197 @@
+"""Ranked edges: checking, ordering, files, and the choice of regulators."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from llm4grn.errors import UserError
+from llm4grn.grn import GRN
+
+TFS = [f"TF{i}" for i in range(6)]
+GENES = sorted([*TFS, "T1", "T2"])
+
+
+def edges(*rows):
+    return pd.DataFrame(rows, columns=["TF", "target", "importance"])
+
+
+def ranked_grn():
+    """T1 ranks TF0 > TF1 > ... > TF5; T2 ranks them the other way round."""
+    rows = [(tf, "T1", 10.0 - i) for i, tf in enumerate(TFS)] + [(tf, "T2", 1.0 + i) for i, tf in enumerate(TFS)]
+    return GRN.from_edges(edges(*rows))
+
+
+def test_edges_are_ordered_by_importance_then_names():
+    grn = GRN.from_edges(edges(("B", "t", 1.0), ("A", "u", 1.0), ("A", "t", 1.0), ("C", "t", 2.0)))
+    assert grn.edges[["TF", "target"]].values.tolist() == [["C", "t"], ["A", "t"], ["A", "u"], ["B", "t"]]
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([("A", "t", float("nan"))], "not a finite number"),
+        ([("A", "t", float("inf"))], "not a finite number"),
+        ([("A", "t", "high")], "not a number"),
+        ([("A", "t", 1.0), ("A", "t", 2.0)], "given twice"),
+        ([("A", "A", 1.0)], "regulates itself"),
+        ([("", "t", 1.0)], "without a gene name"),
+        ([(None, "t", 1.0)], "without a gene name"),
+    ],
+)
+def test_unusable_edges_are_refused(rows, message):
+    with pytest.raises(UserError, match=message):
+        GRN.from_edges(edges(*rows))
+
+
+def test_a_missing_column_is_named():
+    with pytest.raises(UserError, match="column importance"):
+        GRN.from_edges(pd.DataFrame({"TF": ["A"], "target": ["t"], "weight": [1.0]}))
+
+
+def test_files_are_exact_and_the_same_bytes_for_the_same_content(tmp_path):
+    rng = np.random.default_rng(0)
+    table = edges(*[(f"TF{i}", "t", value) for i, value in enumerate(rng.random(50) / 3)])
+    grn = GRN.from_edges(table, {"method": "test", "seed": 1})
+    grn.write(tmp_path / "a.tsv")
+    GRN.from_edges(table.sample(frac=1, random_state=3), {"seed": 1, "method": "test"}).write(tmp_path / "b.tsv")
+
+    assert (tmp_path / "a.tsv").read_bytes() == (tmp_path / "b.tsv").read_bytes()
+    assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
+    assert (tmp_path / "a.tsv").read_text().startswith("TF\ttarget\timportance\n")
+    again = GRN.read(tmp_path / "a.tsv")
+    pd.testing.assert_frame_equal(again.edges, grn.edges, check_exact=True, check_dtype=False)
+    assert again.provenance == {"method": "test", "seed": 1}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "TF\ttarget\timportance\nNA\tt\t2\nB\tt\t1.5\n",
+        "TF,target,importance\nNA,t,2\nB,t,1.5\n",
+        ",TF,target,importance\n0,B,t,1.5\n1,NA,t,2\n",
+        "Gene1\tGene2\tEdgeWeight\nNA\tt\t2\nB\tt\t1.5\n",
+        "NA\tt\t2\nB\tt\t1.5\n",
+        "\ufefftf,Target,Importance\r\nNA,t,2\r\nB,t,1.5\r\n",
+    ],
+    ids=["arboreto", "comma", "pandas index", "BEELINE", "no header", "spreadsheet"],
+)
+def test_the_tables_of_other_tools_are_read(tmp_path, text):
+    path = tmp_path / "net.txt"
+    path.write_text(text, encoding="utf-8", newline="")
+    assert GRN.read(path).edges.values.tolist() == [["NA", "t", 2.0], ["B", "t", 1.5]]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "empty"),
+        (b"TF\ttarget\timportance\n", "no edges"),
+        (b"\x89HDF\r\n\x1a\n\x00\xff\xfe", "not a text file"),
+        (b"source\tsink\nA\tB\n", "without the column"),
+        (b"TF\ttarget\timportance\nA\tB\n", "row 2"),
+        (b"TF\ttarget\timportance\nA\tB\thigh\n", "not a number"),
+        (b"TF\ttarget\timportance\nA\tB\t\n", "not a number"),
+        (b"TF,Gene1,target,importance\nA,A,B,1\n", "two columns"),
+    ],
+)
+def test_a_wrong_file_is_refused_in_one_line_that_names_it(tmp_path, content, message):
+    path = tmp_path / "net.tsv"
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=message) as caught:
+        GRN.read(path)
+    assert str(path) in str(caught.value)
+    assert "expected" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"absent\.tsv: cannot be read"):
+        GRN.read(tmp_path / "absent.tsv")
+
+
+def test_broken_provenance_is_refused(tmp_path):
+    ranked_grn().write(tmp_path / "grn.tsv")
+    (tmp_path / "grn.json").write_text("{broken")
+    with pytest.raises(UserError, match=r"grn\.json"):
+        GRN.read(tmp_path / "grn.tsv")
+
+
+@pytest.mark.parametrize(
+    ("strategy", "expected"),
+    [
+        ("top", ("TF0", "TF1")),
+        ("bottom", ("TF4", "TF5")),
+        ("odd", ("TF0", "TF2")),
+        ("even", ("TF1", "TF3")),
+    ],
+)
+def test_strategies_choose_by_rank(strategy, expected):
+    graph = ranked_grn().top(2, GENES, TFS, strategy)
+    assert graph.regulators["T1"] == expected
+    mirrored = {f"TF{5 - int(tf[2:])}" for tf in expected}
+    assert set(graph.regulators["T2"]) == mirrored
+    assert graph.genes == tuple(GENES)
+    assert graph.tf_names == tuple(TFS)
+    graph.validate()
+
+
+def test_random_draws_any_tf_by_seed_whatever_the_order_of_genes():
+    grn = GRN.from_edges(edges(("TF0", "T1", 1.0)))
+    draws = [grn.top(2, GENES, TFS, "random", seed) for seed in range(200)]
+    counts = pd.Series([tf for graph in draws for tf in graph.regulators["T1"]]).value_counts()
+    assert set(counts.index) == set(TFS)
+    assert counts.min() > 200 * 2 / 6 / 2
+    assert all(len(set(graph.regulators["T2"])) == 2 for graph in draws)
+    assert grn.top(2, GENES[::-1], TFS[::-1], "random", 7).regulators == draws[7].regulators
+    assert any(graph.regulators["T1"] != graph.regulators["T2"] for graph in draws)
+
+
+def test_edges_outside_the_bipartite_protocol_are_ignored():
+    rows = [("T2", "T1", 99.0), ("TF0", "TF1", 98.0), ("TF0", "T1", 2.0), ("TF1", "T1", 1.0), ("TF3", "T2", 1.0)]
+    graph = GRN.from_edges(edges(*rows, ("TF0", "stranger", 5.0))).top(1, GENES, TFS)
+    assert graph.regulators == {"T1": ("TF0",), "T2": ("TF3",)}
+
+
+def test_a_number_for_each_target():
+    graph = ranked_grn().top({"T1": 1, "T2": 3}, GENES, TFS)
+    assert graph.regulators == {"T1": ("TF0",), "T2": ("TF5", "TF4", "TF3")}
+
+
+def test_targets_short_of_k_are_counted_in_a_warning(caplog):
+    rows = [("TF0", "T1", 1.0), ("TF1", "T1", 2.0), *[(tf, "T2", 1.0 + i) for i, tf in enumerate(TFS)]]
+    with caplog.at_level("WARNING", logger="llm4grn"):
+        graph = GRN.from_edges(edges(*rows)).top(3, GENES, TFS)
+    assert len(graph.regulators["T1"]) == 2
+    assert len(graph.regulators["T2"]) == 3
+    assert "1 of 2 targets" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("k", "strategy", "message"),
+    [
+        (7, "top", r"graph\.k=7.*only 6 TFs"),
+        (0, "top", r"graph\.k=0"),
+        (True, "top", r"graph\.k=True"),
+        (2.5, "top", r"graph\.k=2\.5"),
+        ("ten", "top", r"graph\.k='ten'"),
+        ([3], "top", r"graph\.k=\[3\]"),
+        ({"T1": 2}, "top", r"graph\.k gives no number for 1 targets, for instance T2"),
+        ({"T1": 2, "T2": 9}, "top", r"graph\.k=9"),
+        (2, "best", r"graph\.strategy=best.*bottom"),
+    ],
+)
+def test_impossible_choices_are_refused(k, strategy, message):
+    with pytest.raises(UserError, match=message):
+        ranked_grn().top(k, GENES, TFS, strategy)
+
+
+def test_a_tf_that_is_no_gene_is_refused():
+    with pytest.raises(UserError, match="not among the genes, for instance XX"):
+        ranked_grn().top(1, GENES, [*TFS, "XX"])
+
+
+def test_provenance_of_a_foreign_file_is_its_name(tmp_path):
+    (tmp_path / "net.csv").write_text("TF,target,importance\nA,t,1\n")
+    assert json.dumps(GRN.read(tmp_path / "net.csv").provenance) == '{"source": "net.csv"}'
