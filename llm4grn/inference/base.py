@@ -1,0 +1,65 @@
+"""What every inference method promises."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+from llm4grn.errors import UserError
+
+if TYPE_CHECKING:
+    import anndata
+
+    from llm4grn.grn import GRN
+
+
+class Inferer(ABC):
+    """Ranks the transcription factors of each target gene.
+
+    Attributes
+    ----------
+    uses_expression
+        Whether the method reads ``adata.X``. One that does not is given an AnnData of gene names only, with ``X`` None:
+        it could not look at the expression by mistake.
+    """
+
+    uses_expression: ClassVar[bool]
+
+    @abstractmethod
+    def infer(self, adata: anndata.AnnData, tf_names: Sequence[str], seed: int) -> GRN:
+        """Infer the network of one data set.
+
+        Parameters
+        ----------
+        adata
+            Training cells, (n_cells, n_genes), dense or sparse, library-size normalised; ``X`` is None where
+            ``uses_expression`` is False.
+        tf_names
+            The transcription factors, genes of ``adata`` all of them. Every other gene is a target.
+        seed
+            Same seed, same edges, on any number of processes.
+
+        Raises
+        ------
+        UserError
+            If the TFs are not among the genes, or leave no target.
+        """
+
+
+def split_genes(genes: Sequence[str], tf_names: Sequence[str]) -> tuple[list[str], list[str]]:
+    """TFs and targets, both in gene order.
+
+    Raises
+    ------
+    UserError
+        If there is no TF, a TF is not among the genes, or no target is left.
+    """
+    tfs = set(tf_names)
+    strangers = sorted(tfs - set(genes))
+    if strangers:
+        raise UserError(f"{len(strangers)} TFs are not among the genes, for instance {strangers[0]}; check the kb")
+    targets = [gene for gene in genes if gene not in tfs]
+    if not tfs or not targets:
+        raise UserError(f"{len(tfs)} TFs and {len(targets)} targets: at least one of each is needed; check the kb")
+    return [gene for gene in genes if gene in tfs], targets

@@ -1,0 +1,61 @@
+"""The control: a random ranking of the transcription factors for each target."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from llm4grn.errors import UserError
+from llm4grn.inference.base import Inferer, split_genes
+from llm4grn.seeding import derive_seed
+
+if TYPE_CHECKING:
+    import anndata
+
+    from llm4grn.grn import GRN
+
+
+@dataclass(frozen=True)
+class RandomGRN(Inferer):
+    """Importances drawn uniformly from (0, 1), so that the top k are k TFs drawn uniformly (section 4 of the protocol).
+
+    Each target has its own random stream: its ranking does not change when other genes come, go or change places.
+
+    Parameters
+    ----------
+    k_max
+        Keep only the best ``k_max`` TFs of each target; None keeps the whole ranking.
+
+    Raises
+    ------
+    UserError
+        If ``k_max`` is below 1.
+    """
+
+    uses_expression: ClassVar[bool] = False
+
+    k_max: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.k_max is None:
+            return
+        if isinstance(self.k_max, bool) or not isinstance(self.k_max, int) or self.k_max < 1:
+            raise UserError(f"inferer.k_max={self.k_max!r}: must be an integer of at least 1, or null for all TFs")
+
+    def infer(self, adata: anndata.AnnData, tf_names: Sequence[str], seed: int) -> GRN:
+        """Rank all TFs at random for every target; only the gene names of ``adata`` are read."""
+        import numpy as np
+        import pandas as pd
+
+        from llm4grn.grn import GRN
+
+        tfs, targets = split_genes(list(adata.var_names), tf_names)
+        tfs = np.array(sorted(tfs), dtype=object)
+        parts = []
+        for target in targets:
+            # random() is in [0, 1): turned round, no importance is 0, which would read as "no edge".
+            importance = 1 - np.random.default_rng(derive_seed(seed, "random_grn", target)).random(len(tfs))
+            best = np.argsort(-importance)[: self.k_max]
+            parts.append(pd.DataFrame({"TF": tfs[best], "target": target, "importance": importance[best]}))
+        return GRN.from_edges(pd.concat(parts, ignore_index=True), {"method": "random", "seed": seed})

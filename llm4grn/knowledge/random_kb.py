@@ -1,0 +1,60 @@
+"""The control: transcription factors picked at random."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from llm4grn.errors import UserError
+from llm4grn.knowledge.base import KnowledgeBase, TFSet
+from llm4grn.knowledge.curated import CuratedList
+from llm4grn.seeding import derive_seed
+
+
+@dataclass(frozen=True)
+class RandomGenes(KnowledgeBase):
+    """As many genes at random as a curated list names among the same genes, or ``n``.
+
+    Any gene can be drawn, true TFs too: what the curated list knows is only how many there are.
+
+    Parameters
+    ----------
+    organism, source, path
+        The curated list to count with, as in :class:`~llm4grn.knowledge.curated.CuratedList`. Unused with ``n``.
+    n
+        How many genes to draw.
+
+    Raises
+    ------
+    UserError
+        If ``n`` is below 1, or the curated list is not to be had.
+    """
+
+    organism: str = "human"
+    source: str = "default"
+    path: str | None = None
+    n: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.n is None:
+            self._curated()
+        elif isinstance(self.n, bool) or not isinstance(self.n, int) or self.n < 1:
+            raise UserError(f"kb.n={self.n!r}: the number of random TFs must be an integer of at least 1, or null")
+
+    def _curated(self) -> CuratedList:
+        return CuratedList(self.organism, self.source, self.path)
+
+    def fingerprint(self) -> dict[str, str]:
+        """That of the curated list, if it is counted with."""
+        return self._curated().fingerprint() if self.n is None else {}
+
+    def transcription_factors(self, genes: Sequence[str], context: str = "", seed: int = 0) -> TFSet:
+        """Genes drawn uniformly without replacement; ``context`` changes nothing."""
+        import numpy as np
+
+        n = len(self._curated().transcription_factors(genes).names) if self.n is None else self.n
+        pool = sorted(set(genes))
+        if n >= len(pool):
+            raise UserError(f"kb.n={n}: with {len(pool)} genes no target would be left; choose less than {len(pool)}")
+        drawn = np.random.default_rng(derive_seed(seed, "random_kb")).choice(len(pool), size=n, replace=False)
+        return TFSet(tuple(pool[i] for i in drawn), provenance={"method": "random", "n": n, "seed": seed})
