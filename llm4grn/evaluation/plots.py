@@ -1,0 +1,197 @@
+"""Pictures of a run: real and generated cells in one embedding, and the losses of training."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from llm4grn.errors import UserError
+from llm4grn.seeding import derive_seed
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from scipy.sparse import spmatrix
+
+    Cells = np.ndarray | spmatrix
+
+DPI = 150
+_REAL = "#9a9a9a"
+# Okabe and Ito's palette, told apart under every common colour blindness: green, blue, vermilion, then the rest.
+_COLOURS = ("#009e73", "#0072b2", "#d55e00", "#cc79a7", "#e69f00", "#56b4e9")
+_INK = "#333333"
+_LOSSES_PER_ROW = 3
+_LEGEND = {"frameon": False, "ncols": 2, "markerscale": 1.8, "handletextpad": 0.1, "columnspacing": 1.0}
+
+
+def joint_tsne(
+    real: Cells,
+    sets: Mapping[str, Cells],
+    path: Path,
+    seed: int,
+    *,
+    rf_auroc: Mapping[str, float] | None = None,
+    max_cells: int = 500,
+) -> Path:
+    """Draw every set of cells over the real test cells, one panel each, all in ONE t-SNE.
+
+    The cells are shown as log1p of counts normalised to 20,000 per cell, reduced to 50 principal components of all sets
+    together: easier on the eye than the space of the metrics, which are computed without log.
+
+    Parameters
+    ----------
+    real
+        Held-out cells of shape (n_cells, n_genes), dense or sparse, in counts normalised to 20,000 per cell; grey.
+    sets
+        Label to cells over the same genes, in the order of the panels: control, stage 1, run.
+    path
+        Of the PNG.
+    seed
+        Of the subsampling and the embedding.
+    rf_auroc
+        Per label, the RF AUROC to print in the title.
+    max_cells
+        Cells drawn of each set: more take time and hide one another.
+
+    Returns
+    -------
+    ``path``.
+    """
+    rng = np.random.default_rng(derive_seed(seed, "joint_tsne", "cells"))
+    drawn = [_log_cells(cells, max_cells, rng) for cells in (real, *sets.values())]
+    embedded = _embed(np.concatenate(drawn), derive_seed(seed, "joint_tsne", "embedding"))
+    grey, *coloured = np.split(embedded, np.cumsum([len(cells) for cells in drawn])[:-1])
+
+    figure, axes = _panels(1, len(sets), width=3.6, height=3.9)
+    margin = 0.04 * np.ptp(embedded, axis=0)
+    limits = np.stack([embedded.min(axis=0) - margin, embedded.max(axis=0) + margin])
+    for i, (axis, label, points) in enumerate(zip(axes.flat, sets, coloured, strict=True)):
+        axis.scatter(*grey.T, s=11, color=_REAL, alpha=0.75, linewidths=0, label="real test cells")
+        colour = _COLOURS[i % len(_COLOURS)]
+        axis.scatter(*points.T, s=8, color=colour, alpha=0.75, linewidths=0, label=label)
+        axis.set(xlim=limits[:, 0], ylim=limits[:, 1], xticks=[], yticks=[])
+        axis.spines[:].set(visible=True, color="#dddddd")
+        value = (rf_auroc or {}).get(label)
+        axis.set_title(label if value is None else f"{label}\nRF AUROC {value:.3f}", fontsize=10, color=_INK)
+        axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.01), fontsize=8, **_LEGEND)
+    figure.supxlabel("joint t-SNE of log1p counts (50 PCs of all sets together)", fontsize=8, color="#666666")
+    return _save(figure, path)
+
+
+def _log_cells(cells: Cells, max_cells: int, rng: np.random.Generator) -> np.ndarray:
+    if cells.shape[0] > max_cells:
+        cells = cells[np.sort(rng.choice(cells.shape[0], size=max_cells, replace=False))]
+    dense = cells.toarray() if hasattr(cells, "toarray") else cells
+    return np.log1p(np.asarray(dense, dtype=np.float64))
+
+
+def _embed(cells: np.ndarray, seed: int) -> np.ndarray:
+    """Two dimensions for each of the cells (n_cells, n_genes)."""
+    from sklearn.decomposition import PCA
+    from sklearn.manifold import TSNE
+    from threadpoolctl import threadpool_limits
+
+    if len(cells) < 4:
+        raise UserError(f"t-SNE needs at least 4 cells in all, got {len(cells)}: give more")
+    pca = PCA(min(50, *cells.shape), svd_solver="randomized", random_state=seed)
+    # Half of sklearn's steps and a coarser angle settle 2000 cells in a few seconds, and look no different.
+    tsne = TSNE(
+        perplexity=min(30.0, (len(cells) - 1) / 3),
+        init="pca",
+        angle=0.7,
+        max_iter=500,
+        random_state=seed,
+    )
+    # Its threads wait for each other at every step: on a busy machine several are ten times slower than one.
+    with threadpool_limits(limits=1):
+        return tsne.fit_transform(pca.fit_transform(cells))
+
+
+def read_history(path: Path) -> dict[str, list[float]]:
+    """The columns of a CSV of losses; an empty cell reads as NaN.
+
+    Raises
+    ------
+    UserError
+        No such file, or a column that holds no numbers.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"{path}: no such file of losses; give the CSV that training wrote")
+    with path.open(newline="", encoding="utf-8") as lines:
+        reader = csv.DictReader(lines)
+        rows = list(reader)
+    try:
+        return {name: [float(row[name] or "nan") for row in rows] for name in reader.fieldnames or ()}
+    except ValueError as error:
+        raise UserError(f"{path}: a column holds no numbers ({error}); give the CSV that training wrote") from error
+
+
+def plot_losses(histories: Mapping[str, Mapping[str, Sequence[float]]], path: Path) -> Path:
+    """Draw every loss of every stage against the generator step; each stage starts a row of panels.
+
+    Parameters
+    ----------
+    histories
+        Stage to its table: column ``step`` and one column per loss, NaN where nothing was recorded
+        (:func:`read_history`; a data frame will do). A column without numbers, and ``epoch``, is left out.
+    path
+        Of the PNG.
+
+    Returns
+    -------
+    ``path``.
+    """
+    tables = {stage: _recorded(stage, table) for stage, table in histories.items()}
+    longest = max((len(curves) for curves in tables.values()), default=0)
+    if not longest:
+        raise UserError("losses: nothing recorded to draw; give the tables of at least one trained stage")
+    n_columns = min(_LOSSES_PER_ROW, longest)
+    n_rows = {stage: -(-len(curves) // n_columns) for stage, curves in tables.items()}
+    figure, axes = _panels(sum(n_rows.values()), n_columns, width=3.2, height=2.1)
+    blocks = np.split(axes, np.cumsum(list(n_rows.values()))[:-1])
+    for (stage, curves), block in zip(tables.items(), blocks, strict=True):
+        for axis in block.flat[len(curves) :]:
+            axis.set_axis_off()
+        for axis, (name, (steps, values)) in zip(block.flat, curves.items(), strict=False):
+            axis.plot(steps, values, color=_COLOURS[1], linewidth=0.9)
+            axis.set_title(f"{stage}: {name.replace('_', ' ')}", fontsize=8, color=_INK)
+            axis.tick_params(labelsize=7, colors=_INK)
+            axis.grid(color="#eeeeee", linewidth=0.6)
+            axis.spines[["top", "right"]].set_visible(False)
+            axis.set_xlabel("generator step", fontsize=7, color=_INK)
+    return _save(figure, path)
+
+
+def _recorded(stage: str, table: Mapping[str, Sequence[float]]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Steps and values of each loss where both are numbers."""
+    if "step" not in table:
+        raise UserError(f"losses of {stage}: column 'step' missing; give a table of step and losses")
+    steps, curves = np.asarray(table["step"], dtype=float), {}
+    for name in table:
+        values = np.asarray(table[name], dtype=float)
+        kept = np.isfinite(values) & np.isfinite(steps)
+        if name not in ("step", "epoch") and kept.any():
+            curves[name] = steps[kept], values[kept]
+    return curves
+
+
+def _panels(n_rows: int, n_columns: int, width: float, height: float) -> tuple[Figure, np.ndarray[tuple, Axes]]:
+    """A figure that belongs to no window and no global state, with its axes in an array (n_rows, n_columns)."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width * n_columns, height * n_rows), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure, figure.subplots(n_rows, n_columns, squeeze=False)
+
+
+def _save(figure: Figure, path: Path) -> Path:
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=DPI, format="png", facecolor="white", metadata={"Software": None})
+    return path

@@ -1,0 +1,177 @@
+"""Tidy results: one record per data set, setting, seed, sample and metric, as ``results.csv`` and ``results.json``."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, fields
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from llm4grn.errors import UserError
+from llm4grn.metrics.registry import METRICS, metric_parameters
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SOURCES = ("control", "stage1", "run")
+
+
+@dataclass(frozen=True)
+class Result:
+    """One number.
+
+    Parameters
+    ----------
+    dataset, kb, inferer, llm, model, graph
+        The setting, as named in the configuration; an empty string where one plays no part.
+    seed
+        Of the run (and of its split).
+    sample
+        Which of the scored sets of cells, from 0.
+    source
+        ``control`` (real training cells), ``stage1`` (the GAN without a graph) or ``run``.
+    metric
+        A name of the metric registry.
+    value
+        Finite.
+    """
+
+    dataset: str
+    kb: str
+    inferer: str
+    llm: str
+    model: str
+    graph: str
+    seed: int
+    sample: int
+    source: str
+    metric: str
+    value: float
+
+    def __post_init__(self) -> None:
+        if self.source not in SOURCES:
+            raise UserError(f"source: '{self.source}' unknown; choose from {', '.join(SOURCES)}")
+        if self.metric not in METRICS:
+            raise UserError(f"metric: '{self.metric}' unknown; choose from {', '.join(METRICS)}")
+        if not math.isfinite(self.value):
+            raise UserError(f"value: {self.metric} of {self.source} is {self.value}; it must be finite")
+
+
+COLUMNS = tuple(column.name for column in fields(Result))
+
+
+def _order(result: Result) -> tuple:
+    setting = (result.dataset, SOURCES.index(result.source), result.kb, result.inferer, result.llm, result.model)
+    return (*setting, result.graph, result.seed, result.sample, list(METRICS).index(result.metric), result.value)
+
+
+def write_results(results: Iterable[Result], folder: Path, run: Mapping[str, object]) -> tuple[Path, Path]:
+    """Write ``results.csv`` and ``results.json`` into ``folder``; same results, same bytes, whatever their order.
+
+    Parameters
+    ----------
+    results
+        The records; floats are written so that they read back exactly.
+    folder
+        Made if it does not exist.
+    run
+        What produced them (plain JSON values): kept under ``run`` in the JSON, with the metrics' fixed choices.
+
+    Returns
+    -------
+    The two paths, CSV first.
+    """
+    records = [asdict(result) for result in sorted(results, key=_order)]
+    text = StringIO(newline="")
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
+    document = {"run": {**run, "metrics": metric_parameters()}, "results": records}
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    return (
+        _replace(folder / "results.csv", text.getvalue()),
+        _replace(folder / "results.json", json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False) + "\n"),
+    )
+
+
+def _replace(path: Path, text: str) -> Path:
+    """Write aside, then rename: a reader sees the old file or the new one, never half of one."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    aside.write_text(text, encoding="utf-8", newline="")
+    os.replace(aside, path)
+    return path
+
+
+def read_results(path: Path) -> list[Result]:
+    """Read ``results.csv``, ``results.json`` or a folder that holds one of them.
+
+    Raises
+    ------
+    UserError
+        No such file, not a results file, a missing column, or a value that is no number; names the file and the line.
+    """
+    path = _results_file(Path(path))
+    if path.suffix == ".json":
+        rows = _read_document(path)["results"]
+    else:
+        rows = list(csv.DictReader(StringIO(_read_text(path), newline="")))
+    if not rows:
+        raise UserError(f"{path}: holds no results; expected a results file with columns {', '.join(COLUMNS)}")
+    return [_parse(row, path, number) for number, row in enumerate(rows, start=1)]
+
+
+def read_run(path: Path) -> dict[str, object]:
+    """What produced a ``results.json``: the mapping given to :func:`write_results`, and ``metrics``."""
+    return _read_document(_results_file(Path(path), "results.json"))["run"]
+
+
+def _results_file(path: Path, *names: str) -> Path:
+    if path.is_dir():
+        candidates = [path / name for name in names or ("results.csv", "results.json")]
+        path = next((candidate for candidate in candidates if candidate.is_file()), candidates[0])
+    if not path.is_file():
+        raise UserError(f"{path}: no such results file; give a finished run's folder or its results.csv")
+    return path
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not a text file; give a results.csv or results.json written by train.py") from error
+
+
+def _read_document(path: Path) -> dict:
+    try:
+        document = json.loads(_read_text(path))
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path}: not a JSON file ({error}); give the results.json of a finished run") from error
+    if not (isinstance(document, dict) and isinstance(document.get("results"), list) and "run" in document):
+        raise UserError(f"{path}: no 'run' or 'results' in it; give the results.json of a finished run")
+    return document
+
+
+def _parse(row: object, path: Path, number: int) -> Result:
+    if not isinstance(row, dict) or (missing := [name for name in COLUMNS if row.get(name) is None]):
+        gaps = ", ".join(missing) if isinstance(row, dict) else "all columns"
+        raise UserError(f"{path}: record {number} lacks {gaps}; a results file has {', '.join(COLUMNS)}")
+    try:
+        numbers = {"seed": int(row["seed"]), "sample": int(row["sample"]), "value": float(row["value"])}
+        return Result(**{name: str(row[name]) for name in COLUMNS} | numbers)
+    except UserError as error:
+        raise UserError(f"{path}: record {number}: {error}") from error
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{path}: record {number}: seed, sample and value must be numbers ({error})") from error
+
+
+def to_dataframe(results: Iterable[Result]) -> pd.DataFrame:
+    """The records as a data frame with the columns of the CSV."""
+    import pandas as pd
+
+    return pd.DataFrame([asdict(result) for result in results], columns=list(COLUMNS))

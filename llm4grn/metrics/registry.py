@@ -1,0 +1,143 @@
+"""What each metric is called, which way is better, and how its floor is measured. Imports neither torch nor sklearn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from llm4grn.metrics import functional
+
+SPACE = "counts normalised to 20,000 per cell"
+
+
+@dataclass(frozen=True)
+class MetricInfo:
+    """One metric and what a reader must know to read its numbers.
+
+    Parameters
+    ----------
+    name
+        In files and configurations.
+    label
+        In tables and pictures.
+    higher_is_better
+        Direction.
+    unit
+        Of the value.
+    digits
+        Decimals in tables.
+    optimum
+        The value of a perfect match in the limit of many cells; what lies beyond it counts as no better.
+    floor
+        How the control measures the best value within reach at this sample size.
+    function
+        The functional form: ``(real, synthetic)``, or ``(real, synthetic, seed)`` if ``seeded``.
+    seeded
+        Whether the functional form draws random numbers.
+    parameters
+        The fixed choices behind the number, written beside the results.
+    """
+
+    name: str
+    label: str
+    higher_is_better: bool
+    unit: str
+    digits: int
+    optimum: float
+    floor: str
+    function: Callable[..., float]
+    seeded: bool = False
+    parameters: Mapping[str, object] = field(default_factory=dict)
+
+    def __call__(self, real, synthetic, seed: int) -> float:
+        """The value for two sets of cells of shape (n_cells, n_genes)."""
+        return self.function(real, synthetic, seed) if self.seeded else self.function(real, synthetic)
+
+    def format(self, value: float) -> str:
+        """The value as tables show it."""
+        return f"{value:.{self.digits}f}"
+
+    @property
+    def arrow(self) -> str:
+        """The better direction, for headers."""
+        return "↑" if self.higher_is_better else "↓"
+
+    def shortfall(self, value: float) -> float:
+        """How far ``value`` is from the optimum on the worse side; 0 at or beyond it."""
+        gap = self.optimum - value if self.higher_is_better else value - self.optimum
+        return max(0.0, gap)
+
+
+_CONTROL = "control: real training cells scored against the same test cells, as many of each"
+
+METRICS: dict[str, MetricInfo] = {
+    info.name: info
+    for info in (
+        MetricInfo(
+            name="cosine_distance",
+            label="Cosine distance",
+            higher_is_better=False,
+            unit="1 - cosine",
+            digits=5,
+            optimum=0.0,
+            floor=_CONTROL,
+            function=functional.cosine_distance,
+            parameters={"between": "mean cells"},
+        ),
+        MetricInfo(
+            name="euclidean_distance",
+            label="Euclidean distance",
+            higher_is_better=False,
+            unit="counts per 20,000",
+            digits=1,
+            optimum=0.0,
+            floor=_CONTROL,
+            function=functional.euclidean_distance,
+            parameters={"between": "mean cells"},
+        ),
+        MetricInfo(
+            name="mmd",
+            label="MMD",
+            higher_is_better=False,
+            unit="squared discrepancy",
+            digits=4,
+            optimum=0.0,
+            floor=f"{_CONTROL}; the biased estimate stays above 0 and falls with the number of cells",
+            function=functional.mmd,
+            parameters={
+                "estimate": "biased, squared",
+                "kernel": "sum over s in {m/2, m, 2m} of exp(-d^2/s^2)",
+                "m": "median over real cells of the distance to the 24th nearest other real cell",
+            },
+        ),
+        MetricInfo(
+            name="rf_auroc",
+            label="RF AUROC",
+            higher_is_better=False,
+            unit="AUROC",
+            digits=3,
+            optimum=0.5,
+            floor=f"{_CONTROL}; 0.5 = cannot be told apart, below it is chance",
+            function=functional.rf_auroc,
+            seeded=True,
+            parameters={
+                "pca_components": functional.PCA_COMPONENTS,
+                "trees": functional.N_TREES,
+                "criterion": "gini",
+                "test_fraction": functional.TEST_FRACTION,
+            },
+        ),
+    )
+}
+
+
+def metric_parameters() -> dict[str, dict[str, object]]:
+    """Space, sampling and the fixed choices of every metric, for ``results.json``.
+
+    Examples
+    --------
+    >>> metric_parameters()["rf_auroc"]["trees"]
+    1000
+    """
+    common = {"space": SPACE, "larger_set": f"subsampled {functional.N_REPEATS} times, scores averaged"}
+    return {name: {"unit": info.unit, **common, **info.parameters} for name, info in METRICS.items()}

@@ -1,0 +1,99 @@
+"""The metrics as torchmetrics classes: thin accumulators over the functional forms."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import torch
+from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
+
+from llm4grn.metrics.functional import equal_size
+from llm4grn.metrics.registry import METRICS
+
+
+class _CellMetric(Metric):
+    """Collects real and synthetic cells over batches and devices, scores them all in :meth:`compute`.
+
+    Parameters
+    ----------
+    seed
+        Of the subsampling of the larger set, and of the metric if it draws random numbers.
+    """
+
+    metric_name: ClassVar[str]
+    is_differentiable: bool = False
+    full_state_update: bool = False
+    real: list[torch.Tensor]
+    synthetic: list[torch.Tensor]
+
+    def __init__(self, seed: int = 0) -> None:
+        super().__init__()
+        self.seed = seed
+        self.add_state("real", default=[], dist_reduce_fx="cat")
+        self.add_state("synthetic", default=[], dist_reduce_fx="cat")
+
+    def update(self, real: torch.Tensor, synthetic: torch.Tensor) -> None:
+        """Add cells, each of shape (n_cells, n_genes), in counts normalised to 20,000 per cell.
+
+        The two need not have the same number of cells, within a batch or in all.
+        """
+        self.real.append(real.detach())
+        self.synthetic.append(synthetic.detach())
+
+    def compute(self) -> torch.Tensor:
+        """The value over all cells seen, a float64 scalar; averaged over subsamples if the sets differ in number."""
+        info = METRICS[self.metric_name]
+        # float64 before the transfer, so that no device or autocast setting rounds the cells.
+        real, synthetic = (dim_zero_cat(cells).double().cpu().numpy() for cells in (self.real, self.synthetic))
+        values = [info(r, s, self.seed) for r, s in equal_size(real, synthetic, self.seed)]
+        return torch.tensor(sum(values) / len(values), dtype=torch.float64)
+
+
+class CosineDistance(_CellMetric):
+    """Cosine distance of the mean cells. See :func:`llm4grn.metrics.functional.cosine_distance`.
+
+    Examples
+    --------
+    >>> metric = CosineDistance()
+    >>> metric.update(torch.tensor([[3.0, 0.0]]), torch.tensor([[0.0, 2.0]]))
+    >>> metric.compute()
+    tensor(1., dtype=torch.float64)
+    """
+
+    metric_name = "cosine_distance"
+    higher_is_better: bool = False
+
+
+class EuclideanDistance(_CellMetric):
+    """Euclidean distance of the mean cells. See :func:`llm4grn.metrics.functional.euclidean_distance`.
+
+    Examples
+    --------
+    >>> metric = EuclideanDistance()
+    >>> metric.update(torch.tensor([[4.0, 0.0]]), torch.tensor([[1.0, 4.0]]))
+    >>> metric.compute()
+    tensor(5., dtype=torch.float64)
+    """
+
+    metric_name = "euclidean_distance"
+    higher_is_better: bool = False
+
+
+class MMD(_CellMetric):
+    """Squared maximum mean discrepancy. See :func:`llm4grn.metrics.functional.mmd`."""
+
+    metric_name = "mmd"
+    higher_is_better: bool = False
+
+
+class RFAUROC(_CellMetric):
+    """AUROC of a random forest, real against synthetic. See :func:`llm4grn.metrics.functional.rf_auroc`.
+
+    Lower is better, with a floor: 0.5 means the two cannot be told apart, and a value below it is chance.
+    """
+
+    metric_name = "rf_auroc"
+    higher_is_better: bool = False
+    plot_lower_bound: float = 0.5
+    plot_upper_bound: float = 1.0
