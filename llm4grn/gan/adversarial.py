@@ -1,0 +1,122 @@
+"""What the training of both stages shares: batches, learning rates, and the loop of one generator step."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor, nn
+from torch.optim import AdamW, Optimizer
+from torch.utils.data import DataLoader
+
+from llm4grn.gan.hyperparameters import AdversarialHyperparameters
+from llm4grn.seeding import derive_seed
+
+#: Generator steps per Lightning epoch: losses are read from the device, and checkpoints considered, this often.
+STEPS_PER_EPOCH = 25
+
+
+class AdversarialModule(pl.LightningModule, ABC):
+    """A WGAN-GP under manual optimisation.
+
+    Everything random about step ``i`` follows from ``(seed, i)``, and everything scheduled from ``i``, so a checkpoint
+    holds weights, optimizer states and the step, and a resumed run is the undisturbed one.
+
+    Lightning's own unit here is an "epoch" of one batch, which is a range of generator steps: its ``global_step`` would
+    count every optimizer step of every network, so the module keeps its own count in ``steps_done``.
+
+    Parameters
+    ----------
+    cells
+        Real training cells with equal library size, shape ``(n_cells, n_genes)``.
+    hyperparameters
+        Of this stage.
+    seed
+        Of this stage: initial weights, batches and noise follow from it.
+    """
+
+    def __init__(self, cells: Tensor, hyperparameters: AdversarialHyperparameters, seed: int) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.hyper = hyperparameters
+        self.seed = seed
+        self.steps_done = 0
+        self.losses: dict[str, float] = {}
+        self.register_buffer("cells", cells, persistent=False)
+        self._permutations: dict[int, Tensor] = {}
+
+    @abstractmethod
+    def networks(self) -> Mapping[str, tuple[Iterable[nn.Parameter], tuple[float, float]]]:
+        """Parameters and (first, last) learning rate of each network that has an optimizer, by name."""
+
+    @abstractmethod
+    def train_one_step(self, real: Tensor, random: torch.Generator) -> dict[str, Tensor]:
+        """All updates of one generator step on one batch of real cells; returns the losses as scalars on the device."""
+
+    # -- what Lightning calls ------------------------------------------------------------------------------------
+
+    def configure_optimizers(self) -> list[Optimizer]:
+        return [
+            AdamW(
+                list(parameters),
+                lr=lr[0],
+                betas=tuple(self.hyper.betas),
+                weight_decay=self.hyper.weight_decay,
+                amsgrad=True,
+                fused=True,
+            )
+            for parameters, lr in self.networks().values()
+        ]
+
+    def train_dataloader(self) -> DataLoader:
+        """The numbers of the next generator steps, as one batch."""
+        steps = range(self.steps_done, min(self.steps_done + STEPS_PER_EPOCH, self.hyper.steps))
+        return DataLoader(steps, batch_size=STEPS_PER_EPOCH)
+
+    def transfer_batch_to_device(self, batch: Tensor, device: torch.device, dataloader_idx: int) -> Tensor:
+        return batch  # step numbers are read by the host
+
+    def training_step(self, steps: Tensor, batch_idx: int) -> None:
+        optimizers = self.optimizers(use_pl_optimizer=False)
+        self.optimizer = dict(zip(self.networks(), optimizers, strict=True))
+        random = torch.Generator(self.device)
+        totals: dict[str, Tensor] = {}
+        for step in steps.tolist():
+            for name, (_, lr) in self.networks().items():
+                for group in self.optimizer[name].param_groups:
+                    group["lr"] = self.hyper.learning_rate(lr, step)
+            random.manual_seed(derive_seed(self.seed, "step", step))
+            for name, loss in self.train_one_step(self.batch(step), random).items():
+                totals[name] = totals[name] + loss if name in totals else loss
+        self.steps_done += len(steps)
+        self.losses = {name: total.item() / len(steps) for name, total in totals.items()}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["steps_done"] = self.steps_done
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.steps_done = checkpoint["steps_done"]
+
+    # -- data ----------------------------------------------------------------------------------------------------
+
+    def batch(self, step: int) -> Tensor:
+        """The real cells of a step: consecutive slices of an endless row of shuffled passes through the data."""
+        n, size = len(self.cells), self.hyper.batch_size
+        first = step * size
+        parts = []
+        while size > 0:
+            shuffle, offset = divmod(first, n)
+            part = self._permutation(shuffle)[offset : offset + size]
+            parts.append(part)
+            first, size = first + len(part), size - len(part)
+        return self.cells[torch.cat(parts) if len(parts) > 1 else parts[0]]
+
+    def _permutation(self, shuffle: int) -> Tensor:
+        if shuffle not in self._permutations:
+            random = torch.Generator().manual_seed(derive_seed(self.seed, "shuffle", shuffle))
+            order = torch.randperm(len(self.cells), generator=random).to(self.cells.device)
+            self._permutations = {k: v for k, v in self._permutations.items() if k >= shuffle - 1} | {shuffle: order}
+        return self._permutations[shuffle]

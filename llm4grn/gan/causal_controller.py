@@ -1,0 +1,91 @@
+"""Stage 1: a non-causal WGAN-GP over all genes. Its generator becomes the causal controller of stage 2."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from llm4grn.gan.adversarial import AdversarialModule
+from llm4grn.gan.hyperparameters import ControllerHyperparameters
+from llm4grn.gan.losses import CriticLoss, critic_backward
+from llm4grn.gan.networks import CellGenerator, Critic, normalise_library_size
+from llm4grn.seeding import derive_seed
+
+
+class CausalController(AdversarialModule):
+    """The generator and critic of stage 1 (protocol, section 5).
+
+    Parameters
+    ----------
+    cells
+        Real training cells, shape ``(n_cells, n_genes)``, all of the same library size.
+    hyperparameters
+        See :class:`ControllerHyperparameters`.
+    library_size
+        Of every real and generated cell.
+    seed
+        Seed of weights, batches and noise.
+    """
+
+    def __init__(self, cells: Tensor, hyperparameters: ControllerHyperparameters, library_size: float, seed: int):
+        super().__init__(cells, hyperparameters, seed)
+        self.library_size = library_size
+        n_genes = cells.shape[1]
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive_seed(seed, "weights"))
+            self.generator = CellGenerator(hyperparameters.noise_dim, hyperparameters.generator_layers, n_genes)
+            self.critic = Critic(n_genes, hyperparameters.critic_layers)
+
+    def networks(self):
+        return {
+            "generator": (self.generator.parameters(), self.hyper.generator_lr),
+            "critic": (self.critic.parameters(), self.hyper.critic_lr),
+        }
+
+    def forward(self, noise: Tensor) -> Tensor:
+        """Cells of shape ``(n_cells, n_genes)`` from noise of shape ``(n_cells, noise_dim)``."""
+        return normalise_library_size(self.generator(noise), self.library_size)
+
+    def train_one_step(self, real: Tensor, random: torch.Generator) -> dict[str, Tensor]:
+        for _ in range(self.hyper.critic_updates):
+            noise = self.noise(len(real), random)
+            epsilon = torch.rand(len(real), 1, generator=random, device=self.device)
+            critic = self.critic_update(real, noise, epsilon)
+        generator_loss = self.generator_update(self.noise(len(real), random))
+        return {
+            "critic_loss": critic.loss,
+            "gradient_penalty": critic.gradient_penalty,
+            "generator_loss": generator_loss,
+        }
+
+    def noise(self, n_cells: int, random: torch.Generator) -> Tensor:
+        """Standard normal noise for ``n_cells`` cells, shape ``(n_cells, noise_dim)``."""
+        return torch.randn(n_cells, self.generator.noise_dim, generator=random, device=self.device)
+
+    def critic_update(self, real: Tensor, noise: Tensor, epsilon: Tensor) -> CriticLoss:
+        """One step of the critic; no gradient enters the generator."""
+        with torch.no_grad():
+            fake = self(noise)
+        loss = critic_backward(self.critic, real, fake, epsilon, self.hyper.penalty_weight)
+        self.optimizer["critic"].step()
+        return loss
+
+    def generator_update(self, noise: Tensor) -> Tensor:
+        """One step of the generator; the critic is passed through, not changed."""
+        loss = -self.critic(self(noise)).mean()
+        self.optimizer["generator"].zero_grad()
+        loss.backward(inputs=list(self.generator.parameters()))
+        self.optimizer["generator"].step()
+        return loss.detach()
+
+    @torch.no_grad()
+    def generate(self, n_cells: int, seed: int) -> Tensor:
+        """Cells of the stage-1 baseline, with BatchNorm's running statistics (protocol, section 5).
+
+        Returns
+        -------
+        Shape ``(n_cells, n_genes)``, on the CPU.
+        """
+        self.eval()
+        random = torch.Generator(self.device).manual_seed(derive_seed(seed, "generate"))
+        return self(self.noise(n_cells, random)).cpu()

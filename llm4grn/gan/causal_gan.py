@@ -1,0 +1,191 @@
+"""Stage 2: the causal GAN. Every gene with regulators is made from them and from its own noise, from nothing else."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from llm4grn.gan.adversarial import AdversarialModule
+from llm4grn.gan.hyperparameters import CausalGANHyperparameters
+from llm4grn.gan.losses import CriticLoss, critic_backward
+from llm4grn.gan.networks import CellGenerator, Critic, Labeler, normalise_library_size
+from llm4grn.gan.target_generators import TargetGenerators
+from llm4grn.grn import CausalGraph
+from llm4grn.seeding import derive_seed
+
+
+class Noise(NamedTuple):
+    """All randomness of a batch of generated cells.
+
+    Attributes
+    ----------
+    controller
+        Shape ``(n_cells, noise_dim)``.
+    targets
+        Shape ``(n_targets, noise_per_gene, n_cells)``.
+    """
+
+    controller: Tensor
+    targets: Tensor
+
+
+class CausalGenerator(nn.Module):
+    """Frozen causal controller and target generators: noise to cells that obey the imposed graph.
+
+    Parameters
+    ----------
+    graph
+        The imposed graph over the genes of the cell.
+    controller
+        The trained generator of stage 1 over the same genes; it is frozen and restricted to the graph's roots.
+    hyperparameters
+        See :class:`CausalGANHyperparameters`.
+    library_size
+        Of every generated cell.
+    """
+
+    def __init__(
+        self,
+        graph: CausalGraph,
+        controller: CellGenerator,
+        hyperparameters: CausalGANHyperparameters,
+        library_size: float,
+    ) -> None:
+        super().__init__()
+        position = {gene: i for i, gene in enumerate(graph.genes)}
+        controller.freeze_as_root_source(torch.tensor([position[tf] for tf in graph.tf_names]))
+        self.controller = controller
+        self.library_size = library_size
+        self.target_generators = TargetGenerators(
+            graph, hyperparameters.noise_per_gene, hyperparameters.depth, hyperparameters.width
+        )
+        self.n_targets = len(self.target_generators.target_names)
+
+    def noise(self, n_cells: int, random: torch.Generator) -> Noise:
+        """Standard normal noise for ``n_cells`` cells, drawn on the device of ``random``."""
+        shapes = (n_cells, self.controller.noise_dim), (self.n_targets, self.target_generators.noise_per_gene, n_cells)
+        return Noise(*(torch.randn(shape, generator=random, device=random.device) for shape in shapes))
+
+    def forward(self, noise: Noise) -> Tensor:
+        """Cells of shape ``(n_cells, n_genes)``; no gradient flows into the controller."""
+        with torch.no_grad():
+            roots = self.controller(noise.controller)
+        return normalise_library_size(self.target_generators(roots, noise.targets), self.library_size)
+
+
+class CausalGAN(AdversarialModule):
+    """Causal generator, critic, labeler and anti-labeler, and their updates (protocol, section 5).
+
+    Parameters
+    ----------
+    cells
+        Real training cells, shape ``(n_cells, n_genes)``, genes in the order of ``graph.genes``.
+    graph, controller, hyperparameters, library_size
+        See :class:`CausalGenerator`.
+    seed
+        Seed of weights, batches and noise.
+    """
+
+    def __init__(
+        self,
+        cells: Tensor,
+        graph: CausalGraph,
+        controller: CellGenerator,
+        hyperparameters: CausalGANHyperparameters,
+        library_size: float,
+        seed: int,
+    ) -> None:
+        super().__init__(cells, hyperparameters, seed)
+        roots = set(graph.tf_names)
+        is_root = torch.tensor([gene in roots for gene in graph.genes])
+        self.register_buffer("tf_index", is_root.nonzero().flatten(), persistent=False)
+        self.register_buffer("target_index", (~is_root).nonzero().flatten(), persistent=False)
+        n_tfs, n_targets = len(self.tf_index), len(self.target_index)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive_seed(seed, "weights"))
+            self.generator = CausalGenerator(graph, controller, hyperparameters, library_size)
+            self.critic = Critic(len(graph.genes), hyperparameters.critic_layers)
+            self.labeler = Labeler(n_targets, hyperparameters.labeler_layers, n_tfs)
+            self.antilabeler = Labeler(n_targets, hyperparameters.labeler_layers, n_tfs)
+
+    def networks(self):
+        return {
+            "generator": (self.generator.target_generators.parameters(), self.hyper.generator_lr),
+            "critic": (self.critic.parameters(), self.hyper.critic_lr),
+            "labeler": (self.labeler.parameters(), self.hyper.labeler_lr),
+            "antilabeler": (self.antilabeler.parameters(), self.hyper.labeler_lr),
+        }
+
+    def forward(self, noise: Noise) -> Tensor:
+        return self.generator(noise)
+
+    def train_one_step(self, real: Tensor, random: torch.Generator) -> dict[str, Tensor]:
+        n = len(real)
+        for _ in range(self.hyper.critic_updates):
+            noise = self.generator.noise(n, random)
+            critic = self.critic_update(real, noise, torch.rand(n, 1, generator=random, device=random.device))
+        generator_loss = self.generator_update(self.generator.noise(n, random))
+        labelers = self.labeler_updates(real, self.generator.noise(n, random))
+        return {
+            "critic_loss": critic.loss,
+            "gradient_penalty": critic.gradient_penalty,
+            "generator_loss": generator_loss,
+            **labelers,
+        }
+
+    def critic_update(self, real: Tensor, noise: Noise, epsilon: Tensor) -> CriticLoss:
+        """One step of the critic; no gradient enters the generator."""
+        with torch.no_grad():
+            fake = self(noise)
+        loss = critic_backward(self.critic, real, fake, epsilon, self.hyper.penalty_weight)
+        self.optimizer["critic"].step()
+        return loss
+
+    def generator_update(self, noise: Noise) -> Tensor:
+        """One step of the target generators: fool the critic, stay readable for both labelers."""
+        fake = self(noise)
+        loss = -self.critic(fake).mean()
+        for labeler in (self.labeler, self.antilabeler):
+            loss = loss + self._labeler_error(labeler, fake)
+        self.optimizer["generator"].zero_grad()
+        loss.backward(inputs=list(self.generator.target_generators.parameters()))
+        self.optimizer["generator"].step()
+        return loss.detach()
+
+    def labeler_updates(self, real: Tensor, noise: Noise) -> dict[str, Tensor]:
+        """The anti-labeler learns on generated cells, the labeler on the same generated cells and then on real ones."""
+        with torch.no_grad():
+            fake = self(noise)
+        errors = {}
+        for name, cells in ("antilabeler", fake), ("labeler", fake), ("labeler", real):
+            error = self._labeler_error(getattr(self, name), cells)
+            self.optimizer[name].zero_grad()
+            error.backward()
+            self.optimizer[name].step()
+            errors[f"{name}_{'real' if cells is real else 'generated'}_loss"] = error.detach()
+        return errors
+
+    def _labeler_error(self, labeler: Labeler, cells: Tensor) -> Tensor:
+        predicted = labeler(cells.index_select(1, self.target_index))
+        return F.mse_loss(predicted, cells.index_select(1, self.tf_index))
+
+    @torch.no_grad()
+    def generate(self, n_cells: int, seed: int) -> Tensor:
+        """Cells under the imposed graph.
+
+        The target generators use their running statistics; the controller keeps those of the batch, so cells are made
+        in batches of the training's size and the last one is cut (protocol, section 5).
+
+        Returns
+        -------
+        Shape ``(n_cells, n_genes)``, on the CPU.
+        """
+        self.eval()
+        random = torch.Generator(self.device).manual_seed(derive_seed(seed, "generate"))
+        batches = []
+        for _ in range(0, n_cells, self.hyper.batch_size):
+            batches.append(self(self.generator.noise(self.hyper.batch_size, random)).cpu())
+        return torch.cat(batches)[:n_cells]

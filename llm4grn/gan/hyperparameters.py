@@ -1,0 +1,138 @@
+"""What a model YAML sets, checked before anything is trained (protocol, section 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+from llm4grn.errors import UserError
+
+
+@dataclass(frozen=True)
+class AdversarialHyperparameters:
+    """What both stages have in common.
+
+    Parameters
+    ----------
+    steps
+        Generator updates.
+    schedule_steps
+        Generator updates over which the learning rates decay from first to last; ``None``: ``steps``.
+    batch_size
+        Cells per update.
+    critic_layers
+        Hidden widths of the critic.
+    critic_updates
+        Critic updates per generator update.
+    penalty_weight
+        Weight of the gradient penalty.
+    generator_lr, critic_lr
+        First and last learning rate, exponential in between.
+    betas, weight_decay
+        Of AdamW with amsgrad.
+    """
+
+    steps: int
+    batch_size: int
+    critic_layers: Sequence[int]
+    generator_lr: Sequence[float]
+    critic_lr: Sequence[float]
+    schedule_steps: int | None = None
+    critic_updates: int = 5
+    penalty_weight: float = 10.0
+    betas: Sequence[float] = (0.5, 0.9)
+    weight_decay: float = 0.01
+
+    #: where the values stand in the config, for error messages
+    _field = "model"
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            _check(f"{self._field}.{field.name}", field.name, getattr(self, field.name))
+        if self.batch_size < 2:
+            raise UserError(f"{self._field}.batch_size={self.batch_size}: BatchNorm needs at least 2 cells per batch")
+
+    def learning_rate(self, lr: Sequence[float], step: int) -> float:
+        """Learning rate of generator step ``step`` (counted from 0): exponential from first to last, then constant."""
+        first, last = lr
+        share = min(step / (self.schedule_steps or self.steps), 1.0)
+        return first * (last / first) ** share
+
+
+@dataclass(frozen=True)
+class ControllerHyperparameters(AdversarialHyperparameters):
+    """Stage 1, the causal controller.
+
+    Parameters
+    ----------
+    noise_dim
+        Length of the noise vector.
+    generator_layers
+        Hidden widths of the generator.
+    """
+
+    noise_dim: int = 128
+    generator_layers: Sequence[int] = (256, 512, 1024)
+    _field = "model.controller"
+
+
+@dataclass(frozen=True)
+class CausalGANHyperparameters(AdversarialHyperparameters):
+    """Stage 2, the causal GAN.
+
+    Parameters
+    ----------
+    noise_per_gene, depth, width
+        Of each target generator: noise inputs, hidden blocks after the first, units per input.
+    labeler_layers
+        Hidden widths of labeler and anti-labeler.
+    labeler_lr
+        First and last learning rate of both labelers.
+    """
+
+    noise_per_gene: int = 1
+    depth: int = 2
+    width: int = 1
+    labeler_layers: Sequence[int] = (2000, 2000, 2000)
+    labeler_lr: Sequence[float] = (1e-4, 1e-4)
+    _field = "model.causal_gan"
+
+
+_NON_NEGATIVE = {"depth", "weight_decay", "penalty_weight"}
+
+
+def _check(where: str, name: str, value: object) -> None:
+    """Refuse a value that cannot be trained with, naming the config field."""
+
+    def refuse(expected: str) -> UserError:
+        return UserError(f"{where}={value}: expected {expected}")
+
+    if name == "schedule_steps" and value is None:
+        return
+    if name.endswith("_layers"):
+        if not _is_sequence(value) or not value or not all(_is_int(v) and v > 0 for v in value):
+            raise refuse("a list of positive whole numbers, for instance [256, 128]")
+    elif name.endswith("_lr"):
+        if not _is_sequence(value) or len(value) != 2 or not all(_is_number(v) and v > 0 for v in value):
+            raise refuse("[first, last], two positive learning rates, for instance [1e-3, 1e-4]")
+    elif name == "betas":
+        if not _is_sequence(value) or len(value) != 2 or not all(_is_number(v) and 0 <= v < 1 for v in value):
+            raise refuse("two numbers in [0, 1), for instance [0.5, 0.9]")
+    elif name in _NON_NEGATIVE:
+        whole = name == "depth"
+        if not (_is_int(value) if whole else _is_number(value)) or value < 0:
+            raise refuse("a whole number, 0 or more" if whole else "a number, 0 or more")
+    elif not _is_int(value) or value < 1:
+        raise refuse("a whole number, 1 or more")
+
+
+def _is_sequence(value: object) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str)
+
+
+def _is_int(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value == value

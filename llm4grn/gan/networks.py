@@ -1,0 +1,109 @@
+"""The dense networks of both stages: cell generator, critic, labeler, and the library-size layer (protocol, section 5)."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+def normalise_library_size(cells: Tensor, library_size: float) -> Tensor:
+    """Scale each cell so that its genes sum to ``library_size``; a cell without any expression stays as it is.
+
+    Parameters
+    ----------
+    cells
+        Non-negative expression, shape ``(n_cells, n_genes)``.
+    library_size
+        Counts per cell after scaling.
+    """
+    total = cells.sum(dim=1, keepdim=True)
+    return cells * (library_size / torch.where(total > 0, total, torch.ones_like(total)))
+
+
+def hidden_blocks(widths: Sequence[int]) -> list[nn.Module]:
+    """Linear + BatchNorm + ReLU blocks between consecutive widths.
+
+    The linear layers carry no bias: BatchNorm subtracts the batch mean, so a bias in front of it changes no output and
+    receives no gradient (only rounding noise, which Adam would blow up to full steps).
+    """
+    blocks: list[nn.Module] = []
+    for n_in, n_out in zip(widths[:-1], widths[1:], strict=True):
+        blocks.append(nn.Sequential(nn.Linear(n_in, n_out, bias=False), nn.BatchNorm1d(n_out), nn.ReLU()))
+    return blocks
+
+
+class CellGenerator(nn.Module):
+    """Noise to non-negative expression of all genes, before the library-size layer (the causal controller).
+
+    Parameters
+    ----------
+    noise_dim
+        Length of the noise vector of one cell.
+    layers
+        Widths of the hidden Linear + BatchNorm + ReLU blocks.
+    n_genes
+        Width of the last Linear + ReLU.
+    """
+
+    def __init__(self, noise_dim: int, layers: Sequence[int], n_genes: int) -> None:
+        super().__init__()
+        self.noise_dim = noise_dim
+        self.blocks = nn.Sequential(*hidden_blocks([noise_dim, *layers]))
+        self.output = nn.Linear(layers[-1], n_genes)
+        for block in self.blocks:
+            nn.init.xavier_uniform_(block[0].weight)
+        nn.init.kaiming_normal_(self.output.weight, nonlinearity="relu")
+        nn.init.zeros_(self.output.bias)
+
+    def forward(self, noise: Tensor) -> Tensor:
+        """Expression of shape ``(n_cells, n_genes)`` from noise of shape ``(n_cells, noise_dim)``."""
+        return torch.relu(self.output(self.blocks(noise)))
+
+    @torch.no_grad()
+    def freeze_as_root_source(self, genes: Tensor) -> None:
+        """Turn a trained controller into the source of root genes that stage 2 uses.
+
+        It keeps the output columns ``genes`` only, receives no gradient, and normalises by the statistics of the batch
+        at hand, also when generating (protocol, section 5).
+        """
+        output = nn.Linear(self.output.in_features, len(genes))
+        output.weight.copy_(self.output.weight[genes])
+        output.bias.copy_(self.output.bias[genes])
+        self.output = output.to(self.output.weight.device)
+        for block in self.blocks:
+            block[1].track_running_stats = False
+            block[1].running_mean = block[1].running_var = block[1].num_batches_tracked = None
+        self.requires_grad_(False)
+
+
+class Critic(nn.Module):
+    """Cells to a score that is high for real ones: Linear + ReLU layers, no normalisation, linear output."""
+
+    def __init__(self, n_genes: int, layers: Sequence[int]) -> None:
+        super().__init__()
+        widths = [n_genes, *layers, 1]
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True))
+        for layer in self.layers[:-1]:
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+        nn.init.xavier_uniform_(self.layers[-1].weight)
+        for layer in self.layers:
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, cells: Tensor) -> Tensor:
+        """Scores of shape ``(n_cells, 1)``."""
+        for layer in self.layers[:-1]:
+            cells = torch.relu(layer(cells))
+        return self.layers[-1](cells)
+
+
+class Labeler(nn.Module):
+    """Predicts the expression of the root TFs from that of the targets: Linear + BatchNorm + ReLU, linear output."""
+
+    def __init__(self, n_targets: int, layers: Sequence[int], n_tfs: int) -> None:
+        super().__init__()
+        self.blocks = nn.Sequential(*hidden_blocks([n_targets, *layers]))
+        self.output = nn.Linear(layers[-1], n_tfs)
+
+    def forward(self, targets: Tensor) -> Tensor:
+        """TF expression of shape ``(n_cells, n_tfs)``."""
+        return self.output(self.blocks(targets))
