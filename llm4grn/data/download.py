@@ -109,9 +109,10 @@ def _fetch(url: str, part: Path) -> None:
 
 
 def _write(response: requests.Response, part: Path, offset: int, total: int | None) -> None:
-    from tqdm import tqdm
+    from llm4grn.progress import progress
 
-    bar = tqdm(total=total, initial=offset, unit="B", unit_scale=True, unit_divisor=1024, desc=f"download {part.stem}")
+    desc = f"download {part.stem}"
+    bar = progress(total=total, initial=offset, unit="B", unit_scale=True, unit_divisor=1024, desc=desc)
     with bar, part.open("ab" if offset else "wb") as file:
         for chunk in response.iter_content(_CHUNK):
             file.write(chunk)

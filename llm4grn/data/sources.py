@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -124,7 +124,7 @@ class H5ad:
         The column of ``obs`` with cell types; none: ``cell_type`` if there is one.
     """
 
-    path: str
+    path: str = field(compare=False)  # the content counts, see fingerprint
     layer: str | None = None
     cell_type_column: str | None = None
 
@@ -182,8 +182,8 @@ class TenX:
         Table of cell types with columns ``barcodes`` and ``celltype``: tab-separated, or comma-separated as .csv.
     """
 
-    path: str
-    annotations: str | None = None
+    path: str = field(compare=False)  # the content counts, see fingerprint
+    annotations: str | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         _require_path(self.path)

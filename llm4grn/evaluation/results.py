@@ -86,18 +86,24 @@ def write_results(results: Iterable[Result], folder: Path, run: Mapping[str, obj
     -------
     The two paths, CSV first.
     """
-    records = [asdict(result) for result in sorted(results, key=_order)]
-    text = StringIO(newline="")
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(records)
+    ordered = sorted(results, key=_order)
+    records = [asdict(result) for result in ordered]
     document = {"run": {**run, "metrics": metric_parameters()}, "results": records}
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     return (
-        _replace(folder / "results.csv", text.getvalue()),
+        _replace(folder / "results.csv", to_csv(ordered)),
         _replace(folder / "results.json", json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False) + "\n"),
     )
+
+
+def to_csv(results: Iterable[Result]) -> str:
+    """One line per result, in their order, under the names of the columns."""
+    text = StringIO(newline="")
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(result) for result in results)
+    return text.getvalue()
 
 
 def _replace(path: Path, text: str) -> Path:

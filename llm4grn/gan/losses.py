@@ -24,8 +24,8 @@ def critic_backward(critic: Critic, real: Tensor, fake: Tensor, epsilon: Tensor,
               \quad x = \epsilon\, real + (1 - \epsilon)\, fake
 
     The slope of a ReLU critic is a product of its weights, each masked by the units that are active:
-    :math:`\nabla_x D = W_1^T M_1 W_2^T M_2 \cdots w`. So the penalty is differentiated here by the chain rule through that
-    product, with no second backward pass, and the same product gives the gradient of the scores: real, fake and
+    :math:`\nabla_x D = W_1^T M_1 W_2^T M_2 \cdots w`. So the penalty is differentiated here by the chain rule through
+    that product, with no second backward pass, and the same product gives the gradient of the scores: real, fake and
     interpolated cells go forward and back as one batch. The tests hold this against automatic differentiation.
 
     Parameters
@@ -62,7 +62,7 @@ def critic_backward(critic: Critic, real: Tensor, fake: Tensor, epsilon: Tensor,
     norm = slope_at_cells.norm(dim=1, keepdim=True)
     penalty = (norm - 1).square().mean()
     # d penalty / d slope; a slope of exactly zero has no direction, so its gradient is taken as zero (as torch does)
-    upstream = slope_at_cells * (2 * penalty_weight / n * (norm - 1) / norm.clamp_min(torch.finfo(norm.dtype).tiny))
+    upstream = slope_at_cells * (2 * penalty_weight / n * (norm - 1) / norm.clamp_min(1e-30))
 
     for depth, layer in enumerate(critic.layers[:-1], start=1):
         # one product for both terms: scores on real and fake cells, penalty in the rows of the interpolated ones

@@ -1,6 +1,7 @@
-"""The dense networks of both stages: cell generator, critic, labeler, and the library-size layer (protocol, section 5)."""
+"""The dense networks of both stages, cell generator, critic and labeler, and the library-size layer."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +28,7 @@ def hidden_blocks(widths: Sequence[int]) -> list[nn.Module]:
     receives no gradient (only rounding noise, which Adam would blow up to full steps).
     """
     blocks: list[nn.Module] = []
-    for n_in, n_out in zip(widths[:-1], widths[1:], strict=True):
+    for n_in, n_out in pairwise(widths):
         blocks.append(nn.Sequential(nn.Linear(n_in, n_out, bias=False), nn.BatchNorm1d(n_out), nn.ReLU()))
     return blocks
 
@@ -82,7 +83,7 @@ class Critic(nn.Module):
     def __init__(self, n_genes: int, layers: Sequence[int]) -> None:
         super().__init__()
         widths = [n_genes, *layers, 1]
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths[:-1], widths[1:], strict=True))
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
         for layer in self.layers[:-1]:
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
         nn.init.xavier_uniform_(self.layers[-1].weight)

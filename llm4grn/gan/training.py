@@ -12,10 +12,10 @@ from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.loggers import Logger
-from tqdm import tqdm
 
 from llm4grn.errors import UserError
 from llm4grn.gan.adversarial import STEPS_PER_EPOCH, AdversarialModule
+from llm4grn.progress import progress
 from llm4grn.store import atomic_write
 
 CHECKPOINT = "last.ckpt"
@@ -29,9 +29,8 @@ class StepProgress(pl.Callback):
         self.description = description
 
     def on_train_start(self, trainer: pl.Trainer, module: AdversarialModule) -> None:
-        self.bar = tqdm(
-            total=module.hyper.steps, initial=module.steps_done, desc=self.description, unit="step", mininterval=1
-        )
+        total, done = module.hyper.steps, module.steps_done
+        self.bar = progress(total=total, initial=done, desc=self.description, unit="step")
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: AdversarialModule) -> None:
         self.bar.set_postfix({name: f"{loss:.3g}" for name, loss in module.losses.items()}, refresh=False)

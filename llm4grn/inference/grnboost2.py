@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from llm4grn.errors import UserError
@@ -46,7 +46,7 @@ class GRNBoost2(Inferer):
 
     uses_expression: ClassVar[bool] = True
 
-    n_jobs: int = -1
+    n_jobs: int = field(default=-1, compare=False)  # changes the time, not the edges
     engine: Literal["arboreto"] = "arboreto"
 
     def __post_init__(self) -> None:
@@ -80,7 +80,8 @@ class GRNBoost2(Inferer):
     ) -> list[pd.DataFrame]:
         """The links of each target, in order, with a progress bar."""
         from joblib import Parallel, delayed, parallel_config
-        from tqdm import tqdm
+
+        from llm4grn.progress import progress
 
         tasks = (
             delayed(_regress)(tf_matrix, tf_names, target, responses[:, i].toarray().ravel(), seed)
@@ -96,7 +97,7 @@ class GRNBoost2(Inferer):
             initargs=(os.getpid(),),
         ):
             results = Parallel(n_jobs=self.n_jobs, return_as="generator")(tasks)
-            return list(tqdm(results, total=len(targets), desc="GRNBoost2", unit="target"))
+            return list(progress(results, total=len(targets), desc="GRNBoost2", unit="target"))
 
 
 def _varying(targets: list[str], responses: csc_matrix) -> tuple[list[str], csc_matrix]:

@@ -6,7 +6,7 @@ import csv
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -44,7 +44,7 @@ class CuratedList(KnowledgeBase):
 
     organism: str = "human"
     source: str = "default"
-    path: str | None = None
+    path: str | None = field(default=None, compare=False)  # its content counts, see fingerprint
 
     def __post_init__(self) -> None:
         if self.path is None and self.organism not in _SHIPPED:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from llm4grn.errors import UserError
 from llm4grn.knowledge.base import KnowledgeBase, TFSet
@@ -32,7 +32,7 @@ class RandomGenes(KnowledgeBase):
 
     organism: str = "human"
     source: str = "default"
-    path: str | None = None
+    path: str | None = field(default=None, compare=False)  # its content counts, see fingerprint
     n: int | None = None
 
     def __post_init__(self) -> None:

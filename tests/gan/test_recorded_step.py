@@ -1,7 +1,7 @@
-"""One training step of the upstream program, recorded with every weight and random draw: ours has to land where it did.
+"""One training step of the upstream program, recorded with every weight and random draw: ours lands where it did.
 
-The recording (``groundgan_step.npz``) holds 26 genes, 6 TFs and 20 targets with two or three regulators each. Its biases
-in front of BatchNorm have no counterpart here: they change no output, and what moved them is rounding noise.
+The recording (``groundgan_step.npz``) holds 26 genes, 6 TFs and 20 targets with two or three regulators each. Its
+biases in front of BatchNorm have no counterpart here: they change no output, and what moved them is rounding noise.
 """
 
 import json
@@ -108,8 +108,8 @@ def gan() -> CausalGAN:
 def assert_moved_as_recorded(parameters, after: str, lr: float, updates: int = 1) -> None:
     """The same weights after the update.
 
-    Adam's first step is ``lr x gradient / |gradient|``, so where the gradient is zero but for rounding the recorded step
-    is noise: there, and only there, a weight may differ, and by no more than the steps taken.
+    Adam's first step is ``lr x gradient / |gradient|``, so where the gradient is zero but for rounding the recorded
+    step is noise: there, and only there, a weight may differ, and by no more than the steps taken.
     """
     n_moved = n_differ = n_weights = 0
     for ours, gradient, name in parameters:

@@ -1,0 +1,1 @@
+"""One runnable module per claim, each printing one JSON line last."""

@@ -1,0 +1,37 @@
+"""The line up to the causal graph: who is a transcription factor, who regulates whom, and what would be imposed."""
+
+import shutil
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from llm4grn import cli
+from llm4grn.pipeline import Pipeline
+from llm4grn.store import Store
+
+
+def infer_grn(cfg: DictConfig) -> None:
+    setting, store = cli.build_setting(cfg), Store(Path(cfg.paths.store))
+    pipeline = Pipeline(setting, store)
+    tfs, graph = pipeline.tf_set, pipeline.causal_graph
+    folder = Path(cfg.paths.outputs) / f"grn_{setting.name}_{pipeline.graph.key[:8]}"
+    folder.mkdir(parents=True, exist_ok=True)
+    files = {"ranked edges": (pipeline.grn, "grn.tsv"), "imposed graph": (pipeline.graph, "graph.json")}
+    files["TFs"] = pipeline.tfs, "tfs.json"
+    for stage, file in files.values():
+        shutil.copyfile(store.path(stage) / file, folder / file)
+
+    print(f"\n{len(tfs.names)} TFs among {len(graph.genes)} genes: {_shorten(tfs.names)}\n")
+    for key, value in graph.summary().items():
+        print(f"{key:24} {value:.4f}" if isinstance(value, float) else f"{key:24} {value}")
+    print()
+    for label, (_, file) in files.items():
+        print(f"{label:24} {folder / file}")
+
+
+def _shorten(names: tuple[str, ...], limit: int = 12) -> str:
+    return ", ".join(names[:limit]) + (f", ... ({len(names) - limit} more)" if len(names) > limit else "")
+
+
+if __name__ == "__main__":
+    cli.main(infer_grn, "infer_grn")

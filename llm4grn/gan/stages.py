@@ -1,0 +1,115 @@
+"""Both stages between AnnData and files: train into a folder, generate from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import anndata
+import numpy as np
+import torch
+from pytorch_lightning.loggers import Logger
+from scipy.sparse import csr_matrix
+from torch import Tensor, nn
+
+from llm4grn.gan.causal_controller import CausalController
+from llm4grn.gan.causal_gan import CausalGAN
+from llm4grn.gan.hyperparameters import CausalGANHyperparameters, ControllerHyperparameters
+from llm4grn.gan.networks import CellGenerator
+from llm4grn.gan.training import fit
+from llm4grn.grn import CausalGraph
+from llm4grn.store import atomic_write
+
+GENERATOR = "generator.pt"
+
+
+def train_controller(
+    train: anndata.AnnData,
+    hyperparameters: ControllerHyperparameters,
+    *,
+    library_size: float,
+    seed: int,
+    folder: Path,
+    trainer: Mapping[str, Any],
+    loggers: Sequence[Logger],
+) -> None:
+    """Stage 1, see :class:`CausalController`; its generator ends in ``folder``."""
+    module = CausalController(_dense(train), hyperparameters, library_size, seed)
+    fit(module, folder, "controller", trainer, loggers)
+    _save(module.generator, folder)
+
+
+def train_causal_gan(
+    train: anndata.AnnData,
+    graph: CausalGraph,
+    controller: Path,
+    controller_hyperparameters: ControllerHyperparameters,
+    hyperparameters: CausalGANHyperparameters,
+    *,
+    library_size: float,
+    seed: int,
+    folder: Path,
+    trainer: Mapping[str, Any],
+    loggers: Sequence[Logger],
+) -> None:
+    """Stage 2 on the controller in folder ``controller``, see :class:`CausalGAN`; its generator ends in ``folder``."""
+    roots = _cell_generator(controller_hyperparameters, len(graph.genes))
+    _load(roots, controller)
+    module = CausalGAN(_dense(train), graph, roots, hyperparameters, library_size, seed)
+    fit(module, folder, "causal_gan", trainer, loggers)
+    _save(module.generator, folder)
+
+
+def controller_cells(
+    folder: Path,
+    hyperparameters: ControllerHyperparameters,
+    genes: Sequence[str],
+    library_size: float,
+    n_cells: int,
+    seeds: Sequence[int],
+) -> Iterator[anndata.AnnData]:
+    """One data set of ``n_cells`` per seed from the controller trained into ``folder``."""
+    module = CausalController(torch.empty(0, len(genes)), hyperparameters, library_size, seed=0)
+    _load(module.generator, folder)
+    return (_as_adata(module.generate(n_cells, seed), genes) for seed in seeds)
+
+
+def causal_gan_cells(
+    folder: Path,
+    graph: CausalGraph,
+    controller_hyperparameters: ControllerHyperparameters,
+    hyperparameters: CausalGANHyperparameters,
+    library_size: float,
+    n_cells: int,
+    seeds: Sequence[int],
+) -> Iterator[anndata.AnnData]:
+    """One data set of ``n_cells`` per seed from the causal GAN trained into ``folder``."""
+    roots = _cell_generator(controller_hyperparameters, len(graph.genes))
+    module = CausalGAN(torch.empty(0, len(graph.genes)), graph, roots, hyperparameters, library_size, seed=0)
+    _load(module.generator, folder)
+    return (_as_adata(module.generate(n_cells, seed), graph.genes) for seed in seeds)
+
+
+def _cell_generator(hyperparameters: ControllerHyperparameters, n_genes: int) -> CellGenerator:
+    return CellGenerator(hyperparameters.noise_dim, hyperparameters.generator_layers, n_genes)
+
+
+def _dense(adata: anndata.AnnData) -> Tensor:
+    return torch.from_numpy(np.asarray(adata.X.toarray(), dtype=np.float32))
+
+
+def _as_adata(cells: Tensor, genes: Sequence[str]) -> anndata.AnnData:
+    adata = anndata.AnnData(csr_matrix(cells.numpy()))
+    adata.var_names = list(genes)
+    adata.obs_names = [f"synthetic-{i}" for i in range(len(cells))]
+    return adata
+
+
+def _save(generator: nn.Module, folder: Path) -> None:
+    with atomic_write(folder / GENERATOR) as path:
+        torch.save({name: tensor.cpu() for name, tensor in generator.state_dict().items()}, path)
+
+
+def _load(generator: nn.Module, folder: Path) -> None:
+    generator.load_state_dict(torch.load(folder / GENERATOR, weights_only=True, map_location="cpu"))

@@ -1,0 +1,22 @@
+"""One look for every progress bar."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+
+from tqdm import tqdm
+
+
+def progress(items: Iterable | None = None, **arguments) -> tqdm:
+    """A bar with rate and ETA on stderr: live in a terminal, a line now and then in a log file.
+
+    Parameters
+    ----------
+    items
+        What to iterate over; none for a bar that is updated by hand.
+    arguments
+        Of :class:`tqdm.tqdm`: ``desc``, ``unit``, ``total``, ``initial``.
+    """
+    live = sys.stderr.isatty()
+    return tqdm(items, mininterval=0.2 if live else 15, dynamic_ncols=live, **arguments)

@@ -1,0 +1,191 @@
+"""The folder of one run: results, table, pictures, report and synthetic cells, written from the stages of its line."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from llm4grn.evaluation.results import SOURCES, Result, read_results, write_results
+from llm4grn.evaluation.tables import markdown_table, terminal_table
+from llm4grn.pipeline import Pipeline, Setting
+from llm4grn.store import Stage, Store, atomic_write
+from llm4grn.tracking import RunInfo, Tracker
+
+logger = logging.getLogger("llm4grn")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One setting, computed and written down.
+
+    Parameters
+    ----------
+    setting
+        What to compute.
+    store
+        Of finished stages.
+    outputs
+        Folder below which the run gets its own.
+    trainer
+        Arguments of Lightning's trainer.
+    tracker
+        Follows the training and gets the scores.
+    config
+        The resolved configuration, written beside the results.
+    command
+        What was typed, for the report.
+    """
+
+    setting: Setting
+    store: Store
+    outputs: Path
+    trainer: Mapping[str, Any]
+    tracker: Tracker
+    config: Mapping[str, Any]
+    command: str
+
+    @cached_property
+    def pipeline(self) -> Pipeline:
+        return Pipeline(self.setting, self.store, self.trainer, lambda: self.tracker.loggers(self.info))
+
+    @cached_property
+    def key(self) -> str:
+        """Identifies the run's numbers: the keys of all its scores."""
+        return Stage("run", 1, {}, {source: self.pipeline.scores(source) for source in SOURCES}).key
+
+    @cached_property
+    def info(self) -> RunInfo:
+        name = self.setting.name
+        return RunInfo(self.key, name, self.setting.labels, self.config, self.outputs / f"{name}_{self.key[:8]}")
+
+    @property
+    def folder(self) -> Path:
+        return self.info.folder
+
+    def execute(self) -> list[Result]:
+        """Results of control, stage 1 and run; read if the run is finished, computed and written down if not."""
+        if (self.folder / "results.json").is_file():
+            logger.info("finished before: %s", self.folder)
+            return read_results(self.folder / "results.csv")
+        try:
+            _ = self.pipeline.causal_graph  # cheap, and what may be refused is refused before any training
+            scores = {source: self.pipeline.sample_scores(source) for source in SOURCES}
+            results = [
+                Result(**self.setting.labels, sample=i, source=source, metric=metric, value=value)
+                for source, samples in scores.items()
+                for i, sample in enumerate(samples)
+                for metric, value in sample.items()
+            ]
+            self._write(results)
+        finally:
+            self.tracker.close()
+        return results
+
+    def table(self, results: Sequence[Result]) -> str:
+        """For the terminal."""
+        return terminal_table(results, self._n_cells)
+
+    @property
+    def _n_cells(self) -> dict[str, int]:
+        return {self.setting.dataset.name: self.setting.dataset.preprocessing.n_test}
+
+    def _write(self, results: Sequence[Result]) -> None:
+        pipeline, folder = self.pipeline, self.folder
+        folder.mkdir(parents=True, exist_ok=True)
+        with atomic_write(folder / "config.yaml") as path:
+            path.write_text(_yaml(self.config))
+        for stage, name in (pipeline.tfs, "tfs.json"), (pipeline.grn, "grn.tsv"), (pipeline.graph, "graph.json"):
+            _copy(self.store.path(stage) / name, folder / name)
+        for i, path in enumerate(pipeline.cell_files("run")):
+            _copy(path, folder / f"synthetic_{i}.h5ad")
+        with atomic_write(folder / "test.h5ad") as path:
+            pipeline.split("test").write_h5ad(path, compression="gzip")
+        pictures = self._draw(results)
+        with atomic_write(folder / "table.md") as path:
+            path.write_text(markdown_table(results, self._n_cells))
+        self._report(results, pictures)
+        self.tracker.finish(self.info, _summary(results), {path.stem: path for path in pictures.values()})
+        # Last, and whole: its presence says that the run is finished.
+        write_results(results, folder, self._describe())
+
+    def _draw(self, results: Sequence[Result]) -> dict[str, Path]:
+        import anndata
+
+        from llm4grn.evaluation.plots import joint_tsne, plot_losses, read_history
+
+        labels = {"control": "control", "stage1": "stage 1", "run": f"{self.setting.inferer_name} graph"}
+        sets = {label: anndata.read_h5ad(self.pipeline.cell_files(source)[0]).X for source, label in labels.items()}
+        mean = {source: _mean(results, source, "rf_auroc") for source in SOURCES}
+        real, seed = self.pipeline.split("test").X, self.setting.seed
+        auroc = {label: mean[source] for source, label in labels.items() if mean[source] is not None}
+        pictures = {"Real and generated cells in one t-SNE": self.folder / "tsne.png"}
+        joint_tsne(real, sets, self.folder / "tsne.png", seed, rf_auroc=auroc)
+        stages = {"stage 1": self.pipeline.controller, "stage 2": self.pipeline.causal_gan}
+        histories = {name: read_history(self.store.path(stage) / "losses.csv") for name, stage in stages.items()}
+        pictures["Losses"] = plot_losses(histories, self.folder / "losses.png")
+        return pictures
+
+    def _report(self, results: Sequence[Result], pictures: Mapping[str, Path]) -> None:
+        from llm4grn.evaluation.report import write_report
+
+        graph = self.pipeline.causal_graph
+        files = {
+            "Results, tidy": self.folder / "results.csv",
+            "Ranked edges": self.folder / "grn.tsv",
+            "Imposed graph": self.folder / "graph.json",
+            "Configuration": self.folder / "config.yaml",
+            "Real test cells": self.folder / "test.h5ad",
+        }
+        files |= {f"Synthetic cells {i}": self.folder / f"synthetic_{i}.h5ad" for i in range(self.setting.n_samples)}
+        write_report(
+            self.folder / "report.md",
+            results,
+            command=self.command,
+            n_tfs=len(graph.tf_names),
+            n_targets=len(graph.targets),
+            n_edges=graph.n_edges,
+            pictures=pictures,
+            files=files,
+            n_cells=self._n_cells[self.setting.dataset.name],
+        )
+
+    def _describe(self) -> dict[str, Any]:
+        pipeline = self.pipeline
+        stages = {"data": pipeline.data, "tfs": pipeline.tfs, "grn": pipeline.grn, "graph": pipeline.graph}
+        stages |= {"controller": pipeline.controller, "causal_gan": pipeline.causal_gan}
+        return {
+            "key": self.key,
+            "setting": self.setting.labels,
+            "n_cells": self._n_cells[self.setting.dataset.name],
+            "graph": pipeline.causal_graph.summary(),
+            "stages": {name: stage.key for name, stage in stages.items()},
+        }
+
+
+def _copy(source: Path, target: Path) -> None:
+    # A copy, not a link: what a user does to a file of the run must not reach the store.
+    with atomic_write(target) as path:
+        shutil.copyfile(source, path)
+
+
+def _mean(results: Sequence[Result], source: str, metric: str) -> float | None:
+    values = [result.value for result in results if result.source == source and result.metric == metric]
+    return fmean(values) if values else None
+
+
+def _summary(results: Sequence[Result]) -> dict[str, float]:
+    """Means over samples under names that group well: ``run/mmd``, ``control/mmd``, ..."""
+    names = {(result.source, result.metric) for result in results}
+    return {f"{source}/{metric}": _mean(results, source, metric) for source, metric in sorted(names)}
+
+
+def _yaml(config: Mapping[str, Any]) -> str:
+    import yaml
+
+    return yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)

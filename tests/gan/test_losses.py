@@ -1,0 +1,57 @@
+"""The written-out gradient of the critic against automatic differentiation through the penalty, in float64."""
+
+import pytest
+import torch
+
+from llm4grn.gan.losses import critic_backward
+from llm4grn.gan.networks import Critic
+
+
+def reference(critic, real, fake, epsilon, weight):
+    """The loss as the formula says it, differentiated twice by torch."""
+    between = (epsilon * real + (1 - epsilon) * fake).requires_grad_()
+    (slope,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
+    penalty = (slope.norm(dim=1) - 1).square().mean()
+    loss = critic(fake).mean() - critic(real).mean() + weight * penalty
+    return loss, penalty, torch.autograd.grad(loss, list(critic.parameters()), allow_unused=True)
+
+
+@pytest.mark.parametrize("layers", [[7], [16, 8], [16, 8, 4]])
+def test_loss_and_gradients_equal_double_backward(layers):
+    torch.manual_seed(1)
+    critic = Critic(12, layers).double()
+    for layer in critic.layers:
+        layer.bias.data = torch.randn_like(layer.bias) * 0.3
+    real, fake = torch.rand(2, 10, 12, dtype=torch.float64)
+    epsilon = torch.rand(10, 1, dtype=torch.float64)
+    loss, penalty, gradients = reference(critic, real, fake, epsilon, 10.0)
+
+    ours = critic_backward(critic, real, fake, epsilon, 10.0)
+
+    torch.testing.assert_close(ours.loss, loss.detach())
+    torch.testing.assert_close(ours.gradient_penalty, penalty.detach())
+    for parameter, gradient in zip(critic.parameters(), gradients, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient if gradient is not None else torch.zeros_like(parameter))
+
+
+def test_gradients_are_overwritten_and_inputs_untouched():
+    torch.manual_seed(2)
+    critic = Critic(6, [5])
+    real, fake, epsilon = torch.rand(4, 6), torch.rand(4, 6), torch.rand(4, 1)
+    before = real.clone(), fake.clone()
+    critic_backward(critic, real, fake, epsilon, 10.0)
+    first = [parameter.grad.clone() for parameter in critic.parameters()]
+    critic_backward(critic, real, fake, epsilon, 10.0)
+    for parameter, gradient in zip(critic.parameters(), first, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient, rtol=0, atol=0)
+    assert torch.equal(real, before[0])
+    assert torch.equal(fake, before[1])
+
+
+def test_a_dead_critic_has_a_finite_gradient():
+    critic = Critic(3, [2])
+    for layer in critic.layers:
+        torch.nn.init.zeros_(layer.weight)
+    loss = critic_backward(critic, torch.rand(4, 3), torch.rand(4, 3), torch.rand(4, 1), 10.0)
+    assert loss.gradient_penalty == 1
+    assert all(parameter.grad.isfinite().all() for parameter in critic.parameters())

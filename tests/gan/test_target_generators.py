@@ -1,0 +1,119 @@
+"""All target generators together against the obvious way: one small ``nn.Sequential`` per target."""
+
+import pytest
+import torch
+from torch import nn
+
+from llm4grn.gan.target_generators import TargetGenerators
+from llm4grn.grn import CausalGraph
+
+GRAPHS = {
+    "uneven": CausalGraph(
+        ("A", "t1", "B", "t2", "C", "t3", "t4"),
+        {"t1": ("A", "B"), "t2": ("C",), "t3": ("C", "A", "B"), "t4": ("B", "C")},
+    ),
+    "layered": CausalGraph(
+        ("A", "B", "tf1", "tf2", "x", "y"),
+        {"tf1": ("A",), "tf2": ("A", "tf1"), "x": ("tf2", "B"), "y": ("B", "A")},
+    ),
+}
+
+
+def reference_networks(generators: TargetGenerators) -> dict[str, nn.Sequential]:
+    """One network per target with the weights that the batched computation holds for it."""
+    networks = {}
+    for group, targets in zip(generators.groups, generators.group_targets, strict=True):
+        for i, target in enumerate(targets):
+            layers: list[nn.Module] = []
+            for weight, norm in zip(group.weights, group.norms, strict=True):
+                n_out, n_in = weight.shape[1:]
+                linear, batch_norm = nn.Linear(n_in, n_out, bias=False), nn.BatchNorm1d(n_out)
+                linear.weight.data = weight[i].detach().clone()
+                batch_norm.weight.data = norm.weight.view(-1, n_out)[i].detach().clone()
+                batch_norm.bias.data = norm.bias.view(-1, n_out)[i].detach().clone()
+                layers += [linear, batch_norm, nn.ReLU()]
+            last = nn.Linear(group.output_weight.shape[2], 1)
+            last.weight.data = group.output_weight[i].detach().clone()
+            last.bias.data = group.output_bias[i, 0].detach().clone()
+            networks[target] = nn.Sequential(*layers, last, nn.ReLU()).to(weight.dtype)
+    return networks
+
+
+def reference_cells(graph, networks, order, roots, noise):
+    values = {tf: roots[:, i] for i, tf in enumerate(graph.tf_names)}
+    for target in order:  # regulators come before what they regulate
+        inputs = [values[tf] for tf in graph.regulators[target]] + list(noise[target])
+        values[target] = networks[target](torch.stack(inputs, dim=1)).squeeze(1)
+    return torch.stack([values[gene] for gene in graph.genes], dim=1)
+
+
+@pytest.mark.parametrize("graph", GRAPHS.values(), ids=GRAPHS)
+@pytest.mark.parametrize(("noise_per_gene", "depth", "width"), [(1, 2, 1), (2, 0, 1), (3, 1, 2)])
+def test_same_cells_and_gradients_as_one_network_per_target(graph, noise_per_gene, depth, width):
+    torch.manual_seed(0)
+    generators = TargetGenerators(graph, noise_per_gene, depth, width).double()
+    for parameter in generators.parameters():  # away from the initial ones and zeros of BatchNorm
+        parameter.data += 0.1 * torch.randn_like(parameter)
+    networks = reference_networks(generators)
+    n_cells, names = 9, list(generators.target_names)
+    roots = torch.rand(n_cells, len(graph.tf_names), dtype=torch.float64)
+    noise = torch.randn(len(names), noise_per_gene, n_cells, dtype=torch.float64)
+
+    ours = generators(roots, noise)
+    theirs = reference_cells(graph, networks, names, roots, dict(zip(names, noise, strict=True)))
+    torch.testing.assert_close(ours, theirs)
+    assert (theirs > 0).any()
+
+    upstream = torch.randn_like(ours)
+    ours.backward(upstream)
+    theirs.backward(upstream)
+    for group, targets in zip(generators.groups, generators.group_targets, strict=True):
+        for i, target in enumerate(targets):
+            linears = [layer for layer in networks[target] if isinstance(layer, nn.Linear)]
+            norms = [layer for layer in networks[target] if isinstance(layer, nn.BatchNorm1d)]
+            for weight, linear in zip(group.weights, linears[:-1], strict=True):
+                torch.testing.assert_close(weight.grad[i], linear.weight.grad)
+            for norm, reference in zip(group.norms, norms, strict=True):
+                torch.testing.assert_close(norm.weight.grad.view(len(targets), -1)[i], reference.weight.grad)
+                torch.testing.assert_close(norm.bias.grad.view(len(targets), -1)[i], reference.bias.grad)
+            torch.testing.assert_close(group.output_weight.grad[i], linears[-1].weight.grad)
+            torch.testing.assert_close(group.output_bias.grad[i, 0], linears[-1].bias.grad)
+
+    # and with the running statistics that this pass left behind
+    generators.eval()
+    for network in networks.values():
+        network.eval()
+    torch.testing.assert_close(
+        generators(roots, noise), reference_cells(graph, networks, names, roots, dict(zip(names, noise, strict=True)))
+    )
+
+
+def test_a_target_depends_on_its_regulators_and_its_own_noise_only():
+    graph = GRAPHS["uneven"]
+    torch.manual_seed(0)
+    generators = TargetGenerators(graph)
+    with torch.no_grad():
+        for group in generators.groups:
+            group.output_bias += 1.0  # above the ReLU, so that a change shows
+    generators.eval()
+    roots, noise = torch.rand(5, 3), torch.randn(4, 1, 5)
+    before = generators(roots, noise)
+    moved = roots.clone()
+    moved[:, graph.tf_names.index("A")] += 1
+    changed = (generators(moved, noise) != before).any(dim=0)
+    assert [gene for gene, c in zip(graph.genes, changed, strict=True) if c] == ["A", "t1", "t3"]
+
+    other_noise = noise.clone()
+    other_noise[list(generators.target_names).index("t2")] += 1
+    changed = (generators(roots, other_noise) != before).any(dim=0)
+    assert [gene for gene, c in zip(graph.genes, changed, strict=True) if c] == ["t2"]
+
+
+def test_parameters_grow_with_edges_not_with_their_square():
+    def n_parameters(n_targets: int) -> int:
+        genes = tuple(f"tf{i}" for i in range(20)) + tuple(f"t{i}" for i in range(n_targets))
+        tfs = genes[:10]
+        generators = TargetGenerators(CausalGraph(genes, {gene: tfs for gene in genes[20:]}))
+        return sum(parameter.numel() for parameter in generators.parameters())
+
+    assert n_parameters(200) == 2 * n_parameters(100)

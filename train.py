@@ -1,0 +1,29 @@
+"""The whole line for one setting: raw counts, TFs, GRN, causal graph, causal GAN, synthetic cells, scores."""
+
+from pathlib import Path
+
+from omegaconf import DictConfig
+
+from llm4grn import cli
+from llm4grn.run import Run
+from llm4grn.store import Store
+
+
+def train(cfg: DictConfig) -> None:
+    run = Run(
+        setting=cli.build_setting(cfg),
+        store=Store(Path(cfg.paths.store)),
+        outputs=Path(cfg.paths.outputs),
+        trainer=cli.trainer_arguments(cfg),
+        tracker=cli.instantiate(cfg.logger),
+        config=cli.resolved(cfg),
+        command=cli.command(),
+    )
+    results = run.execute()
+    print(f"\n{run.table(results)}")
+    for name in "tsne.png", "losses.png", "report.md", "results.csv":
+        print(f"{name:12} {run.folder / name}")
+
+
+if __name__ == "__main__":
+    cli.main(train, "train")
