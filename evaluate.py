@@ -5,6 +5,7 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from llm4grn import cli
+from llm4grn.errors import UserError
 from llm4grn.evaluation.comparison import find_runs, load_runs
 from llm4grn.evaluation.results import to_csv
 from llm4grn.evaluation.tables import markdown_table, terminal_table
@@ -13,6 +14,8 @@ from llm4grn.store import atomic_write
 
 def evaluate(cfg: DictConfig) -> None:
     patterns = OmegaConf.to_container(cfg.runs, resolve=True) if OmegaConf.is_list(cfg.runs) else [cfg.runs]
+    if not isinstance(cfg.rescore, bool):
+        raise UserError(f"rescore={cfg.rescore}: expected true or false")
     folders = find_runs([str(pattern) for pattern in patterns])
     results, n_cells = load_runs(folders, rescore=cfg.rescore)
     print(f"\n{len(folders)} runs\n\n{terminal_table(results, n_cells)}")

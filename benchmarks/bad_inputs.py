@@ -230,6 +230,7 @@ FILES = [
     ),
     Case("paths.data in a file", ["dataset=pbmc", "paths.data=f/data"], ["paths.data", "f/data"], file("f", "")),
     Case("paths.store in a file", ["paths.store=f/store"], ["paths.store", "f/store", "writable"], file("f", "")),
+    Case("paths.store empty", ["paths.store="], ["paths.store", "expected a folder"]),
     Case("paths.outputs in a file", ["paths.outputs=f/out"], ["paths.outputs", "f/out", "writable"], file("f", "")),
 ]
 
@@ -243,6 +244,7 @@ LISTS = [
         ["kb.path", "tf.csv", "Symbol"],
         file("tf.csv", "Name,Id\nA,1\n"),
     ),
+    Case("TF list named by digits", ["kb.path=2024"], ["kb.path=2024", "expected"]),
     Case("kb.list unknown", ["kb.list=aertslab"], ["kb.list=aertslab", "choose", "lambert2018", "scenic"]),
     Case(
         "kb.list with kb.path",
@@ -261,11 +263,13 @@ OPTIONS = [
     Case("field unknown", ["grahp.k=3"], ["grahp.k", "no such", "--help"]),
     Case("field unknown, in a group", ["kb.paht=t.txt"], ["kb.paht", "no such", "--help"]),
     Case("field unknown, appended", ["+kb.method.paht=t.txt"], ["paht", "remove"]),
-    Case("group unknown", ["+optimizer=adam"], ["optimizer", "no such", "--help"]),
+    Case("field missing", ["~dataset.preprocessing.n_test"], ["Preprocessing", "n_test", "add"], script="infer_grn.py"),
+    Case("group unknown", ["optimizer=adam"], ["optimizer", "no such", "--help"]),
     Case("no equals sign", ["pbmc3k"], ["pbmc3k", "field=value"]),
     Case("unbalanced bracket", ["evaluation.metrics=[mmd"], ["evaluation.metrics=[mmd", "field=value"]),
     Case("with dashes", ["--seed=3"], ["--seed=3", "without dashes"]),
-    Case("sweep without -m", ["seed=1,2"], ["seed=1,2", "--multirun"]),
+    Case("text with a comma", ["dataset.context=liver, 10x"], ["dataset.context=liver, 10x", "\"'liver, 10x'\""]),
+    Case("sweep without -m", ["seed=1,2"], ["seed=1,2", "one value", "--multirun"]),
 ]
 
 VALUES = [
@@ -290,6 +294,7 @@ VALUES = [
     Case("n_jobs=0", ["inferer.n_jobs=0"], ["inferer.n_jobs=0", "-1 for all cores"], script="infer_grn.py"),
     Case("k_max=0", ["inferer=random", "inferer.k_max=0"], ["inferer.k_max=0", "at least 1"]),
     Case("accelerator unknown", ["trainer.accelerator=abacus"], ["trainer.accelerator=abacus", "choose one of", "cpu"]),
+    Case("no GPU here", ["trainer.accelerator=cuda"], ["trainer.accelerator=cuda", "no GPU", "trainer=cpu"]),
     Case("devices=0", ["trainer.devices=0"], ["trainer.devices=0", "1 or more"]),
     Case("tracker's mode unknown", ["logger=wandb", "logger.mode=loud"], ["logger.mode=loud", "choose", "offline"]),
 ]
@@ -304,7 +309,7 @@ def run(case: Case, folder: Path) -> Outcome:
     """The script as a user starts it, in ``folder``."""
     if case.make:
         case.make(folder)
-    environment = {**os.environ, "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1", "WANDB_MODE": "offline"}
+    environment = {**os.environ, "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1", "CUDA_VISIBLE_DEVICES": ""}
     command = [sys.executable, str(REPOSITORY / case.command[0]), *case.command[1:]]
     start = time.perf_counter()
     try:

@@ -5,15 +5,18 @@ from __future__ import annotations
 import logging
 import os
 import re
+import shlex
 import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
+from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, InstantiationException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
@@ -36,9 +39,11 @@ def main(task: Callable[[DictConfig], None], config_name: str) -> None:
     @wraps(task)
     def guarded(cfg: DictConfig) -> None:
         with _one_line_errors():  # inside Hydra, which would print a line of its own about the job
+            _check_paths(cfg)
             task(cfg)
 
     with _one_line_errors():
+        _refuse_dashes()
         hydra.main(version_base="1.3", config_path="conf", config_name=config_name)(guarded)()
 
 
@@ -67,6 +72,8 @@ def one_line(error: Exception) -> str:
         if isinstance(cause, TypeError) and "unexpected keyword" in str(cause):
             target = str(error).splitlines()[0].removeprefix("Error in call to target ").split(":")[0].strip("'")
             return f"{cause}; remove that field from the config or the command ({target})"
+        if isinstance(cause, TypeError) and re.search(r"missing \d+ required", str(cause)):
+            return f"{cause}; add that field to the config"
         if not isinstance(cause, UserError | OmegaConfBaseException):
             raise error
         return one_line(cause)
@@ -75,6 +82,10 @@ def one_line(error: Exception) -> str:
     if isinstance(error, OverrideParseException):
         return f"cannot read the option {error.override}; write field=value, and quote what the shell would change"
     text = str(error)
+    several = re.search(r"Ambiguous value for argument '([^']+)'", text)
+    if several:
+        field, _, value = several[1].partition("=")
+        return f"{several[1]}: one value is expected; a text is {field}=\"'{value}'\", several runs need --multirun"
     option = re.search(r"Could not find '(.+)/(.+)'\s+Available options in '.+':((?s:.*?))(?:Config search|$)", text)
     if option:
         group, choice, choices = option.groups()
@@ -99,6 +110,8 @@ def build_setting(cfg: DictConfig) -> Setting:
         if missing:
             raise UserError(f"{group}.{missing[0]} is not set; add {group}.{missing[0]}=VALUE to the command")
     model = cfg.get("model")
+    if model is not None and not OmegaConf.is_list(metrics := cfg.evaluation.metrics):
+        raise UserError(f"evaluation.metrics={metrics}: expected a list, for instance evaluation.metrics=[rf_auroc]")
     return Setting(
         dataset=Dataset(
             name=dataset.name,
@@ -132,14 +145,59 @@ def resolved(cfg: DictConfig) -> dict[str, Any]:
 
 
 def trainer_arguments(cfg: DictConfig) -> dict[str, Any]:
-    """Arguments for Lightning's trainer."""
-    return OmegaConf.to_container(cfg.trainer, resolve=True)
+    """Arguments for Lightning's trainer, which would look at them only after the inference.
+
+    Raises
+    ------
+    UserError
+        If there is no such accelerator, here or at all, the number of devices is none, or another field is set.
+    """
+    arguments = OmegaConf.to_container(cfg.trainer, resolve=True)
+    unknown = sorted(arguments.keys() - {"accelerator", "devices", "num_nodes", "strategy"})
+    if unknown:
+        raise UserError(f"trainer.{unknown[0]}: there is no such option; the trainer takes accelerator and devices")
+    accelerator, devices = arguments.get("accelerator", "auto"), arguments.get("devices", "auto")
+    if accelerator not in (known := ("auto", "cpu", "gpu", "cuda", "mps", "tpu")):
+        raise UserError(f"trainer.accelerator={accelerator}: choose one of {', '.join(known)}")
+    is_number = isinstance(devices, int) and not isinstance(devices, bool) and (devices >= 1 or devices == -1)
+    if not (is_number or devices == "auto" or (isinstance(devices, list) and devices)):
+        raise UserError(f"trainer.devices={devices}: expected how many, 1 or more, or a list of device numbers")
+    if accelerator in ("gpu", "cuda") and not _sees_gpu(accelerator):
+        raise UserError(f"trainer.accelerator={accelerator}: PyTorch sees no GPU here; use trainer=auto or trainer=cpu")
+    return arguments
 
 
 def command() -> str:
-    """The command that was typed, as one line."""
+    """The command that was typed, as one line that a shell takes."""
     job = HydraConfig.get()
-    return " ".join(["python", os.path.basename(sys.argv[0]), *job.overrides.task])
+    return shlex.join(["python", os.path.basename(sys.argv[0]), *job.overrides.task])
+
+
+def _refuse_dashes() -> None:
+    """Refuse ``--field=value``, to which Hydra's parser would answer with its whole usage."""
+    _, unknown = get_args_parser().parse_known_args()
+    if unknown:
+        first = next((word for word in unknown if word.startswith("-")), unknown[0])
+        raise UserError(f"{first}: there is no such option; fields are set without dashes, as in seed=2000; see --help")
+
+
+def _check_paths(cfg: DictConfig) -> None:
+    """Refuse a folder for the results that cannot be written, before the work whose results would go there."""
+    for name, path in cfg.paths.items():
+        if not isinstance(path, str) or not path:
+            raise UserError(f"paths.{name}={path}: expected a folder")
+    folder = Path(cfg.paths.outputs).absolute()
+    existing = next(place for place in (folder, *folder.parents) if place.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        raise UserError(
+            f"paths.outputs={cfg.paths.outputs}: cannot write there; set paths.outputs to a writable folder"
+        )
+
+
+def _sees_gpu(accelerator: str) -> bool:
+    import torch
+
+    return torch.cuda.is_available() or (accelerator == "gpu" and torch.backends.mps.is_available())
 
 
 def _set_up_logging() -> None:

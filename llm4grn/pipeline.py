@@ -106,7 +106,6 @@ class Setting:
             "seed": self.seed,
         }
 
-
     @property
     def name(self) -> str:
         """For folders and lists; different settings can share it, so a key goes with it."""

@@ -10,6 +10,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,13 +79,14 @@ class LightningTracker(Tracker):
 class TensorBoard(LightningTracker):
     """TensorBoard files in the folder ``tensorboard`` beside the runs."""
 
+    def __init__(self) -> None:
+        if find_spec("tensorboard") is None:
+            raise UserError("logger=tensorboard needs the package tensorboard: pip install tensorboard")
+
     def _start(self, run: RunInfo) -> Logger:
         from pytorch_lightning.loggers import TensorBoardLogger
 
-        try:
-            return TensorBoardLogger(run.folder.parent, name="tensorboard", version=f"{run.name}-{run.id}")
-        except ModuleNotFoundError as error:
-            raise UserError("logger=tensorboard needs the package tensorboard: pip install tensorboard") from error
+        return TensorBoardLogger(run.folder.parent, name="tensorboard", version=f"{run.name}-{run.id}")
 
     def finish(self, run: RunInfo, summary: Mapping[str, float], pictures: Mapping[str, Path]) -> None:
         (board,) = self.loggers(run)
@@ -110,6 +112,8 @@ class WeightsAndBiases(LightningTracker):
     def __init__(self, project: str = "llm4grn", entity: str | None = None, mode: str = "auto") -> None:
         if mode not in (modes := ("auto", "online", "offline")):
             raise UserError(f"logger.mode={mode}: choose one of {', '.join(modes)}")
+        if mode == "online" and not os.environ.get("WANDB_API_KEY"):
+            raise UserError("logger.mode=online: WANDB_API_KEY is not set; export it, or use logger.mode=offline")
         self.project = project
         self.entity = entity
         self.mode = mode
@@ -120,8 +124,6 @@ class WeightsAndBiases(LightningTracker):
 
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
         has_key = bool(os.environ.get("WANDB_API_KEY"))
-        if self.mode == "online" and not has_key:
-            raise UserError("logger.mode=online: WANDB_API_KEY is not set; export it, or use logger.mode=offline")
         mode = os.environ.get("WANDB_MODE") or ("online" if has_key and self.mode != "offline" else "offline")
         run.folder.mkdir(parents=True, exist_ok=True)
         # console=off: the terminal's bars are no part of a run; disable_git: nor is the user's checkout

@@ -143,7 +143,7 @@ def unpack(archive: Path, folder: Path, wanted: Collection[str], verify: Callabl
                 members = [m for m in tar if m.isfile() and _plain_name(m.name) in wanted]
                 tar.extractall(aside, members=members, filter=_without_top_folder)
         except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile) as error:
-            reason = str(error).split("\n")[0] or type(error).__name__
+            reason = str(error).split("\n")[0].rstrip(":") or type(error).__name__
             raise UserError(f"{archive} is not a whole tar archive ({reason})") from error
         verify(Path(aside))
         for name in {_plain_name(m.name) for m in members}:

@@ -20,6 +20,8 @@ def find_runs(patterns: Sequence[str]) -> list[Path]:
     UserError
         If a pattern matches no finished run.
     """
+    if not patterns:
+        raise UserError("runs=[]: name at least one folder of a run, or a pattern like 'outputs/*'")
     found: set[Path] = set()
     for pattern in patterns:
         runs = {Path(path) for path in glob.glob(pattern) if (Path(path) / "results.json").is_file()}

@@ -8,13 +8,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from llm4grn.gan.kernels import FusedTargets, Statistics
 from llm4grn.grn import CausalGraph
 
 
 class TargetGroup(nn.Module):
     """The networks of all targets of one layer of the graph that have the same number of regulators.
 
-    Equal shapes make one batched product of them, without a mask and without padding. Tensors are laid out
+    Equal shapes make one batched computation of them, without a mask and without padding. Tensors are laid out
     ``(target, unit, cell)``, so that gathering a regulator copies a contiguous row and BatchNorm reduces over one.
 
     Parameters
@@ -34,15 +35,16 @@ class TargetGroup(nn.Module):
         n_targets, n_regulators = regulators.shape
         n_inputs = n_regulators + noise_per_gene
         n_hidden = width * n_inputs
-        self.noise_per_gene = noise_per_gene
-        self.register_buffer("regulators", regulators.flatten(), persistent=False)
-        self.weights = nn.ParameterList()
-        for fan_in in [n_inputs] + [n_hidden] * depth:
-            bound = math.sqrt(6 / (fan_in + n_hidden))  # Xavier-uniform within each small network
-            self.weights.append(torch.empty(n_targets, n_hidden, fan_in).uniform_(-bound, bound))
-        self.norms = nn.ModuleList(nn.BatchNorm1d(n_targets * n_hidden) for _ in range(depth + 1))
-        self.output_weight = nn.Parameter(torch.randn(n_targets, 1, n_hidden) * math.sqrt(2 / n_hidden))
-        self.output_bias = nn.Parameter(torch.zeros(n_targets, 1, 1))
+        norms = depth + 1, n_targets, n_hidden
+        self.register_buffer("regulators", regulators, persistent=False)
+        self.first = nn.Parameter(_xavier_uniform(n_targets, n_hidden, n_inputs))
+        self.inner = nn.Parameter(_xavier_uniform(depth, n_targets, n_hidden, n_hidden))
+        self.gamma = nn.Parameter(torch.ones(norms))
+        self.beta = nn.Parameter(torch.zeros(norms))
+        self.last = nn.Parameter(torch.randn(n_targets, n_hidden) * math.sqrt(2 / n_hidden))
+        self.bias = nn.Parameter(torch.zeros(n_targets))
+        self.register_buffer("running_mean", torch.zeros(norms))
+        self.register_buffer("running_var", torch.ones(norms))
 
     def forward(self, genes: Tensor, noise: Tensor) -> Tensor:
         """Expression of the group's targets.
@@ -58,13 +60,24 @@ class TargetGroup(nn.Module):
         -------
         Shape ``(n_targets, n_cells)``.
         """
-        n_targets, _, n_cells = noise.shape
-        inputs = genes.index_select(0, self.regulators).view(n_targets, -1, n_cells)
+        if genes.device.type != "cpu":
+            return self.forward_by_operators(genes, noise)
+        parameters = self.first, self.inner, self.gamma, self.beta, self.last, self.bias
+        statistics = Statistics(self.running_mean, self.running_var, self.training)
+        return FusedTargets.apply(genes, self.regulators, noise, *parameters, statistics)
+
+    def forward_by_operators(self, genes: Tensor, noise: Tensor) -> Tensor:
+        """The same in torch's operators: what other devices run, and what the fused kernel is tested against."""
+        n_cells = genes.shape[1]
+        inputs = genes.index_select(0, self.regulators.flatten()).view(*self.regulators.shape, n_cells)
         hidden = torch.cat([inputs, noise], dim=1)
-        for weight, norm in zip(self.weights, self.norms, strict=True):
+        for i, weight in enumerate([self.first, *self.inner]):
             hidden = torch.bmm(weight, hidden)
-            hidden = norm(hidden.view(1, -1, n_cells)).relu_().view(hidden.shape)
-        return F.relu(torch.baddbmm(self.output_bias, self.output_weight, hidden)).squeeze(1)
+            mean, var = self.running_mean[i].view(-1), self.running_var[i].view(-1)
+            affine = self.gamma[i].view(-1), self.beta[i].view(-1)
+            normal = F.batch_norm(hidden.view(1, -1, n_cells), mean, var, *affine, training=self.training)
+            hidden = normal.relu_().view(hidden.shape)
+        return F.relu(torch.baddbmm(self.bias[:, None, None], self.last.unsqueeze(1), hidden)).squeeze(1)
 
 
 class TargetGenerators(nn.Module):
@@ -79,8 +92,10 @@ class TargetGenerators(nn.Module):
 
     Attributes
     ----------
-    target_names
-        All targets in the order in which noise and parameters are laid out.
+    groups
+        One :class:`TargetGroup` for each layer and number of regulators.
+    group_targets
+        The targets of each group, in the order of its parameters.
     """
 
     def __init__(self, graph: CausalGraph, noise_per_gene: int = 1, depth: int = 2, width: int = 1) -> None:
@@ -91,12 +106,11 @@ class TargetGenerators(nn.Module):
             by_size: dict[int, list[str]] = defaultdict(list)
             for target in layer:
                 by_size[len(graph.regulators[target])].append(target)
-            rows_before = dict(row)
             for _, targets in sorted(by_size.items()):
-                regulators = torch.tensor([[rows_before[tf] for tf in graph.regulators[t]] for t in targets])
+                regulators = torch.tensor([[row[tf] for tf in graph.regulators[target]] for target in targets])
                 groups.append(TargetGroup(regulators, noise_per_gene, depth, width))
                 self.group_targets.append(targets)
-                row.update({target: len(row) + i for i, target in enumerate(targets)})
+                row |= {target: len(row) + i for i, target in enumerate(targets)}
         self.groups = nn.ModuleList(groups)
         self.noise_per_gene = noise_per_gene
         order = torch.tensor([row[gene] for gene in graph.genes])
@@ -104,6 +118,7 @@ class TargetGenerators(nn.Module):
 
     @property
     def target_names(self) -> Sequence[str]:
+        """All targets in the order in which their noise is laid out."""
         return [target for targets in self.group_targets for target in targets]
 
     def forward(self, roots: Tensor, noise: Tensor) -> Tensor:
@@ -125,3 +140,9 @@ class TargetGenerators(nn.Module):
         for group, group_noise in zip(self.groups, per_group, strict=True):
             genes = torch.cat([genes, group(genes, group_noise)])
         return genes.index_select(0, self.order).t()
+
+
+def _xavier_uniform(*shape: int) -> Tensor:
+    """Weights of many small layers at once, each Xavier-uniform within its own network."""
+    bound = math.sqrt(6 / (shape[-1] + shape[-2]))
+    return torch.empty(shape).uniform_(-bound, bound)

@@ -70,7 +70,7 @@ class CuratedList(KnowledgeBase):
     def symbols(self) -> tuple[str, ...]:
         """The whole list, sorted."""
         if self.path is not None:
-            return read_symbols(self.path)
+            return read_symbols(str(self.path))  # Hydra reads a name of digits as a number
         return read_symbols(_FOLDER / _SHIPPED[self.organism][self.list_name])
 
     def fingerprint(self) -> dict[str, str]:

@@ -52,17 +52,18 @@ def target_parameters(gan: CausalGAN):
     number = {gene(int(position)): a for a, position in enumerate(RECORD["target_index"])}
     generators = gan.generator.target_generators
     for group, targets in zip(generators.groups, generators.group_targets, strict=True):
-        last = len(group.weights)
-        parameters = [(f"layer{last}/weight", group.output_weight), (f"layer{last}/bias", group.output_bias)]
-        for layer, (weight, norm) in enumerate(zip(group.weights, group.norms, strict=True)):
-            names = ("weight", weight), ("bn_weight", norm.weight), ("bn_bias", norm.bias)
-            parameters += [(f"layer{layer}/{kind}", parameter) for kind, parameter in names]
+        last = len(group.gamma)
+        places = [("layer0/weight", group.first, ()), (f"layer{last}/weight", group.last, ())]
+        places += [(f"layer{last}/bias", group.bias, ())]
+        places += [(f"layer{i + 1}/weight", group.inner, (i,)) for i in range(last - 1)]
+        for kind, parameter in ("bn_weight", group.gamma), ("bn_bias", group.beta):
+            places += [(f"layer{i}/{kind}", parameter, (i,)) for i in range(last)]
         for i, target in enumerate(targets):
-            for name, parameter in parameters:
+            for name, parameter, layer in places:
                 name = f"generators/target{number[target]}/{name}"
-                shape = len(targets), *RECORD[f"start/{name}"].shape
-                gradient = None if parameter.grad is None else parameter.grad.view(shape)[i]
-                yield parameter.data.view(shape)[i], gradient, name
+                shape, at = RECORD[f"start/{name}"].shape, (*layer, i)
+                gradient = None if parameter.grad is None else parameter.grad[at].view(shape)
+                yield parameter.data[at].view(shape), gradient, name
 
 
 def recorded_noise(update: str, gan: CausalGAN) -> Noise:

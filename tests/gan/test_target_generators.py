@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from llm4grn.gan.target_generators import TargetGenerators
+from llm4grn.gan.target_generators import TargetGenerators, TargetGroup
 from llm4grn.grn import CausalGraph
 
 GRAPHS = {
@@ -25,16 +25,16 @@ def reference_networks(generators: TargetGenerators) -> dict[str, nn.Sequential]
     for group, targets in zip(generators.groups, generators.group_targets, strict=True):
         for i, target in enumerate(targets):
             layers: list[nn.Module] = []
-            for weight, norm in zip(group.weights, group.norms, strict=True):
+            for weight, gamma, beta in zip([group.first, *group.inner], group.gamma, group.beta, strict=True):
                 n_out, n_in = weight.shape[1:]
                 linear, batch_norm = nn.Linear(n_in, n_out, bias=False), nn.BatchNorm1d(n_out)
                 linear.weight.data = weight[i].detach().clone()
-                batch_norm.weight.data = norm.weight.view(-1, n_out)[i].detach().clone()
-                batch_norm.bias.data = norm.bias.view(-1, n_out)[i].detach().clone()
+                batch_norm.weight.data = gamma[i].detach().clone()
+                batch_norm.bias.data = beta[i].detach().clone()
                 layers += [linear, batch_norm, nn.ReLU()]
-            last = nn.Linear(group.output_weight.shape[2], 1)
-            last.weight.data = group.output_weight[i].detach().clone()
-            last.bias.data = group.output_bias[i, 0].detach().clone()
+            last = nn.Linear(group.last.shape[1], 1)
+            last.weight.data = group.last[i : i + 1].detach().clone()
+            last.bias.data = group.bias[i : i + 1].detach().clone()
             networks[target] = nn.Sequential(*layers, last, nn.ReLU()).to(weight.dtype)
     return networks
 
@@ -47,9 +47,13 @@ def reference_cells(graph, networks, order, roots, noise):
     return torch.stack([values[gene] for gene in graph.genes], dim=1)
 
 
+@pytest.mark.parametrize("by_operators", [False, True], ids=["fused", "operators"])
 @pytest.mark.parametrize("graph", GRAPHS.values(), ids=GRAPHS)
 @pytest.mark.parametrize(("noise_per_gene", "depth", "width"), [(1, 2, 1), (2, 0, 1), (3, 1, 2)])
-def test_same_cells_and_gradients_as_one_network_per_target(graph, noise_per_gene, depth, width):
+def test_same_as_one_network_per_target(graph, noise_per_gene, depth, width, by_operators, monkeypatch):
+    """Cells, gradients of every weight, and cells under the running statistics."""
+    if by_operators:
+        monkeypatch.setattr(TargetGroup, "forward", TargetGroup.forward_by_operators)
     torch.manual_seed(0)
     generators = TargetGenerators(graph, noise_per_gene, depth, width).double()
     for parameter in generators.parameters():  # away from the initial ones and zeros of BatchNorm
@@ -71,13 +75,14 @@ def test_same_cells_and_gradients_as_one_network_per_target(graph, noise_per_gen
         for i, target in enumerate(targets):
             linears = [layer for layer in networks[target] if isinstance(layer, nn.Linear)]
             norms = [layer for layer in networks[target] if isinstance(layer, nn.BatchNorm1d)]
-            for weight, linear in zip(group.weights, linears[:-1], strict=True):
-                torch.testing.assert_close(weight.grad[i], linear.weight.grad)
-            for norm, reference in zip(group.norms, norms, strict=True):
-                torch.testing.assert_close(norm.weight.grad.view(len(targets), -1)[i], reference.weight.grad)
-                torch.testing.assert_close(norm.bias.grad.view(len(targets), -1)[i], reference.bias.grad)
-            torch.testing.assert_close(group.output_weight.grad[i], linears[-1].weight.grad)
-            torch.testing.assert_close(group.output_bias.grad[i, 0], linears[-1].bias.grad)
+            inner = group.inner.grad if depth else []
+            for gradient, linear in zip([group.first.grad, *inner], linears[:-1], strict=True):
+                torch.testing.assert_close(gradient[i], linear.weight.grad)
+            for gamma, beta, norm in zip(group.gamma.grad, group.beta.grad, norms, strict=True):
+                torch.testing.assert_close(gamma[i], norm.weight.grad)
+                torch.testing.assert_close(beta[i], norm.bias.grad)
+            torch.testing.assert_close(group.last.grad[i], linears[-1].weight.grad[0])
+            torch.testing.assert_close(group.bias.grad[i], linears[-1].bias.grad[0])
 
     # and with the running statistics that this pass left behind
     generators.eval()
@@ -94,7 +99,7 @@ def test_a_target_depends_on_its_regulators_and_its_own_noise_only():
     generators = TargetGenerators(graph)
     with torch.no_grad():
         for group in generators.groups:
-            group.output_bias += 1.0  # above the ReLU, so that a change shows
+            group.bias += 1.0  # above the ReLU, so that a change shows
     generators.eval()
     roots, noise = torch.rand(5, 3), torch.randn(4, 1, 5)
     before = generators(roots, noise)

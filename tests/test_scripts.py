@@ -1,0 +1,158 @@
+"""The three scripts on a tiny data set: what they write, what they reuse, and that a kill changes nothing."""
+
+import csv
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import anndata
+import numpy as np
+import pytest
+from tiny import options, write_counts
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def counts(tmp_path_factory):
+    return write_counts(tmp_path_factory.mktemp("data") / "counts.h5ad")
+
+
+def script(name: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    environment.pop("WANDB_API_KEY", None)
+    command = [sys.executable, str(ROOT / name), *arguments]
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300)
+
+
+def train(counts: Path, folder: Path, *more: str) -> subprocess.CompletedProcess:
+    done = script("train.py", *options(counts, folder), *more, cwd=folder.parent)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def run_folder(folder: Path, pattern: str = "h5ad_*") -> Path:
+    (found,) = folder.glob(pattern)
+    return found
+
+
+def stages(folder: Path) -> dict[str, set[str]]:
+    """Finished stages in the store, by name."""
+    folders = [stage for stage in (folder / "store").iterdir() if stage.name != ".locks"]
+    return {stage.name: {finished.name for finished in stage.iterdir()} for stage in folders}
+
+
+@pytest.fixture(scope="module")
+def finished(counts, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("run") / "outputs"
+    return folder, train(counts, folder)
+
+
+def test_a_run_prints_its_table_and_writes_its_folder(finished):
+    folder, done = finished
+    run = run_folder(folder)
+    for line in "control", "stage 1", "human / random", "RF AUROC":
+        assert line in done.stdout
+    for name in "tsne.png", "report.md", "results.csv":
+        assert str(run / name) in done.stdout
+        assert (run / name).stat().st_size > 0
+    with (run / "results.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    setting = ["dataset", "kb", "inferer", "llm", "model", "graph", "seed"]
+    assert list(rows[0]) == [*setting, "sample", "source", "metric", "value"]
+    assert len(rows) == 3 * 2 * 4  # sources x samples x metrics
+    assert {row["source"] for row in rows} == {"control", "stage1", "run"}
+    described = json.loads((run / "results.json").read_text())["run"]
+    assert described["graph"]["edges"] == 2 * 25
+    assert "Traceback" not in done.stderr
+
+
+def test_synthetic_cells_are_whole_and_say_where_they_come_from(finished):
+    folder, _ = finished
+    run = run_folder(folder)
+    test = anndata.read_h5ad(run / "test.h5ad")
+    sets = [anndata.read_h5ad(run / f"synthetic_{i}.h5ad") for i in range(2)]
+    for i, cells in enumerate(sets):
+        assert cells.shape == test.shape == (40, 30)
+        assert list(cells.var_names) == list(test.var_names)
+        totals = np.asarray(cells.X.sum(axis=1)).ravel()
+        np.testing.assert_allclose(totals[totals > 0], 20_000, rtol=1e-5)
+        assert cells.uns["provenance"]["inferer"] == "random"
+        assert cells.uns["provenance"]["sample"] == str(i)
+    assert (sets[0].X != sets[1].X).nnz > 0
+
+
+def test_the_same_command_again_computes_nothing(finished, counts):
+    folder, first = finished
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+    again = train(counts, folder)
+    assert again.stdout == first.stdout
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_another_inferer_reuses_data_and_controller(finished, counts):
+    folder, _ = finished
+    before = stages(folder)
+    train(counts, folder, "inferer=grnboost2", "inferer.n_jobs=1")
+    after = stages(folder)
+    for shared in "data", "tfs", "controller":
+        assert after[shared] == before[shared]
+    for own in "grn", "graph", "causal_gan":
+        assert len(after[own]) == len(before[own]) + 1
+    assert len(after["scores"]) == len(before["scores"]) + 1  # control and stage 1 are scored once
+
+    compared = script("evaluate.py", f"paths.outputs={folder}", cwd=folder.parent)
+    assert compared.returncode == 0, compared.stderr
+    assert "human / grnboost2" in compared.stdout
+    assert "human / random" in compared.stdout
+    assert (folder / "comparison.csv").exists()
+    rescored = script("evaluate.py", f"paths.outputs={folder}", "rescore=true", cwd=folder.parent)
+    assert rescored.stdout == compared.stdout
+
+
+def test_the_seed_decides_and_the_place_does_not(finished, counts, tmp_path):
+    folder, _ = finished
+    train(counts, tmp_path / "elsewhere")
+    train(counts, tmp_path / "other_seed", "seed=2000")
+    here, elsewhere, other = (
+        run_folder(f, "h5ad_human_random_*") for f in (folder, tmp_path / "elsewhere", tmp_path / "other_seed")
+    )
+    for name in "grn.tsv", "graph.json", "results.csv", "results.json":
+        assert (here / name).read_bytes() == (elsewhere / name).read_bytes(), name
+        assert (here / name).read_bytes() != (other / name).read_bytes(), name
+
+
+def test_killed_at_any_moment_it_ends_with_the_same_numbers(finished, counts, tmp_path):
+    folder, _ = finished
+    outputs = tmp_path / "outputs"
+    command = [sys.executable, str(ROOT / "train.py"), *options(counts, outputs)]
+    waits, kills = random.Random(0), 0
+    for _ in range(4):
+        process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(waits.uniform(2, 12))
+        if process.poll() is None:
+            process.send_signal(signal.SIGKILL)
+            kills += 1
+        process.wait()
+    assert kills
+    train(counts, outputs)
+    undisturbed = run_folder(folder, "h5ad_human_random_*")
+    for name in "results.csv", "results.json", "grn.tsv":
+        assert (run_folder(outputs) / name).read_bytes() == (undisturbed / name).read_bytes()
+
+
+def test_infer_grn_stops_at_the_graph(counts, tmp_path):
+    of_training = "model.", "evaluation.", "logger=", "trainer="
+    shared = [option for option in options(counts, tmp_path / "out") if not option.startswith(of_training)]
+    done = script("infer_grn.py", *shared, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    for line in "5 TFs among 30 genes", "edges                    50", "density                  0.4000":
+        assert line in done.stdout
+    (folder,) = (tmp_path / "out").glob("grn_*")
+    assert {path.name for path in folder.iterdir()} == {"grn.tsv", "graph.json", "tfs.json"}
+    assert set(stages(tmp_path / "out")) == {"data", "tfs", "grn", "graph"}
