@@ -100,6 +100,14 @@ class AdversarialModule(pl.LightningModule, ABC):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.steps_done = checkpoint["steps_done"]
 
+    @property
+    def gene_units(self) -> Tensor:
+        """What one unit of the generator's networks is in counts, for each gene, as the hyperparameters say."""
+        if self.hyper.gene_units == "counts":
+            return torch.ones_like(self.cells[0])
+        deviations = self.cells.std(dim=0)
+        return torch.where(deviations > 0, deviations, 1.0)
+
     # -- data ----------------------------------------------------------------------------------------------------
 
     def batch(self, step: int) -> Tensor:

@@ -35,6 +35,8 @@ class CausalController(AdversarialModule):
             torch.manual_seed(derive_seed(seed, "weights"))
             self.generator = CellGenerator(hyperparameters.noise_dim, hyperparameters.generator_layers, n_genes)
             self.critic = Critic(n_genes, hyperparameters.critic_layers)
+        if len(cells):  # none are needed to generate: the units come with the trained weights
+            self.generator.units.copy_(self.gene_units)
 
     def networks(self):
         return {

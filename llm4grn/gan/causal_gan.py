@@ -110,6 +110,8 @@ class CausalGAN(AdversarialModule):
             self.critic = Critic(len(graph.genes), hyperparameters.critic_layers)
             self.labeler = Labeler(n_targets, hyperparameters.labeler_layers, n_tfs)
             self.antilabeler = Labeler(n_targets, hyperparameters.labeler_layers, n_tfs)
+        if len(cells):  # none are needed to generate: the units come with the trained weights
+            self.generator.target_generators.set_units(self.gene_units)
 
     def networks(self):
         return {

@@ -30,6 +30,10 @@ class AdversarialHyperparameters:
         First and last learning rate, exponential in between.
     betas, weight_decay
         Of AdamW with amsgrad.
+    gene_units
+        ``counts``, or ``deviations``: the networks compute each gene in units of its standard deviation over the
+        training cells. ReLU layers scale, so this is the same family of generators under another meaning of the
+        learning rate: a step moves a rare gene and a frequent one by the same share, which a short training needs.
     """
 
     steps: int
@@ -42,6 +46,7 @@ class AdversarialHyperparameters:
     penalty_weight: float = 10.0
     betas: Sequence[float] = (0.5, 0.9)
     weight_decay: float = 0.01
+    gene_units: str = "counts"
 
     #: where the values stand in the config, for error messages
     _field = "model"
@@ -108,6 +113,10 @@ def _check(where: str, name: str, value: object) -> None:
         return UserError(f"{where}={value}: expected {expected}")
 
     if name == "schedule_steps" and value is None:
+        return
+    if name == "gene_units":
+        if value not in ("counts", "deviations"):
+            raise refuse("counts or deviations")
         return
     if name.endswith("_layers"):
         if not _is_sequence(value) or not value or not all(_is_int(v) and v > 0 for v in value):

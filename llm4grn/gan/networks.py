@@ -44,6 +44,11 @@ class CellGenerator(nn.Module):
         Widths of the hidden Linear + BatchNorm + ReLU blocks.
     n_genes
         Width of the last Linear + ReLU.
+
+    Attributes
+    ----------
+    units
+        What one unit of the last layer is in counts, shape ``(n_genes,)``; ones unless a stage sets them.
     """
 
     def __init__(self, noise_dim: int, layers: Sequence[int], n_genes: int) -> None:
@@ -51,6 +56,7 @@ class CellGenerator(nn.Module):
         self.noise_dim = noise_dim
         self.blocks = nn.Sequential(*hidden_blocks([noise_dim, *layers]))
         self.output = nn.Linear(layers[-1], n_genes)
+        self.register_buffer("units", torch.ones(n_genes))
         for block in self.blocks:
             nn.init.xavier_uniform_(block[0].weight)
         nn.init.kaiming_normal_(self.output.weight, nonlinearity="relu")
@@ -58,7 +64,7 @@ class CellGenerator(nn.Module):
 
     def forward(self, noise: Tensor) -> Tensor:
         """Expression of shape ``(n_cells, n_genes)`` from noise of shape ``(n_cells, noise_dim)``."""
-        return torch.relu(self.output(self.blocks(noise)))
+        return torch.relu(self.output(self.blocks(noise))) * self.units
 
     @torch.no_grad()
     def freeze_as_root_source(self, genes: Tensor) -> None:
@@ -71,6 +77,7 @@ class CellGenerator(nn.Module):
         output.weight.copy_(self.output.weight[genes])
         output.bias.copy_(self.output.bias[genes])
         self.output = output.to(self.output.weight.device)
+        self.units = self.units[genes]
         for block in self.blocks:
             block[1].track_running_stats = False
             block[1].running_mean = block[1].running_var = block[1].num_batches_tracked = None

@@ -96,6 +96,9 @@ class TargetGenerators(nn.Module):
         One :class:`TargetGroup` for each layer and number of regulators.
     group_targets
         The targets of each group, in the order of its parameters.
+    units
+        What one unit of the networks is in counts, for each gene in the order of computation, shape ``(n_genes, 1)``;
+        ones unless :meth:`set_units` is called.
     """
 
     def __init__(self, graph: CausalGraph, noise_per_gene: int = 1, depth: int = 2, width: int = 1) -> None:
@@ -115,11 +118,16 @@ class TargetGenerators(nn.Module):
         self.noise_per_gene = noise_per_gene
         order = torch.tensor([row[gene] for gene in graph.genes])
         self.register_buffer("order", order, persistent=False)
+        self.register_buffer("units", torch.ones(len(order), 1))
 
     @property
     def target_names(self) -> Sequence[str]:
         """All targets in the order in which their noise is laid out."""
         return [target for targets in self.group_targets for target in targets]
+
+    def set_units(self, units: Tensor) -> None:
+        """Let the networks read and write each gene in its own unit, shape ``(n_genes,)`` in order of the genes."""
+        self.units[self.order, 0] = units
 
     def forward(self, roots: Tensor, noise: Tensor) -> Tensor:
         """Whole cells, before the library-size layer.
@@ -135,11 +143,11 @@ class TargetGenerators(nn.Module):
         -------
         Shape ``(n_cells, n_genes)``, in the order of ``graph.genes``.
         """
-        genes = roots.t().contiguous()
+        genes = (roots / self.units[: roots.shape[1], 0]).t().contiguous()
         per_group = noise.split([len(targets) for targets in self.group_targets])
         for group, group_noise in zip(self.groups, per_group, strict=True):
             genes = torch.cat([genes, group(genes, group_noise)])
-        return genes.index_select(0, self.order).t()
+        return (genes * self.units).index_select(0, self.order).t()
 
 
 def _xavier_uniform(*shape: int) -> Tensor:

@@ -122,3 +122,24 @@ def test_parameters_grow_with_edges_not_with_their_square():
         return sum(parameter.numel() for parameter in generators.parameters())
 
     assert n_parameters(200) == 2 * n_parameters(100)
+
+
+@pytest.mark.parametrize("graph", GRAPHS.values(), ids=GRAPHS)
+def test_units_are_another_name_for_the_same_networks(graph):
+    """Reading and writing genes in units u equals first weights divided and last weights multiplied by them."""
+    torch.manual_seed(0)
+    in_units, in_counts = TargetGenerators(graph).double(), TargetGenerators(graph).double()
+    units = 0.1 + 10 * torch.rand(len(graph.genes), dtype=torch.float64)
+    unit = dict(zip(graph.genes, units, strict=True))
+    in_units.set_units(units)
+    in_counts.load_state_dict({**in_units.state_dict(), "units": torch.ones(len(graph.genes), 1, dtype=torch.float64)})
+    with torch.no_grad():
+        for group, targets in zip(in_counts.groups, in_counts.group_targets, strict=True):
+            for i, target in enumerate(targets):
+                for r, tf in enumerate(graph.regulators[target]):
+                    group.first[i, :, r] /= unit[tf]
+                group.last[i] *= unit[target]
+                group.bias[i] *= unit[target]
+    roots = torch.rand(7, len(graph.tf_names), dtype=torch.float64) * 20
+    noise = torch.randn(len(in_units.target_names), 1, 7, dtype=torch.float64)
+    torch.testing.assert_close(in_units(roots, noise), in_counts(roots, noise))

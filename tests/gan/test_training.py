@@ -143,3 +143,12 @@ def test_batches_walk_through_all_cells_before_any_comes_again(batch_size):
     # any step on its own, as after a resume
     fresh = controller(batch_size=batch_size)
     assert torch.equal(fresh.batch(13), module.batch(13))
+
+
+def test_units_of_a_trained_generator_come_back_with_its_weights(tmp_path):
+    module = causal_gan(gene_units="deviations")
+    training.fit(module, tmp_path, "causal_gan", CPU)
+    fresh = causal_gan(seed=9)  # another seed, units of counts
+    fresh.generator.load_state_dict(module.generator.state_dict())
+    assert torch.equal(fresh.generate(20, seed=3), module.generate(20, seed=3))
+    assert not torch.allclose(module.generator.target_generators.units, torch.ones(12, 1))
