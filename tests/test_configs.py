@@ -112,6 +112,7 @@ CONTROLLER = {
     "generator_lr": [1e-4, 1e-5],
     "critic_lr": [1e-4, 1e-5],
     "betas": (0.5, 0.9),
+    "gene_units": "counts",
     "weight_decay": 0.01,
 }
 CAUSAL_GAN = {
@@ -129,6 +130,7 @@ CAUSAL_GAN = {
     "critic_lr": [1e-3, 1e-3],
     "labeler_lr": [1e-4, 1e-4],
     "betas": (0.5, 0.9),
+    "gene_units": "counts",
     "weight_decay": 0.01,
 }
 
