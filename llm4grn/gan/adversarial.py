@@ -105,8 +105,8 @@ class AdversarialModule(pl.LightningModule, ABC):
         """What one unit of the generator's networks is in counts, for each gene, as the hyperparameters say."""
         if self.hyper.gene_units == "counts":
             return torch.ones_like(self.cells[0])
-        deviations = self.cells.std(dim=0)
-        return torch.where(deviations > 0, deviations, 1.0)
+        expressing = (self.cells > 0).sum(dim=0)
+        return torch.where(expressing > 0, self.cells.sum(dim=0) / expressing.clamp_min(1), 1.0)
 
     # -- data ----------------------------------------------------------------------------------------------------
 

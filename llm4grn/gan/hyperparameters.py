@@ -31,9 +31,9 @@ class AdversarialHyperparameters:
     betas, weight_decay
         Of AdamW with amsgrad.
     gene_units
-        ``counts``, or ``deviations``: the networks compute each gene in units of its standard deviation over the
-        training cells. ReLU layers scale, so this is the same family of generators under another meaning of the
-        learning rate: a step moves a rare gene and a frequent one by the same share, which a short training needs.
+        ``counts``, or ``nonzero_means``: the networks compute each gene in units of its mean over the training cells
+        that express it. ReLU layers scale, so this is the same family of generators under another meaning of the
+        learning rate: a step moves a low gene and a high one by the same share, which a short training needs.
     """
 
     steps: int
@@ -115,8 +115,8 @@ def _check(where: str, name: str, value: object) -> None:
     if name == "schedule_steps" and value is None:
         return
     if name == "gene_units":
-        if value not in ("counts", "deviations"):
-            raise refuse("counts or deviations")
+        if value not in ("counts", "nonzero_means"):
+            raise refuse("counts or nonzero_means")
         return
     if name.endswith("_layers"):
         if not _is_sequence(value) or not value or not all(_is_int(v) and v > 0 for v in value):
