@@ -23,7 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from llm4grn.errors import UserError
-from llm4grn.pipeline import Dataset, Model, Setting
+from llm4grn.setting import Dataset, Model, Setting
 
 logger = logging.getLogger("llm4grn")
 

@@ -13,7 +13,8 @@ from typing import Any
 
 from llm4grn.evaluation.results import SOURCES, Result, read_results, write_results
 from llm4grn.evaluation.tables import markdown_table, terminal_table
-from llm4grn.pipeline import Pipeline, Setting
+from llm4grn.pipeline import Pipeline
+from llm4grn.setting import Setting
 from llm4grn.store import Stage, Store, atomic_write
 from llm4grn.tracking import RunInfo, Tracker
 

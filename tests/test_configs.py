@@ -12,7 +12,7 @@ from llm4grn.data.preprocess import Preprocessing
 from llm4grn.data.sources import TutorialArchive
 from llm4grn.inference.base import Inferer
 from llm4grn.knowledge.base import KnowledgeBase
-from llm4grn.pipeline import Setting
+from llm4grn.setting import Setting
 from llm4grn.tracking import Tracker
 
 CONF = Path(__file__).parents[1] / "conf"

@@ -34,7 +34,7 @@ def refusal(adata):
 @pytest.mark.parametrize("storage", STORAGES)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64, np.uint16])
 def test_counts_pass(storage, dtype):
-    check_counts(make(storage(counts().astype(dtype))), "my.h5ad")
+    assert check_counts(make(storage(counts().astype(dtype))), "my.h5ad") is None
 
 
 @pytest.mark.parametrize("storage", STORAGES)
@@ -105,4 +105,4 @@ def test_no_matrix_or_no_numbers():
 def test_large_sparse_matrix_is_not_made_dense():
     """A million cells by 30,000 genes would need 120 GB."""
     matrix = sp.csr_matrix((np.ones(3, dtype=np.float32), ([0, 5, 999_999], [0, 1, 29_999])), shape=(1_000_000, 30_000))
-    check_counts(make(matrix), "large")
+    assert check_counts(make(matrix), "large") is None

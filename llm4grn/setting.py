@@ -1,0 +1,109 @@
+"""One cell of the paper's table, as plain objects: everything that decides its numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from llm4grn.data.preprocess import Preprocessing
+from llm4grn.data.sources import Source
+from llm4grn.errors import UserError
+from llm4grn.gan.hyperparameters import CausalGANHyperparameters, ControllerHyperparameters
+from llm4grn.inference.base import Inferer
+from llm4grn.knowledge.base import KnowledgeBase
+from llm4grn.metrics.registry import METRICS
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A source of raw counts and what is done to them; ``context`` is all that an LLM learns of it."""
+
+    name: str
+    source: Source
+    preprocessing: Preprocessing
+    context: str = ""
+
+
+@dataclass(frozen=True)
+class Model:
+    """Hyperparameters of both stages of the generator."""
+
+    name: str
+    controller: ControllerHyperparameters
+    causal_gan: CausalGANHyperparameters
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One cell of the paper's table: everything that decides its numbers, and nothing else.
+
+    Parameters
+    ----------
+    dataset
+        Where the cells come from.
+    kb, inferer
+        Who names the TFs and who draws the edges, each with its name in the tables.
+    k, strategy
+        Which of the ranked edges are imposed, see :meth:`GRN.top`.
+    model
+        The generator; ``None`` for a line that ends at the graph.
+    n_samples
+        Synthetic data sets per trained model, each as large as the test set.
+    metrics
+        Names from the registry.
+    llm
+        Name of the language model in the tables, empty if none takes part.
+    seed, inference_seed
+        Of everything; of the inference alone (consistency is measured over its seeds).
+    """
+
+    dataset: Dataset
+    kb_name: str
+    kb: KnowledgeBase
+    inferer_name: str
+    inferer: Inferer
+    k: int = 10
+    strategy: str = "top"
+    model: Model | None = None
+    n_samples: int = 4
+    metrics: Sequence[str] = tuple(METRICS)
+    llm: str = ""
+    seed: int = 1000
+    inference_seed: int = 1000
+
+    def __post_init__(self) -> None:
+        for name in "seed", "inference_seed":
+            _require_whole(name, getattr(self, name), 0)
+        _require_whole("graph.k", self.k, 1)
+        _require_whole("evaluation.n_samples", self.n_samples, 1)
+        if self.strategy not in (strategies := ("top", "bottom", "random", "odd", "even")):
+            raise UserError(f"graph.strategy={self.strategy}: choose one of {', '.join(strategies)}")
+        unknown = [metric for metric in self.metrics if metric not in METRICS]
+        if unknown or not self.metrics:
+            raise UserError(f"evaluation.metrics={list(self.metrics)}: choose some of {', '.join(METRICS)}")
+
+    @property
+    def labels(self) -> dict[str, Any]:
+        """The columns of the results table that name this setting."""
+        return {
+            "dataset": self.dataset.name,
+            "kb": self.kb_name,
+            "inferer": self.inferer_name,
+            "llm": self.llm,
+            "model": self.model.name if self.model else "",
+            "graph": f"{self.strategy} {self.k}",
+            "seed": self.seed,
+        }
+
+    @property
+    def name(self) -> str:
+        """For folders and lists; different settings can share it, so a key goes with it."""
+        labels = self.labels
+        parts = [labels[key] for key in ("dataset", "kb", "inferer", "llm", "model") if labels[key]]
+        return "_".join([*parts, f"{self.strategy}{self.k}", f"seed{self.seed}"])
+
+
+def _require_whole(name: str, value: object, least: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise UserError(f"{name}={value}: expected a whole number, {least} or more")
