@@ -3,6 +3,7 @@
 import logging
 
 import pytest
+import wandb
 from pytorch_lightning.loggers import Logger
 
 from llm4grn.errors import UserError
@@ -31,13 +32,15 @@ def follow(tracker, run: RunInfo) -> list[Logger]:
 def test_wandb_without_a_key_is_offline_and_leaves_files(run, caplog):
     caplog.set_level(logging.INFO, "llm4grn")
     logging.getLogger("llm4grn").propagate = True
-    (logger,) = follow(WeightsAndBiases(), run)
+    tracker = WeightsAndBiases()
+    (logger,) = tracker.loggers(run)
+    logger.log_metrics({"controller/critic_loss": 1.5}, step=25)
+    tracker.finish(run, {"run/mmd": 0.01}, {})
+    assert logger.experiment.summary["run/mmd"] == 0.01
+    tracker.close()
     (offline,) = (run.folder.parent / "wandb").glob("offline-run-*-abc123")
     assert list(offline.glob("*.wandb"))
     assert "offline" in caplog.text
-    assert logger.experiment.summary["run/mmd"] == 0.01
-    import wandb
-
     assert wandb.run is None  # finished: the next job of a sweep starts its own
 
 
