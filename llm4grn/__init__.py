@@ -5,5 +5,6 @@ import os
 __version__ = "0.1.0"
 
 # OpenMP threads of torch spin for milliseconds after each product, on the cores that the target generators need next.
-# A short spin made a training step 25 to 35 % faster on 2 cores. Read when torch is imported, so set before.
+# Seen once by hand on 2 cores, a short spin saved a quarter to a third of a step; no benchmark holds it yet. Read when
+# torch is imported, so set before.
 os.environ.setdefault("GOMP_SPINCOUNT", "2000")
