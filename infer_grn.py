@@ -6,6 +6,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from llm4grn import cli
+from llm4grn.llm.audit import audit_lines
 from llm4grn.pipeline import Pipeline
 from llm4grn.store import Store
 
@@ -13,6 +14,9 @@ from llm4grn.store import Store
 def infer_grn(cfg: DictConfig) -> None:
     setting, store = cli.build_setting(cfg), Store(Path(cfg.paths.store))
     pipeline = Pipeline(setting, store)
+    if cfg.llm.get("dry_run"):
+        print("\n".join(pipeline.previews()) or "No language model takes part: nothing would be asked.")
+        return
     tfs, graph = pipeline.tf_set, pipeline.causal_graph
     folder = Path(cfg.paths.outputs) / f"grn_{setting.name}_{pipeline.graph.key[:8]}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -24,6 +28,9 @@ def infer_grn(cfg: DictConfig) -> None:
     print(f"\n{len(tfs.names)} TFs among {len(graph.genes)} genes: {_shorten(tfs.names)}\n")
     for key, value in graph.summary().items():
         print(f"{key:24} {value:.4f}" if isinstance(value, float) else f"{key:24} {value}")
+    for title, figures in pipeline.audits().items():
+        print(f"\nAudit of the language model, {title}:")
+        print("\n".join(f"  {line}" for line in audit_lines(figures)))
     print()
     for label, (_, file) in files.items():
         print(f"{label:24} {folder / file}")

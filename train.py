@@ -5,11 +5,14 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from llm4grn import cli
+from llm4grn.errors import UserError
 from llm4grn.run import Run
 from llm4grn.store import Store
 
 
 def train(cfg: DictConfig) -> None:
+    if cfg.llm.get("dry_run"):
+        raise UserError("llm.dry_run=true: train.py has no preview; type the same options after python infer_grn.py")
     run = Run(
         setting=cli.build_setting(cfg),
         store=Store(Path(cfg.paths.store)),

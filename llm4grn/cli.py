@@ -82,6 +82,9 @@ def one_line(error: Exception) -> str:
     if isinstance(error, OverrideParseException):
         return f"cannot read the option {error.override}; write field=value, and quote what the shell would change"
     text = str(error)
+    variable = re.search(r"Environment variable '(\w+)' not found", text)
+    if variable:
+        return f"the environment variable {variable[1]} is not set; export it, or set the field that reads it"
     several = re.search(r"Ambiguous value for argument '([^']+)'", text)
     if several:
         field, _, value = several[1].partition("=")
@@ -105,7 +108,8 @@ def build_setting(cfg: DictConfig) -> Setting:
         If a value is impossible.
     """
     dataset, kb, inferer = cfg.dataset, cfg.kb, cfg.inferer
-    for group in "dataset", "kb", "inferer":
+    _check_llm(cfg)
+    for group in "dataset", "kb", "inferer", "llm":
         missing = sorted(field for field in cfg[group] if OmegaConf.is_missing(cfg[group], field))
         if missing:
             raise UserError(f"{group}.{missing[0]} is not set; add {group}.{missing[0]}=VALUE to the command")
@@ -123,7 +127,7 @@ def build_setting(cfg: DictConfig) -> Setting:
         kb=instantiate(kb.method),
         inferer_name=inferer.name,
         inferer=instantiate(inferer.method),
-        llm=cfg.llm.name or "",
+        llm=cfg.llm.name if "llm" in kb.method or "llm" in inferer.method else "",
         k=cfg.graph.k,
         strategy=cfg.graph.strategy,
         model=model and Model(model.name, instantiate(model.controller), instantiate(model.causal_gan)),
@@ -131,6 +135,25 @@ def build_setting(cfg: DictConfig) -> Setting:
         inference_seed=cfg.inference_seed,
         **({} if model is None else {"n_samples": cfg.evaluation.n_samples, "metrics": list(cfg.evaluation.metrics)}),
     )
+
+
+def _check_llm(cfg: DictConfig) -> None:
+    """Refuse a question without anyone to ask, and an answer under the name of another model.
+
+    Raises
+    ------
+    UserError
+    """
+    name = OmegaConf.to_container(cfg.llm)["name"]
+    for group in "kb", "inferer":
+        if name is None and "llm" in cfg[group].method:
+            raise UserError(
+                f"{group}={cfg[group].get('asks', 'llm')} asks a language model; add llm=gpt4, llm=llama, "
+                "llm=openai_compatible, llm=local or llm=recorded"
+            )
+    asked = cfg.kb.get("asks")
+    if asked is not None and name not in (asked, "recorded"):
+        raise UserError(f"kb={asked} and llm={name}: the knowledge base would not be {asked}'s; use kb=llm llm={name}")
 
 
 def instantiate(node: DictConfig) -> Any:

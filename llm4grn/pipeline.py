@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -130,6 +130,23 @@ class Pipeline:
         folder = self.store.get_or_run(self.scores(source), lambda folder: self._build_scores(source, folder))
         return json.loads((folder / "scores.json").read_text())
 
+    # -- what a language model is asked, and how it did ---------------------------------------------------------------
+
+    def previews(self) -> list[str]:
+        """What a language model would be asked, and for how much; nothing is asked."""
+        kb, inferer, genes = self.setting.kb, self.setting.inferer, list(self.adata.var_names)
+        previews = [kb.preview(genes, self.setting.dataset.context, self.setting.seed)]
+        if previews[0] is None or self.store.has(self.tfs):
+            previews.append(inferer.preview(genes, self.tf_set.names, self.setting.inference_seed))
+        elif (preview := inferer.preview(genes, genes[::10], self.setting.inference_seed)) is not None:
+            previews.append(f"The TFs are not known yet; as if they were one gene in ten:\n\n{preview}")
+        return [preview for preview in previews if preview is not None]
+
+    def audits(self) -> dict[str, dict[str, Any]]:
+        """The audit of each stage in which a language model was asked."""
+        provenances = {"transcription factors": self.tf_set.provenance, "regulators": self.inferred_grn.provenance}
+        return {title: provenance["audit"] for title, provenance in provenances.items() if "audit" in provenance}
+
     # -- how each stage is built, into the folder it is given --------------------------------------------------------
 
     def _build_data(self, folder: Path) -> None:
@@ -233,9 +250,10 @@ class Pipeline:
 
 
 def describe(part: object) -> dict[str, Any]:
-    """What decides the results of a dataclass, for the key of its stage: class, fields that count in comparisons, and
-    the fingerprint of its files, if it has any."""
+    """What decides the results of a dataclass, for the key of its stage: class, fields that count in comparisons (those
+    that are dataclasses themselves described likewise), and the fingerprint of its files, if it has any."""
     values = {f.name: getattr(part, f.name) for f in fields(part) if f.compare}
+    values = {name: describe(value) if is_dataclass(value) else value for name, value in values.items()}
     fingerprint = part.fingerprint() if hasattr(part, "fingerprint") else {}
     return {"class": type(part).__name__, **values, **fingerprint}
 

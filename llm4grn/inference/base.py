@@ -46,6 +46,10 @@ class Inferer(ABC):
             If the TFs are not among the genes, or leave no target.
         """
 
+    def preview(self, genes: Sequence[str], tf_names: Sequence[str], seed: int) -> str | None:
+        """What would be asked and what it would cost, for methods that cost money; else None."""
+        return None
+
 
 def split_genes(genes: Sequence[str], tf_names: Sequence[str]) -> tuple[list[str], list[str]]:
     """TFs and targets, both in gene order.

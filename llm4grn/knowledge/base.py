@@ -81,6 +81,10 @@ class KnowledgeBase(ABC):
             If no gene is a TF, or every gene is (no target would be left).
         """
 
+    def preview(self, genes: Sequence[str], context: str, seed: int) -> str | None:
+        """What would be asked and what it would cost, for knowledge bases that cost money; else None."""
+        return None
+
     def fingerprint(self) -> dict[str, str]:
         """What beside the constructor's arguments decides the answer (a file's content): part of the stage's key."""
         return {}

@@ -1,0 +1,196 @@
+"""A language model as inferer: asked for the regulators of each target, it draws the edges without seeing a cell."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from llm4grn.errors import UserError
+from llm4grn.inference.base import Inferer, split_genes
+from llm4grn.llm.answers import Answer, parse_answer, parse_answers
+from llm4grn.llm.audit import audit
+from llm4grn.llm.language_model import Interview, LanguageModel, Question
+from llm4grn.llm.preview import preview
+from llm4grn.seeding import derive_seed
+
+logger = logging.getLogger("llm4grn")
+
+if TYPE_CHECKING:
+    import anndata
+
+    from llm4grn.grn import GRN
+
+
+@dataclass(frozen=True)
+class LLMInferer(Inferer):
+    """The ``k`` TFs of each target that a language model says regulate it (section 4 of the protocol).
+
+    The importance of an edge is the share of the answers about its target that name the TF; among equals, the TF
+    that is named earlier comes first. A target that the model leaves short of ``k`` keeps the TFs it has.
+
+    Parameters
+    ----------
+    llm
+        Who is asked.
+    context
+        The biology of the data set in a few sentences.
+    k
+        TFs asked for, per target.
+    targets_per_question
+        More than 1 is cheaper: the list of candidates, most of the prompt, is sent once for all of them.
+    n_samples
+        Independent answers per question; more than 1 needs a temperature above 0.
+    unanswered
+        A target without any usable answer: ``error`` refuses the network and names it; ``random`` draws ``k`` TFs, says
+        so, and counts it in the audit.
+
+    Raises
+    ------
+    UserError
+        For impossible values.
+    """
+
+    uses_expression: ClassVar[bool] = False
+
+    llm: LanguageModel
+    context: str = ""
+    k: int = 10
+    targets_per_question: int = 1
+    n_samples: int = 1
+    unanswered: str = "error"
+
+    def __post_init__(self) -> None:
+        for name in "k", "targets_per_question", "n_samples":
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                field = "graph.k" if name == "k" else f"inferer.{name}"
+                raise UserError(f"{field}={value}: expected a whole number, 1 or more")
+        if self.n_samples > 1 and self.llm.temperature == 0:
+            raise UserError(
+                f"inferer.n_samples={self.n_samples} and llm.temperature=0: all samples would be the same; "
+                "set llm.temperature=0.7, say"
+            )
+        if self.unanswered not in ("error", "random"):
+            raise UserError(f"inferer.unanswered={self.unanswered}: choose error or random")
+
+    def questions(self, targets: Sequence[str], tf_names: Sequence[str], seed: int) -> list[Question]:
+        """All samples of the question about each target, or group of targets."""
+        size = self.targets_per_question
+        groups = [targets[i : i + size] for i in range(0, len(targets), size)]
+        return [
+            self._question(group, tf_names, sample, derive_seed(seed, "llm", *group, sample))
+            for group in groups
+            for sample in range(self.n_samples)
+        ]
+
+    def _question(self, targets: Sequence[str], tfs: Sequence[str], sample: int, seed: int) -> Question:
+        k = min(self.k, len(tfs))
+
+        def read(text: str) -> Mapping[str, Answer]:
+            return {targets[0]: parse_answer(text, tfs)} if len(targets) == 1 else parse_answers(text, targets, tfs)
+
+        return Question(
+            subject=", ".join(targets),
+            messages=self.llm.prompts.regulators(targets, tfs, k, self.context),
+            read=read,
+            complaint=lambda answers: _complaint(answers, k),
+            response_format=self.llm.response_format(tfs, targets if len(targets) > 1 else None, k),
+            sample=sample,
+            seed=seed,
+        )
+
+    def preview(self, genes: Sequence[str], tf_names: Sequence[str], seed: int) -> str:
+        """See :func:`llm4grn.llm.preview.preview`."""
+        tfs, targets = (sorted(names) for names in split_genes(genes, tf_names))
+        return preview(self.llm, "regulators", self.questions(targets, tfs, seed))
+
+    def infer(self, adata: anndata.AnnData, tf_names: Sequence[str], seed: int) -> GRN:
+        """Ask about every target; only the gene names of ``adata`` are read."""
+        import pandas as pd
+
+        from llm4grn.grn import GRN
+
+        tfs, targets = (sorted(names) for names in split_genes(list(adata.var_names), tf_names))
+        questions = self.questions(targets, tfs, seed)
+        interviews = self.llm.interview(questions, desc=f"regulators, asking {self.llm.name}")
+        ranked = {target: importances(answers) for target, answers in by_target(interviews).items()}
+        empty = [target for target in targets if not ranked[target]]
+        self._report_empty(empty, targets)
+        for target in empty:
+            ranked[target] = self._draw(target, tfs, seed)
+        edges = [(tf, target, score) for target, scores in ranked.items() for tf, score in scores.items()]
+        provenance = {
+            "method": "llm",
+            "llm": self.llm.name,
+            "model": self.llm.model,
+            "prompts": self.llm.prompts.name,
+            "seed": seed,
+            "audit": {
+                **audit(interviews, list(adata.var_names)),
+                "targets": len(targets),
+                "targets_short_of_k": sum(len(ranked[target]) < min(self.k, len(tfs)) for target in targets),
+                "targets_drawn_at_random": len(empty),
+            },
+        }
+        return GRN.from_edges(pd.DataFrame(edges, columns=["TF", "target", "importance"]), provenance)
+
+    def _report_empty(self, empty: Sequence[str], targets: Sequence[str]) -> None:
+        if not empty:
+            return
+        what = f"{self.llm.name} names no TF for {len(empty)} of {len(targets)} targets, for instance {empty[0]}"
+        if self.unanswered == "error":
+            raise UserError(
+                f"{what}; all answers are kept: try another llm, llm.prompts or more llm.max_repairs, "
+                "or let them be drawn at random with inferer.unanswered=random"
+            )
+        logger.warning("%s; their TFs are drawn at random, as inferer.unanswered=random says", what)
+
+    def _draw(self, target: str, tfs: Sequence[str], seed: int) -> dict[str, float]:
+        import numpy as np
+
+        drawn = np.random.default_rng(derive_seed(seed, "unanswered", target)).permutation(len(tfs))[: self.k]
+        return {tfs[i]: 1.0 / (rank + 1) for rank, i in enumerate(drawn)}
+
+
+def by_target(interviews: Sequence[Interview]) -> dict[str, list[Answer]]:
+    """All answers about each target, one per sample."""
+    answers: dict[str, list[Answer]] = {}
+    for interview in interviews:
+        for target, answer in interview.answers.items():
+            answers.setdefault(target, []).append(answer)
+    return answers
+
+
+def importances(answers: Sequence[Answer]) -> dict[str, float]:
+    """Importance of each TF that some of the answers about one target name.
+
+    The share of the answers that name it, plus less than the smallest difference of two shares for being named early:
+    the mean of 1 - rank / length over all answers, ranks from 0.
+
+    Examples
+    --------
+    >>> first, second = Answer(("SPI1", "JUN"), (), (), True), Answer(("JUN",), (), (), True)
+    >>> importances([first, second])
+    {'JUN': 1.375, 'SPI1': 0.75}
+    """
+    shares: dict[str, float] = {}
+    early: dict[str, float] = {}
+    for answer in answers:
+        for rank, tf in enumerate(answer.symbols):
+            shares[tf] = shares.get(tf, 0.0) + 1 / len(answers)
+            early[tf] = early.get(tf, 0.0) + (1 - rank / len(answer.symbols)) / len(answers)
+    scores = {tf: share + early[tf] / (len(answers) + 1) for tf, share in shares.items()}
+    return dict(sorted(scores.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _complaint(answers: Mapping[str, Answer], k: int) -> str | None:
+    for target, answer in answers.items():
+        about = f"for {target} " if len(answers) > 1 else ""
+        if not answer.found:
+            return f"{about}there was no answer in the required form"
+        if len(answer.symbols) < k:
+            invented = f", and {answer.invented[0]} is not on the list" if answer.invented else ""
+            return f"{about}{k} different names from the list were asked for, and {len(answer.symbols)} given{invented}"
+    return None

@@ -1,0 +1,114 @@
+"""A language model as knowledge base: shown the genes in overlapping windows, it names the transcription factors."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from llm4grn.errors import UserError
+from llm4grn.knowledge.base import KnowledgeBase, TFSet
+from llm4grn.llm.answers import Answer, parse_answer
+from llm4grn.llm.audit import audit
+from llm4grn.llm.language_model import Interview, LanguageModel, Question
+from llm4grn.llm.preview import preview
+
+_ANSWER = ""  # a window has one answer, and it is about no gene in particular
+
+
+@dataclass(frozen=True)
+class LLMKnowledgeBase(KnowledgeBase):
+    """The genes that a language model calls transcription factors (section 3 of the protocol).
+
+    Parameters
+    ----------
+    llm
+        Who is asked.
+    window, overlap
+        Genes in one question, and how many of them the next one shares.
+    min_votes
+        In how many windows a gene must be named. A gene that is asked about in fewer needs all of them: the first and
+        the last ``overlap`` genes are in one window only.
+
+    Raises
+    ------
+    UserError
+        For impossible numbers.
+    """
+
+    llm: LanguageModel
+    window: int = 20
+    overlap: int = 10
+    min_votes: int = 1
+
+    def __post_init__(self) -> None:
+        for name, least in ("window", 1), ("overlap", 0), ("min_votes", 1):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < least:
+                raise UserError(f"kb.{name}={value}: expected a whole number, {least} or more")
+        if self.overlap >= self.window:
+            raise UserError(f"kb.overlap={self.overlap}: must be smaller than kb.window={self.window}")
+
+    def windows(self, genes: Sequence[str]) -> list[list[str]]:
+        """The genes of each question, sorted by name, so that their order in the data changes nothing."""
+        genes, step = sorted(genes), self.window - self.overlap
+        return [genes[i : i + self.window] for i in range(0, max(len(genes) - self.overlap, 1), step)]
+
+    def questions(self, genes: Sequence[str], context: str, seed: int) -> list[Question]:
+        """One question per window."""
+        return [self._question(window, context, seed) for window in self.windows(genes)]
+
+    def _question(self, window: Sequence[str], context: str, seed: int) -> Question:
+        return Question(
+            subject=f"{window[0]} to {window[-1]}",
+            messages=self.llm.prompts.transcription_factors(window, context),
+            read=lambda text: {_ANSWER: parse_answer(text, window)},
+            complaint=lambda answers: _complaint(answers[_ANSWER]),
+            response_format=self.llm.response_format(window),
+            seed=seed,
+        )
+
+    def preview(self, genes: Sequence[str], context: str, seed: int) -> str:
+        """See :func:`llm4grn.llm.preview.preview`."""
+        return preview(self.llm, "transcription factors", self.questions(genes, context, seed))
+
+    def transcription_factors(self, genes: Sequence[str], context: str = "", seed: int = 0) -> TFSet:
+        """Ask about every window; a gene with enough votes is a TF."""
+        windows = self.windows(genes)
+        interviews = self.llm.interview(self.questions(genes, context, seed), desc=f"TFs, asking {self.llm.name}")
+        asked = Counter(gene for window in windows for gene in window)
+        votes = Counter(symbol for interview in interviews for symbol in interview.answers[_ANSWER].symbols)
+        names = [gene for gene, n in votes.items() if n >= min(self.min_votes, asked[gene])]
+        self._refuse_useless(names, genes, interviews)
+        provenance = {
+            "method": "llm",
+            "llm": self.llm.name,
+            "model": self.llm.model,
+            "prompts": self.llm.prompts.name,
+            "window": self.window,
+            "overlap": self.overlap,
+            "min_votes": self.min_votes,
+            "audit": audit(interviews, genes),
+        }
+        return TFSet(tuple(names), dict(sorted(votes.items())), provenance)
+
+    def _refuse_useless(self, names: Sequence[str], genes: Sequence[str], interviews: Sequence[Interview]) -> None:
+        if not names:
+            unusable = sum(not interview.usable for interview in interviews)
+            raise UserError(
+                f"{self.llm.name} names no TF among the {len(genes)} genes ({unusable} of {len(interviews)} answers "
+                "could not be used); try another llm, llm.prompts, or fewer kb.min_votes"
+            )
+        if len(names) == len(set(genes)):
+            raise UserError(
+                f"{self.llm.name} calls all {len(genes)} genes TFs, so no target is left; try another llm, "
+                "or more kb.min_votes"
+            )
+
+
+def _complaint(answer: Answer) -> str | None:
+    if not answer.found:
+        return "there was no answer in the required form"
+    if answer.invented and not answer.symbols:
+        return f"none of the names you gave is on the list, for instance {answer.invented[0]}"
+    return None

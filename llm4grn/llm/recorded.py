@@ -1,0 +1,67 @@
+"""Answers that were recorded before: no model, no network, no cost."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from llm4grn.errors import UserError
+from llm4grn.llm.cache import read_jsonl
+from llm4grn.llm.chat import ChatModel
+from llm4grn.llm.messages import Reply, Request
+
+
+@dataclass
+class RecordedChat(ChatModel):
+    """Answers from a JSON Lines file (see `llm4grn.llm.cache.read_jsonl`).
+
+    A question is found by its messages and its sample: whatever model and parameters it was recorded with. Of several
+    answers to the same question the first counts.
+
+    Parameters
+    ----------
+    path
+        The file. It is read at once, so that a bad file is refused before any work is done.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be used; and for a question that is not in it.
+    """
+
+    path: str = field(compare=False)  # its content counts, see fingerprint
+
+    def __post_init__(self) -> None:
+        _ = self._replies
+
+    @cached_property
+    def _replies(self) -> Mapping[str, Reply]:
+        replies: dict[str, Reply] = {}
+        for request, reply in read_jsonl(self.path):
+            replies.setdefault(_question(request), reply)
+        if not replies:
+            raise UserError(f"llm.path={self.path}: no answer in it")
+        return replies
+
+    def fingerprint(self) -> dict[str, str]:
+        """SHA-256 of the file."""
+        return {"sha256": hashlib.sha256(Path(self.path).read_bytes()).hexdigest()}
+
+    async def complete(self, request: Request) -> Reply:
+        reply = self._replies.get(_question(request))
+        if reply is None:
+            asked = [message["content"] for message in request.messages if message["role"] == "user"]
+            raise UserError(
+                f"llm.path={self.path}: no answer to this question (sample {request.sample}) is recorded in it; record "
+                f"one with another llm= and add it: {json.dumps(asked[-1] if asked else '', ensure_ascii=False)}"
+            )
+        return reply
+
+
+def _question(request: Request) -> str:
+    messages = [dict(message) for message in request.messages]
+    return json.dumps([messages, request.sample], sort_keys=True)

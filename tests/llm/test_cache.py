@@ -1,0 +1,239 @@
+"""The answer cache as a file: answers come back as they were, none is lost by kill -9, a full disk or bad input."""
+
+import os
+import random
+import sqlite3
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from cache_worker import kill, lines, reply, request, start
+
+from llm4grn.errors import UserError
+from llm4grn.llm.cache import AnswerCache
+from llm4grn.llm.messages import Reply, Request
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "answers.sqlite"
+
+
+@pytest.fixture
+def cache(path):
+    with AnswerCache(path) as cache:
+        yield cache
+
+
+def test_an_answer_is_given_back_as_it_was_also_to_a_later_run(path):
+    with AnswerCache(path) as cache:
+        assert cache.get(request(1)) is None
+        cache.put(request(1), reply(1))
+        assert cache.get(request(1)) == reply(1)
+    with AnswerCache(path) as cache:
+        assert cache.get(request(1)) == reply(1)
+        assert cache.get(replace(request(1), sample=1)) is None
+        assert cache.get(replace(request(1), parameters={"temperature": 0.5})) is None
+
+
+@pytest.mark.parametrize("text", ["", "a\0b", "line\r\nline\u2028", "Δ ☂ 🧬", "cut \ud83d", "'; DROP --"])
+def test_any_text_survives_the_file_and_the_export(cache, tmp_path, text):
+    asked = Request("m", [{"role": "user", "content": text}])
+    cache.put(asked, Reply(text))
+    assert cache.get(asked) == Reply(text)
+    cache.export_jsonl(tmp_path / "answers.jsonl")
+    with AnswerCache(tmp_path / "other.sqlite") as other:
+        assert other.import_jsonl(tmp_path / "answers.jsonl") == 1
+        assert other.get(asked) == Reply(text)
+
+
+def test_the_first_answer_stays(cache):
+    cache.put(request(1), reply(1))
+    cache.put(request(1), reply(2))
+    assert cache.get(request(1)) == reply(1)
+    assert cache.summary()["answers"] == 1
+
+
+def test_many_are_looked_up_at_once(cache, tmp_path):
+    asked = [replace(request(i), model="x" * 5000) for i in range(1500)]
+    assert cache.get_many(asked) == {}
+    for i in range(0, 1500, 2):
+        cache.put(asked[i], reply(i))
+    begin = time.perf_counter()
+    found = cache.get_many(asked)
+    assert time.perf_counter() - begin < 0.5
+    assert found == {asked[i].key: reply(i) for i in range(0, 1500, 2)}
+
+
+def test_the_summary_adds_up_per_model(cache):
+    assert cache.summary() == {"answers": 0, "cost": 0.0, "models": {}}
+    for i in range(4):
+        cache.put(replace(request(i), model=f"m{i % 2}"), Reply("", 10, i, cost=0.5))
+    models = {
+        "m0": {"answers": 2, "cost": 1.0, "prompt_tokens": 20, "completion_tokens": 2},
+        "m1": {"answers": 2, "cost": 1.0, "prompt_tokens": 20, "completion_tokens": 4},
+    }
+    assert cache.summary() == {"answers": 4, "cost": 2.0, "models": models}
+
+
+def test_threads_share_one_cache(cache):
+    def work(first):
+        for i in range(first, first + 50):
+            assert cache.claim(request(i)) == "ours"
+            cache.put(request(i), reply(i))
+
+    threads = [threading.Thread(target=work, args=(50 * i,)) for i in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(cache.get_many(request(i) for i in range(200))) == 200
+
+
+def test_closing_twice_is_harmless_and_leaves_no_lock_and_no_journal(path):
+    cache, other = AnswerCache(path), AnswerCache(path)
+    assert len(list(Path(f"{path}.owners").iterdir())) == 3
+    for opened in (cache, other, cache):
+        opened.close()
+    names = {file.name for file in path.parent.rglob("*")}
+    assert names == {"answers.sqlite", "answers.sqlite.owners", "opening.lock"}
+    with pytest.raises(sqlite3.ProgrammingError):
+        cache.get(request(1))
+
+
+def test_no_acknowledged_answer_is_lost_by_kill_9(path, tmp_path):
+    log = tmp_path / "acknowledged"
+    for turn in range(10):
+        before = len(lines(log))
+        (writer,) = start("put", path, log, 100_000 * turn)
+        lines(log, at_least=before + 1)
+        time.sleep(random.uniform(0, 0.1))
+        kill(writer)
+        connection = sqlite3.connect(path)
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        connection.close()
+        acknowledged = [int(line) for line in lines(log)]
+        with AnswerCache(path) as cache:
+            found = cache.get_many(request(i) for i in acknowledged)
+            assert found == {request(i).key: reply(i) for i in acknowledged}
+            assert len(found) <= cache.summary()["answers"] <= len(found) + turn + 1
+
+
+def test_many_processes_open_and_close_a_new_file_at_once(path, tmp_path):
+    processes = start("open_and_close", path, tmp_path / "log", *[10] * 6)
+    assert [process.wait(timeout=60) for process in processes] == [0] * 6
+    with AnswerCache(path) as cache:
+        assert cache.summary()["answers"] == 6
+
+
+def test_a_full_disk_is_one_clear_line_and_loses_no_answer(path, tmp_path):
+    log = tmp_path / "log"
+    (writer,) = start("fill", path, log, 300_000)
+    assert writer.wait(timeout=30) == 0
+    *acknowledged, error = lines(log)
+    assert error.startswith(f"answer cache {path}: ")
+    assert len(acknowledged) > 10
+    with AnswerCache(path) as cache:
+        assert cache.get_many(request(int(i)) for i in acknowledged) == {
+            request(int(i)).key: reply(int(i)) for i in acknowledged
+        }
+        cache.put(request(100_001), reply(1))
+
+
+@pytest.mark.parametrize("content", [b"genes\tcells\n" * 100, b"SQLite format 3\0" + b"\7" * 5000])
+def test_a_file_that_is_no_database_is_refused_and_left_as_it_is(path, content):
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"answers\.sqlite: .*not a database; .*choose another path"):
+        AnswerCache(path)
+    assert path.read_bytes() == content
+
+
+def test_the_database_of_another_program_is_refused_and_left_as_it_is(path):
+    connection = sqlite3.connect(path)
+    connection.executescript("CREATE TABLE runs (id); PRAGMA user_version = 1")
+    connection.close()
+    content = path.read_bytes()
+    with pytest.raises(UserError, match=r"answers\.sqlite: a database of another program; choose another path"):
+        AnswerCache(path)
+    assert path.read_bytes() == content
+
+
+def test_a_newer_version_is_refused_and_left_as_it_is(path):
+    AnswerCache(path).close()
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA user_version = 2")
+    connection.close()
+    content = path.read_bytes()
+    with pytest.raises(UserError, match=r"answers\.sqlite: version 2, .* up to 1; update llm4grn"):
+        AnswerCache(path)
+    assert path.read_bytes() == content
+
+
+def test_a_place_where_nothing_can_be_written_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"file/answers.sqlite: cannot write there \(.*\); choose a path in a writable"):
+        AnswerCache(tmp_path / "file" / "answers.sqlite")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(UserError, match=r"folder: unable to open database file; choose a path to a file"):
+        AnswerCache(tmp_path / "folder")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
+def test_a_read_only_folder_is_refused(tmp_path):
+    (tmp_path / "folder").mkdir(mode=0o500)
+    with pytest.raises(UserError, match=r"cannot write there \(Permission denied\)"):
+        AnswerCache(tmp_path / "folder" / "answers.sqlite")
+
+
+def test_an_empty_file_becomes_a_cache(path):
+    path.touch()
+    with AnswerCache(path) as cache:
+        cache.put(request(1), reply(1))
+        assert cache.get(request(1)) == reply(1)
+
+
+def test_export_and_import_keep_everything_in_one_order(cache, tmp_path):
+    asked = [replace(request(i), model=f"m{i % 3}", sample=i % 2, parameters={"temperature": i / 7}) for i in range(50)]
+    for i in random.sample(range(50), 50):
+        cache.put(asked[i], reply(i))
+    first, second = tmp_path / "first.jsonl", tmp_path / "new" / "second.jsonl"
+    assert cache.export_jsonl(first) == 50
+    with AnswerCache(tmp_path / "other.sqlite") as other:
+        other.put(asked[0], Reply("another answer"))
+        assert other.import_jsonl(first) == 49
+        assert other.import_jsonl(first) == 0
+        assert other.get(asked[0]) == Reply("another answer")
+    with AnswerCache(tmp_path / "third.sqlite") as third:
+        assert third.import_jsonl(first) == 50
+        assert third.get_many(asked) == {asked[i].key: reply(i) for i in range(50)}
+        third.export_jsonl(second)
+    assert second.read_bytes() == first.read_bytes()
+
+
+def test_only_the_answers_to_some_questions_are_exported(cache, tmp_path):
+    for i in range(5):
+        cache.put(request(i), reply(i))
+    file = tmp_path / "some.jsonl"
+    assert cache.export_jsonl(file, [request(4), request(2), request(99)]) == 2
+    assert [f"GENE{i}" in line for line, i in zip(file.read_text().splitlines(), (2, 4), strict=True)] == [True, True]
+    assert cache.export_jsonl(file, []) == 0
+    assert file.read_text() == ""
+
+
+def test_one_broken_line_imports_nothing(cache, tmp_path):
+    for i in range(3):
+        cache.put(request(i), reply(i))
+    cache.export_jsonl(tmp_path / "answers.jsonl")
+    (tmp_path / "broken.jsonl").write_text((tmp_path / "answers.jsonl").read_text() + '{"text": "half')
+    with AnswerCache(tmp_path / "other.sqlite") as other:
+        with pytest.raises(UserError, match=r"broken\.jsonl, line 4: "):
+            other.import_jsonl(tmp_path / "broken.jsonl")
+        assert other.summary()["answers"] == 0
+
+
+def test_an_export_that_cannot_be_written_is_one_clear_line(cache, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"x\.jsonl: cannot be written"):
+        cache.export_jsonl(tmp_path / "file" / "x.jsonl")

@@ -1,0 +1,73 @@
+"""Recorded answers as JSON Lines: what a user may leave out, and what is refused with file and line."""
+
+import json
+
+import pytest
+
+from llm4grn.errors import UserError
+from llm4grn.llm.jsonl import read_jsonl, read_timed, to_line
+from llm4grn.llm.messages import Reply, Request
+
+ASKED = [{"role": "user", "content": "Which of A and B?"}]
+LINE = {"messages": ASKED, "text": "A"}
+
+
+def test_only_the_question_and_the_answer_are_needed(tmp_path):
+    path = tmp_path / "answers.jsonl"
+    path.write_bytes(b"\xef\xbb\xbf" + json.dumps(LINE).encode() + b"\r\n\n  \n" + json.dumps(LINE).encode())
+    assert list(read_jsonl(path)) == [(Request("", ASKED), Reply("A"))] * 2
+    assert [time for *_, time in read_timed(path)] == [None, None]
+
+
+def test_a_line_is_read_back_as_it_was_written(tmp_path):
+    request = Request("gpt-4", ASKED, {"temperature": 0.0, "response_format": {"type": "json", "strict": True}}, 3)
+    reply = Reply("Δ\n\u2028\ud83d", 10, 20, 1.5, "length", 0.01)
+    path = tmp_path / "answers.jsonl"
+    path.write_text(to_line(request, reply, "2025-01-31T12:00:00+00:00") + "\n")
+    ((asked, answered, time),) = read_timed(path)
+    assert (asked.key, answered, time) == (request.key, reply, "2025-01-31T12:00:00+00:00")
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (b"\xff\xfe\x00", "not UTF-8 text"),
+        (b"gene\ttarget", "Expecting value"),
+        (b'{"messages": ', "Expecting value"),
+        (b"[" * 100_000, "recursion"),
+        (b"[1, 2]", "not a JSON object"),
+        (b'{"messages": [{"role": "user", "content": "x"}], "text": "y", "cost": NaN}', "NaN is not a JSON value"),
+        ({"text": "A"}, "the field messages is missing"),
+        ({"messages": ASKED}, "the field text is missing"),
+        ({**LINE, "answer": "A"}, "unknown field 'answer', known are model, messages"),
+        ({**LINE, "text": None}, "text must be text, not null"),
+        ({**LINE, "model": "two\nlines"}, "model must be a name"),
+        ({**LINE, "messages": []}, "messages must be a list of objects"),
+        ({**LINE, "messages": "Which?"}, "messages must be a list of objects"),
+        ({**LINE, "messages": [{"role": "user"}]}, "messages must be a list of objects"),
+        ({**LINE, "messages": [{"role": "user", "content": ["x"]}]}, "messages must be a list of objects"),
+        ({**LINE, "parameters": [1]}, r"parameters must be an object, not \[1\]"),
+        ({**LINE, "sample": -1}, "sample must be a whole number from 0, not -1"),
+        ({**LINE, "sample": True}, "sample must be a whole number from 0, not true"),
+        ({**LINE, "prompt_tokens": 2**63}, "prompt_tokens must be a whole number"),
+        ({**LINE, "cost": -0.1}, "cost must be a number from 0, not -0.1"),
+        ({**LINE, "latency": "1 s"}, "latency must be a number"),
+        ({**LINE, "finish_reason": "\ud83d"}, "finish_reason must be a word"),
+        ({**LINE, "time": "yesterday"}, "time must be a time in UTC"),
+        ({**LINE, "time": "2025-01-31T12:00:00+02:00"}, "time must be a time in UTC"),
+        (json.dumps({**LINE, "parameters": {"x": 1}}).replace("1}", "1e999}").encode(), "Out of range float values"),
+    ],
+)
+def test_a_line_that_is_no_answer_is_named(tmp_path, line, message):
+    path = tmp_path / "answers.jsonl"
+    broken = line if isinstance(line, bytes) else json.dumps(line).encode()
+    path.write_bytes(json.dumps(LINE).encode() + b"\n\n" + broken + b"\n")
+    with pytest.raises(UserError, match=rf"^\S*answers\.jsonl, line 3: .*{message}") as caught:
+        list(read_jsonl(path))
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value).replace(str(path), "")) < 300
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"none\.jsonl: cannot be read \(No such file"):
+        list(read_jsonl(tmp_path / "none.jsonl"))
