@@ -6,7 +6,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from llm4grn import cli
-from llm4grn.llm.audit import audit_lines
+from llm4grn.llm.audit import audit_text
 from llm4grn.pipeline import Pipeline
 from llm4grn.store import Store
 
@@ -28,10 +28,7 @@ def infer_grn(cfg: DictConfig) -> None:
     print(f"\n{len(tfs.names)} TFs among {len(graph.genes)} genes: {_shorten(tfs.names)}\n")
     for key, value in graph.summary().items():
         print(f"{key:24} {value:.4f}" if isinstance(value, float) else f"{key:24} {value}")
-    for title, figures in pipeline.audits().items():
-        print(f"\nAudit of the language model, {title}:")
-        print("\n".join(f"  {line}" for line in audit_lines(figures)))
-    print()
+    print(f"\n{audit_text(pipeline.audits())}", end="")
     for label, (_, file) in files.items():
         print(f"{label:24} {folder / file}")
 

@@ -6,6 +6,7 @@ from omegaconf import DictConfig
 
 from llm4grn import cli
 from llm4grn.errors import UserError
+from llm4grn.llm.audit import audit_text
 from llm4grn.run import Run
 from llm4grn.store import Store
 
@@ -23,7 +24,7 @@ def train(cfg: DictConfig) -> None:
         command=cli.command(),
     )
     results = run.execute()
-    print(f"\n{run.table(results)}")
+    print(f"\n{audit_text(run.pipeline.audits())}{run.table(results)}")
     for name in "tsne.png", "losses.png", "report.md", "results.csv":
         print(f"{name:12} {run.folder / name}")
 

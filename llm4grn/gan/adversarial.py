@@ -13,10 +13,14 @@ from torch.optim import AdamW, Optimizer
 from torch.utils.data import DataLoader
 
 from llm4grn.gan.hyperparameters import AdversarialHyperparameters
+from llm4grn.gan.losses import CriticLoss, critic_backward
 from llm4grn.seeding import derive_seed
 
 #: Generator steps per Lightning epoch: losses are read from the device, and checkpoints considered, this often.
 STEPS_PER_EPOCH = 25
+
+#: Untrained cells by which a preconditioned generator is set to the genes' own distributions.
+CELLS_TO_START = 1024
 
 
 class AdversarialModule(pl.LightningModule, ABC):
@@ -46,6 +50,9 @@ class AdversarialModule(pl.LightningModule, ABC):
         self.steps_done = 0
         self.losses: dict[str, float] = {}
         self.register_buffer("cells", cells, persistent=False)
+        if hyperparameters.preconditioned and len(cells):
+            self.register_buffer("center", cells.mean(dim=0), persistent=False)
+            self.register_buffer("scale", cells.var(dim=0).sum().sqrt(), persistent=False)
         self._permutations: dict[int, Tensor] = {}
 
     @abstractmethod
@@ -65,7 +72,7 @@ class AdversarialModule(pl.LightningModule, ABC):
                 lr=lr[0],
                 betas=tuple(self.hyper.betas),
                 weight_decay=self.hyper.weight_decay,
-                amsgrad=True,
+                amsgrad=self.hyper.amsgrad,
                 fused=True,
             )
             for parameters, lr in self.networks().values()
@@ -100,13 +107,19 @@ class AdversarialModule(pl.LightningModule, ABC):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.steps_done = checkpoint["steps_done"]
 
-    @property
-    def gene_units(self) -> Tensor:
-        """What one unit of the generator's networks is in counts, for each gene, as the hyperparameters say."""
-        if self.hyper.gene_units == "counts":
-            return torch.ones_like(self.cells[0])
-        expressing = (self.cells > 0).sum(dim=0)
-        return torch.where(expressing > 0, self.cells.sum(dim=0) / expressing.clamp_min(1), 1.0)
+    # -- what both stages do alike -------------------------------------------------------------------------------
+
+    def as_judged(self, cells: Tensor) -> Tensor:
+        """Cells as critic and labelers see them: in counts or, preconditioned, with mean 0 and total variance 1."""
+        return (cells - self.center) / self.scale if self.hyper.preconditioned else cells
+
+    def critic_update(self, real: Tensor, noise: Any, epsilon: Tensor) -> CriticLoss:
+        """One step of the critic; no gradient enters the generator."""
+        with torch.no_grad():
+            fake = self.as_judged(self(noise))
+        loss = critic_backward(self.critic, self.as_judged(real), fake, epsilon, self.hyper.penalty_weight)
+        self.optimizer["critic"].step()
+        return loss
 
     # -- data ----------------------------------------------------------------------------------------------------
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from llm4grn.gan.adversarial import AdversarialModule
+from llm4grn.gan.adversarial import CELLS_TO_START, AdversarialModule
 from llm4grn.gan.hyperparameters import ControllerHyperparameters
-from llm4grn.gan.losses import CriticLoss, critic_backward
+from llm4grn.gan.marginals import rectified_gaussians
 from llm4grn.gan.networks import CellGenerator, Critic, normalise_library_size
 from llm4grn.seeding import derive_seed
 
@@ -35,8 +35,10 @@ class CausalController(AdversarialModule):
             torch.manual_seed(derive_seed(seed, "weights"))
             self.generator = CellGenerator(hyperparameters.noise_dim, hyperparameters.generator_layers, n_genes)
             self.critic = Critic(n_genes, hyperparameters.critic_layers)
-        if len(cells):  # none are needed to generate: the units come with the trained weights
-            self.generator.units.copy_(self.gene_units)
+        if hyperparameters.preconditioned and len(cells):  # none are needed to generate with trained weights
+            random = torch.Generator().manual_seed(derive_seed(seed, "start"))
+            noise = torch.randn(CELLS_TO_START, hyperparameters.noise_dim, generator=random)
+            self.generator.start_at(rectified_gaussians(cells), noise)
 
     def networks(self):
         return {
@@ -64,17 +66,9 @@ class CausalController(AdversarialModule):
         """Standard normal noise for ``n_cells`` cells, shape ``(n_cells, noise_dim)``."""
         return torch.randn(n_cells, self.generator.noise_dim, generator=random, device=self.device)
 
-    def critic_update(self, real: Tensor, noise: Tensor, epsilon: Tensor) -> CriticLoss:
-        """One step of the critic; no gradient enters the generator."""
-        with torch.no_grad():
-            fake = self(noise)
-        loss = critic_backward(self.critic, real, fake, epsilon, self.hyper.penalty_weight)
-        self.optimizer["critic"].step()
-        return loss
-
     def generator_update(self, noise: Tensor) -> Tensor:
         """One step of the generator; the critic is passed through, not changed."""
-        loss = -self.critic(self(noise)).mean()
+        loss = -self.critic(self.as_judged(self(noise))).mean()
         self.optimizer["generator"].zero_grad()
         loss.backward(inputs=list(self.generator.parameters()))
         self.optimizer["generator"].step()

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from llm4grn.gan.adversarial import AdversarialModule
+from llm4grn.gan.adversarial import CELLS_TO_START, AdversarialModule
 from llm4grn.gan.hyperparameters import CausalGANHyperparameters
-from llm4grn.gan.losses import CriticLoss, critic_backward
+from llm4grn.gan.marginals import rectified_gaussians
 from llm4grn.gan.networks import CellGenerator, Critic, Labeler, normalise_library_size
 from llm4grn.gan.target_generators import TargetGenerators
 from llm4grn.grn import CausalGraph
@@ -110,8 +110,11 @@ class CausalGAN(AdversarialModule):
             self.critic = Critic(len(graph.genes), hyperparameters.critic_layers)
             self.labeler = Labeler(n_targets, hyperparameters.labeler_layers, n_tfs)
             self.antilabeler = Labeler(n_targets, hyperparameters.labeler_layers, n_tfs)
-        if len(cells):  # none are needed to generate: the units come with the trained weights
-            self.generator.target_generators.set_units(self.gene_units)
+        if hyperparameters.preconditioned and len(cells):  # none are needed to generate with trained weights
+            random = torch.Generator().manual_seed(derive_seed(seed, "start"))
+            noise = self.generator.noise(CELLS_TO_START, random)
+            roots = self.generator.controller(noise.controller)
+            self.generator.target_generators.start_at(rectified_gaussians(cells), roots, noise.targets)
 
     def networks(self):
         return {
@@ -138,17 +141,9 @@ class CausalGAN(AdversarialModule):
             **labelers,
         }
 
-    def critic_update(self, real: Tensor, noise: Noise, epsilon: Tensor) -> CriticLoss:
-        """One step of the critic; no gradient enters the generator."""
-        with torch.no_grad():
-            fake = self(noise)
-        loss = critic_backward(self.critic, real, fake, epsilon, self.hyper.penalty_weight)
-        self.optimizer["critic"].step()
-        return loss
-
     def generator_update(self, noise: Noise) -> Tensor:
         """One step of the target generators: fool the critic, stay readable for both labelers."""
-        fake = self(noise)
+        fake = self.as_judged(self(noise))
         loss = -self.critic(fake).mean()
         for labeler in (self.labeler, self.antilabeler):
             loss = loss + self._labeler_error(labeler, fake)
@@ -160,7 +155,8 @@ class CausalGAN(AdversarialModule):
     def labeler_updates(self, real: Tensor, noise: Noise) -> dict[str, Tensor]:
         """The anti-labeler learns on generated cells, the labeler on the same generated cells and then on real ones."""
         with torch.no_grad():
-            fake = self(noise)
+            fake = self.as_judged(self(noise))
+        real = self.as_judged(real)
         errors = {}
         for name, cells in ("antilabeler", fake), ("labeler", fake), ("labeler", real):
             error = self._labeler_error(getattr(self, name), cells)

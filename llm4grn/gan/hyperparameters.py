@@ -28,12 +28,13 @@ class AdversarialHyperparameters:
         Weight of the gradient penalty.
     generator_lr, critic_lr
         First and last learning rate, exponential in between.
-    betas, weight_decay
-        Of AdamW with amsgrad.
-    gene_units
-        ``counts``, or ``nonzero_means``: the networks compute each gene in units of its mean over the training cells
-        that express it. ReLU layers scale, so this is the same family of generators under another meaning of the
-        learning rate: a step moves a low gene and a high one by the same share, which a short training needs.
+    betas, weight_decay, amsgrad
+        Of AdamW. With amsgrad, the large gradients of the first steps slow down all later ones.
+    preconditioned
+        True: the generator starts at each gene's own distribution (:mod:`llm4grn.gan.marginals`), and critic and
+        labelers see the cells with mean 0 and, over all genes, variance 1: the kinks of ReLU then lie among the
+        cells, and the penalty weighs as much as the distance it tames. The same networks from another start and on
+        another scale: what lets a short training suffice. False: as the protocol says.
     """
 
     steps: int
@@ -46,7 +47,8 @@ class AdversarialHyperparameters:
     penalty_weight: float = 10.0
     betas: Sequence[float] = (0.5, 0.9)
     weight_decay: float = 0.01
-    gene_units: str = "counts"
+    amsgrad: bool = True
+    preconditioned: bool = False
 
     #: where the values stand in the config, for error messages
     _field = "model"
@@ -114,9 +116,9 @@ def _check(where: str, name: str, value: object) -> None:
 
     if name == "schedule_steps" and value is None:
         return
-    if name == "gene_units":
-        if value not in ("counts", "nonzero_means"):
-            raise refuse("counts or nonzero_means")
+    if name in ("amsgrad", "preconditioned"):
+        if not isinstance(value, bool):
+            raise refuse("true or false")
         return
     if name.endswith("_layers"):
         if not _is_sequence(value) or not value or not all(_is_int(v) and v > 0 for v in value):

@@ -6,6 +6,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from llm4grn.gan.marginals import Marginals, rescale_output
+
 
 def normalise_library_size(cells: Tensor, library_size: float) -> Tensor:
     """Scale each cell so that its genes sum to ``library_size``; a cell without any expression stays as it is.
@@ -65,6 +67,13 @@ class CellGenerator(nn.Module):
     def forward(self, noise: Tensor) -> Tensor:
         """Expression of shape ``(n_cells, n_genes)`` from noise of shape ``(n_cells, noise_dim)``."""
         return torch.relu(self.output(self.blocks(noise))) * self.units
+
+    @torch.no_grad()
+    def start_at(self, marginals: Marginals, noise: Tensor) -> None:
+        """Make untrained networks generate each gene with its own distribution, by a look at cells from ``noise``."""
+        hidden = self.train().blocks(noise)
+        rescale_output(self.output(hidden).t(), self.output.weight, self.output.bias, marginals.offset)
+        self.units.copy_(marginals.unit)
 
     @torch.no_grad()
     def freeze_as_root_source(self, genes: Tensor) -> None:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from llm4grn.gan.kernels import FusedTargets, Statistics
+from llm4grn.gan.marginals import Marginals, rescale_output
 from llm4grn.grn import CausalGraph
 
 
@@ -68,6 +69,10 @@ class TargetGroup(nn.Module):
 
     def forward_by_operators(self, genes: Tensor, noise: Tensor) -> Tensor:
         """The same in torch's operators: what other devices run, and what the fused kernel is tested against."""
+        return F.relu(self.pre_activation(genes, noise))
+
+    def pre_activation(self, genes: Tensor, noise: Tensor) -> Tensor:
+        """What goes into the last ReLU, shape ``(n_targets, n_cells)``."""
         n_cells = genes.shape[1]
         inputs = genes.index_select(0, self.regulators.flatten()).view(*self.regulators.shape, n_cells)
         hidden = torch.cat([inputs, noise], dim=1)
@@ -77,7 +82,7 @@ class TargetGroup(nn.Module):
             affine = self.gamma[i].view(-1), self.beta[i].view(-1)
             normal = F.batch_norm(hidden.view(1, -1, n_cells), mean, var, *affine, training=self.training)
             hidden = normal.relu_().view(hidden.shape)
-        return F.relu(torch.baddbmm(self.bias[:, None, None], self.last.unsqueeze(1), hidden)).squeeze(1)
+        return torch.baddbmm(self.bias[:, None, None], self.last.unsqueeze(1), hidden).squeeze(1)
 
 
 class TargetGenerators(nn.Module):
@@ -98,7 +103,7 @@ class TargetGenerators(nn.Module):
         The targets of each group, in the order of its parameters.
     units
         What one unit of the networks is in counts, for each gene in the order of computation, shape ``(n_genes, 1)``;
-        ones unless :meth:`set_units` is called.
+        ones unless :meth:`start_at` is called.
     """
 
     def __init__(self, graph: CausalGraph, noise_per_gene: int = 1, depth: int = 2, width: int = 1) -> None:
@@ -125,9 +130,26 @@ class TargetGenerators(nn.Module):
         """All targets in the order in which their noise is laid out."""
         return [target for targets in self.group_targets for target in targets]
 
-    def set_units(self, units: Tensor) -> None:
-        """Let the networks read and write each gene in its own unit, shape ``(n_genes,)`` in order of the genes."""
-        self.units[self.order, 0] = units
+    @torch.no_grad()
+    def start_at(self, marginals: Marginals, roots: Tensor, noise: Tensor) -> None:
+        """Make untrained networks generate each gene with its own distribution, by a look at some cells.
+
+        Parameters
+        ----------
+        marginals
+            Of all genes, in the order of ``graph.genes``.
+        roots, noise
+            As in :meth:`forward`.
+        """
+        computed = torch.empty_like(self.order)  # genes in the order of computation
+        computed[self.order] = torch.arange(len(self.order), device=self.order.device)
+        marginals = marginals.of(computed)
+        self.units.copy_(marginals.unit[:, None])
+        genes, per_group = self._inputs(roots, noise)
+        for group, group_noise in zip(self.groups, per_group, strict=True):
+            offset = marginals.offset[len(genes) : len(genes) + len(group.bias)]
+            rescale_output(group.pre_activation(genes, group_noise), group.last, group.bias, offset)
+            genes = torch.cat([genes, F.relu(group.pre_activation(genes, group_noise))])
 
     def forward(self, roots: Tensor, noise: Tensor) -> Tensor:
         """Whole cells, before the library-size layer.
@@ -143,11 +165,15 @@ class TargetGenerators(nn.Module):
         -------
         Shape ``(n_cells, n_genes)``, in the order of ``graph.genes``.
         """
-        genes = (roots / self.units[: roots.shape[1], 0]).t().contiguous()
-        per_group = noise.split([len(targets) for targets in self.group_targets])
+        genes, per_group = self._inputs(roots, noise)
         for group, group_noise in zip(self.groups, per_group, strict=True):
             genes = torch.cat([genes, group(genes, group_noise)])
         return (genes * self.units).index_select(0, self.order).t()
+
+    def _inputs(self, roots: Tensor, noise: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
+        """Roots in their units, genes in rows, and the noise of each group."""
+        genes = (roots / self.units[: roots.shape[1], 0]).t().contiguous()
+        return genes, noise.split([len(targets) for targets in self.group_targets])
 
 
 def _xavier_uniform(*shape: int) -> Tensor:

@@ -70,9 +70,12 @@ _LABELS = {
 }
 
 
-def audit_lines(figures: Mapping[str, object]) -> list[str]:
-    """The audit for people: one aligned line per figure."""
-    lines = [f"{label:48} {figures[name]:>10}" for name, label in _LABELS.items() if name in figures]
-    if figures.get("examples"):
-        lines.append(f"{'invented, for instance':48} {', '.join(figures['examples'])}")
-    return lines
+def audit_text(audits: Mapping[str, Mapping[str, object]]) -> str:
+    """The audit of each stage for people, one aligned line per figure; empty if no language model was asked."""
+    parts = []
+    for title, figures in audits.items():
+        lines = [f"{label:48} {figures[name]:>10}" for name, label in _LABELS.items() if name in figures]
+        if figures.get("examples"):
+            lines.append(f"{'invented, for instance':48} {', '.join(figures['examples'])}")
+        parts.append("\n  ".join([f"Audit of the language model, {title}:", *lines]))
+    return "".join(f"{part}\n\n" for part in parts)

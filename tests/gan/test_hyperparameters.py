@@ -40,7 +40,8 @@ def test_learning_rate_decays_exponentially_over_the_schedule_and_stays():
         ("width", 0),
         ("noise_per_gene", True),
         ("schedule_steps", 0),
-        ("gene_units", "tpm"),
+        ("amsgrad", "yes"),
+        ("preconditioned", 1),
     ],
 )
 def test_impossible_values_are_refused_by_name(field, value):

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from llm4grn.gan.marginals import rectified_gaussians
 from llm4grn.gan.target_generators import TargetGenerators, TargetGroup
 from llm4grn.grn import CausalGraph
 
@@ -131,7 +132,7 @@ def test_units_are_another_name_for_the_same_networks(graph):
     in_units, in_counts = TargetGenerators(graph).double(), TargetGenerators(graph).double()
     units = 0.1 + 10 * torch.rand(len(graph.genes), dtype=torch.float64)
     unit = dict(zip(graph.genes, units, strict=True))
-    in_units.set_units(units)
+    in_units.units[in_units.order, 0] = units
     in_counts.load_state_dict({**in_units.state_dict(), "units": torch.ones(len(graph.genes), 1, dtype=torch.float64)})
     with torch.no_grad():
         for group, targets in zip(in_counts.groups, in_counts.group_targets, strict=True):
@@ -143,3 +144,29 @@ def test_units_are_another_name_for_the_same_networks(graph):
     roots = torch.rand(7, len(graph.tf_names), dtype=torch.float64) * 20
     noise = torch.randn(len(in_units.target_names), 1, 7, dtype=torch.float64)
     torch.testing.assert_close(in_units(roots, noise), in_counts(roots, noise))
+
+
+@pytest.mark.parametrize("graph", GRAPHS.values(), ids=GRAPHS)
+def test_start_at_marginals(graph):
+    """Before any training, what goes into the last ReLU of a target has the offset and the spread of its marginal."""
+    torch.manual_seed(0)
+    n_genes, n_cells = len(graph.genes), 20_000
+    real = torch.linspace(1, 50, n_genes) * torch.relu(torch.linspace(-1, 1, n_genes) + torch.randn(n_cells, n_genes))
+    generators = TargetGenerators(graph)
+    is_root = torch.tensor([gene in graph.tf_names for gene in graph.genes])
+    position = {gene: i for i, gene in enumerate(graph.genes)}
+    roots = real[:, [position[tf] for tf in graph.tf_names]]
+    noise = torch.randn(len(generators.target_names), 1, n_cells)
+    marginals = rectified_gaussians(real)
+    generators.start_at(marginals, roots, noise)
+    genes, per_group = generators._inputs(roots, noise)
+    with torch.no_grad():
+        for group, targets, group_noise in zip(generators.groups, generators.group_targets, per_group, strict=True):
+            before_relu = group.pre_activation(genes, group_noise)
+            wanted = marginals.of(torch.tensor([position[target] for target in targets]))
+            torch.testing.assert_close(before_relu.mean(dim=1), wanted.offset, rtol=0, atol=1e-3)
+            torch.testing.assert_close(before_relu.std(dim=1), torch.ones(len(targets)), rtol=0, atol=1e-3)
+            genes = torch.cat([genes, before_relu.relu()])
+        cells = generators(roots, noise)
+    unit = marginals.unit[~is_root]
+    assert ((cells.mean(dim=0) - real.mean(dim=0))[~is_root] / unit).abs().max() < 0.2

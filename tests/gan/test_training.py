@@ -146,7 +146,7 @@ def test_batches_walk_through_all_cells_before_any_comes_again(batch_size):
 
 
 def test_units_of_a_trained_generator_come_back_with_its_weights(tmp_path):
-    module = causal_gan(gene_units="nonzero_means")
+    module = causal_gan(preconditioned=True)
     training.fit(module, tmp_path, "causal_gan", CPU)
     fresh = causal_gan(seed=9)  # another seed, units of counts
     fresh.generator.load_state_dict(module.generator.state_dict())
