@@ -299,7 +299,56 @@ VALUES = [
     Case("tracker's mode unknown", ["logger=wandb", "logger.mode=loud"], ["logger.mode=loud", "choose", "offline"]),
 ]
 
-CASES = [*MATRICES, *FILES, *LISTS, *OPTIONS, *VALUES]
+ONE_ANSWER = '{"messages": [{"role": "user", "content": "SPI1?"}], "text": "yes"}'
+SERVER = ("llm=openai_compatible", "llm.model=m", f"llm.base_url={CLOSED.removesuffix('/demo_data.tar')}/v1")
+RECORDED = ("llm=recorded", "llm.path=answers.jsonl")
+ASK = ("inferer=llm", "graph.k=3", *H5AD)
+
+
+def answers(text: str):
+    """Writer of the counts, and of ``answers.jsonl``."""
+    return both(h5ad(), file("answers.jsonl", text))
+
+
+PROMPTS = both(h5ad(), file("mine.yaml", "system: hello"))
+LANGUAGE_MODELS = [
+    Case("no llm to ask", [*ASK], ["inferer=llm", "llm=gpt4", "llm=local"], h5ad()),
+    Case("kb of another llm", ["kb=gpt4", "llm=llama"], ["kb=gpt4", "llm=llama", "use kb=llm"]),
+    Case("no key", ["llm=gpt4", *ASK], ["OPENAI_API_KEY", "export it"], h5ad()),
+    Case("key in the config", ["llm=gpt4", "llm.api_key_env=sk-123", *ASK], ["llm.api_key_env", "name here"], h5ad()),
+    Case("no address", ["llm=llama", *ASK], ["LLAMA_BASE_URL", "not set"], h5ad()),
+    Case(
+        "address that is none",
+        [*SERVER[:2], "llm.base_url=localhost", *ASK],
+        ["llm.base_url=localhost", "http"],
+        h5ad(),
+    ),
+    Case("no server", [*SERVER, "llm.max_retries=1", *ASK], ["no answer after 2 attempts", "check the server"], h5ad()),
+    Case("prompts missing", [*SERVER, "llm.prompts=mine.yaml", *ASK], ["mine.yaml", "zero_shot"], h5ad()),
+    Case(
+        "prompts without genes",
+        [*SERVER, "llm.prompts=mine.yaml", *ASK],
+        ["mine.yaml", "$"],
+        both(h5ad(), file("mine.yaml", "system: hello")),
+    ),
+    Case("recording missing", [*RECORDED, *ASK], ["answers.jsonl", "cannot be read"], h5ad()),
+    Case(
+        "recording broken", [*RECORDED, *ASK], ["answers.jsonl", "line 1"], both(h5ad(), file("answers.jsonl", "yes"))
+    ),
+    Case(
+        "question not recorded",
+        [*RECORDED, *ASK],
+        ["answers.jsonl", "TARGET"],
+        both(h5ad(), file("answers.jsonl", ONE_ANSWER)),
+    ),
+    Case("no GGUF", ["llm=local", "llm.path=counts.h5ad", *ASK], ["llm.path=counts.h5ad", "GGUF"], h5ad()),
+    Case("max_cost negative", [*SERVER, "llm.max_cost=-1", *ASK], ["llm.max_cost=-1", "0 or more"], h5ad()),
+    Case("temperature negative", [*SERVER, "llm.temperature=-1", *ASK], ["llm.temperature=-1", "0 or more"], h5ad()),
+    Case("samples alike", [*SERVER, "inferer.n_samples=3", *ASK], ["inferer.n_samples=3", "llm.temperature"], h5ad()),
+    Case("windows that stand", ["kb=llm", *SERVER, "kb.overlap=20", *H5AD], ["kb.overlap=20", "kb.window"], h5ad()),
+]
+
+CASES = [*MATRICES, *FILES, *LISTS, *OPTIONS, *VALUES, *LANGUAGE_MODELS]
 
 
 # -- running ----------------------------------------------------------------------------------------------------------
@@ -309,7 +358,10 @@ def run(case: Case, folder: Path) -> Outcome:
     """The script as a user starts it, in ``folder``."""
     if case.make:
         case.make(folder)
-    environment = {**os.environ, "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1", "CUDA_VISIBLE_DEVICES": ""}
+    environment = {
+        name: value for name, value in os.environ.items() if name not in ("OPENAI_API_KEY", "LLAMA_BASE_URL")
+    }
+    environment |= {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1", "CUDA_VISIBLE_DEVICES": ""}
     command = [sys.executable, str(REPOSITORY / case.command[0]), *case.command[1:]]
     start = time.perf_counter()
     try:

@@ -1,48 +1,50 @@
-"""How fast is the client: 1000 questions to a server that takes 200 ms for each, 32 at once, against the ideal.
+"""How fast is an interview: 1000 questions to a server that takes 200 ms for each, 32 at once, against the ideal.
 
     python -m benchmarks.llm_throughput
 
-The server runs in a process of its own (``tests/llm/server.py``) and does nothing but wait. The last line is JSON:
-seconds, their ratio to 1000/32 x 0.2 s, and the milliseconds of CPU that the client spends per question.
+The whole way is timed: prompts, requests, answers read and stored; then the same again, from the stored answers. The
+server runs in a process of its own (``tests/llm/server.py``) and does nothing but wait. The last line is JSON: seconds
+of both, the ratio of the first to 1000/32 x 0.2 s, and the milliseconds of CPU per question.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import json
 import sys
+import tempfile
 import time
 from pathlib import Path
 
+from llm4grn.inference.llm import LLMInferer
 from llm4grn.llm.chat import OpenAIChat
-from llm4grn.llm.messages import Request
+from llm4grn.llm.language_model import LanguageModel
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "llm"))
 from server import running_server
 
-GENES = ", ".join(f"GENE{i}" for i in range(100))
-BOUND = 1.25
+TFS = [f"TF{i}" for i in range(75)]
+BOUND, BOUND_AGAIN = 1.25, 2.0
 
 
-def request(i: int) -> Request:
-    """One question of the usual length."""
-    content = f"Which 10 of these transcription factors regulate TARGET{i}?\nFactors: {GENES}"
-    return Request("test-model", [{"role": "user", "content": content}], {"temperature": 0, "max_tokens": 1500})
-
-
-async def ask(url: str, n: int, at_once: int) -> tuple[float, float]:
-    """Seconds and seconds of CPU for ``n`` questions, after one that opens the client."""
-    async with OpenAIChat(url, None, max_concurrency=at_once) as chat:
-        await chat.complete(request(-1))
-        begin, cpu = time.perf_counter(), time.process_time()
-        await asyncio.gather(*(chat.complete(request(i)) for i in range(n)))
-        return time.perf_counter() - begin, time.process_time() - cpu
+def ask(url: str, cache: Path, n: int, at_once: int) -> tuple[float, float]:
+    """Seconds, and seconds of CPU, for the questions about ``n`` targets."""
+    chat = OpenAIChat(url, None, max_concurrency=at_once)
+    inferer = LLMInferer(LanguageModel("test", "test-model", chat, cache=str(cache)), context="Blood cells.")
+    questions = inferer.questions([f"TARGET{i}" for i in range(n)], TFS, seed=0)
+    begin, cpu = time.perf_counter(), time.process_time()
+    interviews = inferer.llm.interview(questions, "asking")
+    if not all(interview.usable for interview in interviews):
+        sys.exit("an answer could not be used")
+    return time.perf_counter() - begin, time.process_time() - cpu
 
 
 def main(n: int, at_once: int, latency: float) -> None:
-    with running_server(latency=latency) as server:
-        seconds, cpu = asyncio.run(ask(server.url, n, at_once))
+    with tempfile.TemporaryDirectory() as folder, running_server(latency=latency) as server:
+        cache = Path(folder) / "answers.sqlite"
+        ask(server.url, Path(folder) / "warm-up.sqlite", 1, 1)  # imports
+        seconds, cpu = ask(server.url, cache, n, at_once)
+        again, _ = ask(server.url, cache, n, at_once)
         stats = server.stats()
     ideal = n / at_once * latency
     summary = {
@@ -50,15 +52,15 @@ def main(n: int, at_once: int, latency: float) -> None:
         "questions": n,
         "at_once": at_once,
         "latency": latency,
-        "seconds": round(seconds, 3),
+        "seconds": round(seconds, 2),
         "ideal": ideal,
         "ratio": round(seconds / ideal, 3),
+        "seconds_again": round(again, 2),
         "cpu_ms_per_question": round(1000 * cpu / n, 2),
-        "each_answered_once": stats["successes"] == n + 1 and stats["most_successes_of_a_question"] == 1,
-        "most_at_once": stats["most_at_once"],
+        "each_asked_once": stats["successes"] == n + 1,
     }
     print(json.dumps(summary))
-    if summary["ratio"] > BOUND or not summary["each_answered_once"]:
+    if summary["ratio"] > BOUND or again > BOUND_AGAIN or not summary["each_asked_once"]:
         sys.exit(1)
 
 
