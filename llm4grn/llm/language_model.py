@@ -236,7 +236,7 @@ class _Session:
         return await (self.call(request) if self.cache is None else self.cache.get_or_ask(request, self.call))
 
     async def call(self, request: Request) -> Reply:
-        with self.budget.reserve(self.llm.chat.worst_cost(request)) as reservation:
+        async with self.budget.reserve(self.llm.chat.worst_cost(request)) as reservation:
             reply = await self.llm.chat.complete(request)
             reservation.pay(reply.cost)
         self.asked += 1
@@ -257,6 +257,10 @@ def _run(coroutine: Callable[[], Any]) -> Any:
     try:
         asyncio.get_running_loop()
     except RuntimeError:
+        nested = False
+    else:
+        nested = True
+    if not nested:  # not within the except: errors would show "no running event loop" as their origin
         return asyncio.run(coroutine())
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(lambda: asyncio.run(coroutine())).result()

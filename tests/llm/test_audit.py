@@ -1,0 +1,90 @@
+"""The audit against figures that were counted by hand."""
+
+import pytest
+
+from llm4grn.llm.answers import Answer
+from llm4grn.llm.audit import audit, audit_text
+from llm4grn.llm.language_model import Interview, Question
+from llm4grn.llm.messages import Reply
+
+GENES = ["SPI1", "GATA1", "JUN", "CD3D", "ACTB"]
+
+
+def interview(answers, replies, usable=True):
+    question = Question("x", [], read=lambda text: answers, complaint=lambda answers: None)
+    return Interview(question, answers, tuple(replies), usable)
+
+
+INTERVIEWS = [
+    # at once
+    interview({"CD3D": Answer(("SPI1", "JUN"), found=True)}, [Reply("", 100, 10, 0.5, "stop", 0.01)]),
+    # repaired: the first reply counts for the bill only; ACTB is a gene, but was not offered; FOXQ9 is none
+    interview(
+        {"ACTB": Answer(("GATA1",), ("actb", "FOXQ9"), ("GATA1",), True)},
+        [Reply("", 100, 20, 1.5, "length", 0.02), Reply("", 150, 30, 1.0, "stop", 0.03)],
+    ),
+    # never usable; two targets in one question
+    interview(
+        {"CD3E": Answer((), ("FOXQ9", "ABC"), (), True), "CD3G": Answer()},
+        [Reply("", 1, 2, 1.0, "length", 0.0), Reply("", 3, 4, 1.0, "length", 0.0), Reply("", 5, 6, 1.0)],
+        usable=False,
+    ),
+]
+FIGURES = {
+    "questions": 3,
+    "requests": 6,
+    "repaired": 1,
+    "unusable": 1,
+    "named": 3,
+    "refused": 1,
+    "invented": 3,
+    "repeated": 1,
+    "truncated": 3,
+    "prompt_tokens": 359,
+    "completion_tokens": 72,
+    "cost": 0.06,
+    "latency": 1.0,
+    "examples": ["ABC", "FOXQ9"],
+}
+
+
+def test_the_figures_are_those_counted_by_hand():
+    assert audit(INTERVIEWS, GENES) == FIGURES
+
+
+def test_an_interview_without_questions_has_an_audit_too():
+    empty = audit([], GENES)
+    assert empty.pop("examples") == []
+    assert set(empty.values()) == {0}
+
+
+def test_ten_examples_are_enough():
+    names = [f"NOGENE{i:02}" for i in range(30)]
+    figures = audit([interview({"CD3D": Answer((), tuple(names), (), True)}, [Reply("")])], GENES)
+    assert figures["invented"] == 30
+    assert figures["examples"] == names[:10]
+
+
+def test_each_figure_is_one_aligned_line():
+    figures = {**FIGURES, "targets": 4, "targets_short_of_k": 2, "targets_drawn_at_random": 1}
+    heading, *numbers, examples = audit_text({"regulators": figures}).removesuffix("\n\n").split("\n")
+    assert heading == "Audit of the language model, regulators:"
+    assert len(numbers) + 1 == len(figures)
+    assert examples.split()[-2:] == ["ABC,", "FOXQ9"]
+    assert {len(line) for line in numbers} == {61}
+    for label, value in [("answers repaired", "1"), ("targets short of k", "2"), ("cost, US dollars", "0.06")]:
+        (line,) = [line for line in numbers if line.startswith(f"  {label}  ")]
+        assert line.split()[-1] == value
+
+
+@pytest.mark.parametrize("figures", [{"questions": 2}, {"questions": 2, "examples": []}])
+def test_what_was_not_counted_has_no_line(figures):
+    stage = f"Audit of the language model, x:\n  questions{'2':>50}\n\n"
+    assert audit_text({"x": figures, "y": figures}) == stage + stage.replace("x:", "y:")
+    assert audit_text({}) == ""
+
+
+@pytest.mark.parametrize(("written", "kind"), [("Actb", "refused"), ("ACTB", "refused"), ("Actc", "invented")])
+def test_a_gene_of_the_data_is_refused_in_any_case_and_what_is_none_is_invented(written, kind):
+    figures = audit([interview({"Cd3d": Answer((), (written,), (), True)}, [Reply("")])], ["Spi1", "Actb"])
+    assert {name: figures[name] for name in ("refused", "invented")} == {"refused": 0, "invented": 0} | {kind: 1}

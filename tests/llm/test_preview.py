@@ -1,0 +1,59 @@
+"""The preview: a whole prompt and sums that can be checked by hand, from a server that is never asked."""
+
+import math
+import re
+
+import pytest
+
+from llm4grn.llm.cache import AnswerCache
+from llm4grn.llm.chat import OpenAIChat
+from llm4grn.llm.language_model import LanguageModel, Question
+from llm4grn.llm.messages import Reply
+from llm4grn.llm.preview import preview
+
+#: Nobody answers there, and no key is set: whatever is asked fails.
+CHAT = OpenAIChat("http://127.0.0.1:9/v1", api_key_env="NO_SUCH_KEY", price_prompt=1000, price_completion=2000)
+CONTENT = "Which of these are transcription factors? GATA1, ACTB"  # 53 characters, 16 tokens at 3.5 each
+
+
+def question(i):
+    messages = [{"role": "system", "content": "You know it."}, {"role": "user", "content": f"{CONTENT}, X{i}"}]
+    return Question(f"gene {i}", messages, read=lambda text: {}, complaint=lambda answers: None)
+
+
+def model(path=None):
+    return LanguageModel("tester", "test-model", CHAT, max_tokens=100, cache=path and str(path))
+
+
+def figures(text):
+    return {label: number for label, number in re.findall(r"^(\w[\w, ]+?) {2,}([\d,.]+)", text, re.M)}
+
+
+def test_it_shows_one_whole_prompt_and_the_sum_of_all():
+    text = preview(model(), "transcription factors", [question(i) for i in range(10)])
+    assert "one of 10 questions, about gene 0" in text
+    assert f"[system]\nYou know it.\n\n[user]\n{CONTENT}, X0\n" in text
+    tokens = math.ceil(12 / 3.5) + math.ceil((len(CONTENT) + 4) / 3.5)
+    assert tokens == 21
+    assert figures(text) == {
+        "questions": "10",
+        "prompt tokens": "210",
+        "answer tokens": "1,000",
+        "cost, US dollars": "2.21",  # (210 * 1000 + 1000 * 2000) / 1e6
+    }
+
+
+@pytest.mark.parametrize(("n_kept", "cost"), [(0, "2.21"), (4, "1.33"), (10, "0.00")])
+def test_what_is_answered_already_costs_nothing(tmp_path, n_kept, cost):
+    llm, questions = model(tmp_path / "answers.sqlite"), [question(i) for i in range(10)]
+    with AnswerCache(tmp_path / "answers.sqlite") as cache:
+        for asked in questions[:n_kept]:
+            cache.put(llm.request(asked), Reply("none"))
+    text = preview(llm, "regulators", questions)
+    assert f"({n_kept} answered already)" in text
+    assert figures(text)["cost, US dollars"] == cost
+
+
+def test_it_leaves_no_file_behind(tmp_path):
+    preview(model(tmp_path / "answers.sqlite"), "regulators", [question(0)])
+    assert list(tmp_path.iterdir()) == []
