@@ -328,7 +328,7 @@ LANGUAGE_MODELS = [
     Case(
         "prompts without genes",
         [*SERVER, "llm.prompts=mine.yaml", *ASK],
-        ["mine.yaml", "$"],
+        ["mine.yaml", "the keys are"],
         both(h5ad(), file("mine.yaml", "system: hello")),
     ),
     Case("recording missing", [*RECORDED, *ASK], ["answers.jsonl", "cannot be read"], h5ad()),

@@ -25,6 +25,8 @@ PLACEHOLDERS = {
     "MY.h5ad": "",
     "FILE.h5ad": "",
     "MY_TFS.txt": "FOS\n",
+    "recorded.jsonl": (ROOT / "tests" / "llm" / "one_answer.jsonl").read_text(),
+    "answers.jsonl": (ROOT / "tests" / "llm" / "one_answer.jsonl").read_text(),
     "Homo_sapiens_TF.csv": "Species\tSymbol\nx\tFOS\n",
 }
 
@@ -259,6 +261,7 @@ def test_help_shows_the_text(script):
 @pytest.mark.parametrize(("script", "arguments"), SHOWN)
 def test_shown_command_composes(script, arguments, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LLAMA_BASE_URL", "http://localhost:8000/v1")
     for name, content in PLACEHOLDERS.items():
         (tmp_path / name).write_text(content)
     assert (ROOT / f"{script}.py").is_file()

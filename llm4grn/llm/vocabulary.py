@@ -8,7 +8,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-_LONGEST_ITEM = 300  # characters; a name stands at the beginning, the rest of a longer item is an explanation
+_LONGEST_ITEM = 2000  # characters; a name stands at the beginning, the rest of a longer item is an explanation
 _GREEK = str.maketrans("αβγδεζκ", "abgdezk")
 _MARKUP = " \t\"'`*~#.,;:!?[]{}<>\\•+-"
 _NUMBERING = re.compile(r"\(?#?\d{1,3}[.):]\s*(?=\S)")

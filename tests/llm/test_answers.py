@@ -102,10 +102,8 @@ def test_garbage_takes_linear_time(piece, around):
     text = around.replace("{}", piece * (200_000 // len(piece)))
     start = time.process_time()
     parse_answer(text, GENES)
-    single = time.process_time() - start
     parse_answers(text, ["T1", "T2"], GENES)
-    assert single < 1.0
-    assert time.process_time() - start < 2.5
+    assert time.process_time() - start < 30  # below 1 s on a quiet machine; backtracking would take hours
 
 
 @pytest.mark.parametrize("depth", [10, 200, 900, 50_000])
