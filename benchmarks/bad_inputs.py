@@ -304,13 +304,6 @@ SERVER = ("llm=openai_compatible", "llm.model=m", f"llm.base_url={CLOSED.removes
 RECORDED = ("llm=recorded", "llm.path=answers.jsonl")
 ASK = ("inferer=llm", "graph.k=3", *H5AD)
 
-
-def answers(text: str):
-    """Writer of the counts, and of ``answers.jsonl``."""
-    return both(h5ad(), file("answers.jsonl", text))
-
-
-PROMPTS = both(h5ad(), file("mine.yaml", "system: hello"))
 LANGUAGE_MODELS = [
     Case("no llm to ask", [*ASK], ["inferer=llm", "llm=gpt4", "llm=local"], h5ad()),
     Case("kb of another llm", ["kb=gpt4", "llm=llama"], ["kb=gpt4", "llm=llama", "use kb=llm"]),
