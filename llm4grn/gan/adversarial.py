@@ -60,6 +60,10 @@ class AdversarialModule(pl.LightningModule, ABC):
         """Parameters and (first, last) learning rate of each network that has an optimizer, by name."""
 
     @abstractmethod
+    def noise(self, n_cells: int, random: torch.Generator) -> Any:
+        """All that is random about ``n_cells`` generated cells."""
+
+    @abstractmethod
     def train_one_step(self, real: Tensor, random: torch.Generator) -> dict[str, Tensor]:
         """All updates of one generator step on one batch of real cells; returns the losses as scalars on the device."""
 
@@ -113,11 +117,23 @@ class AdversarialModule(pl.LightningModule, ABC):
         """Cells as critic and labelers see them: in counts or, preconditioned, with mean 0 and total variance 1."""
         return (cells - self.center) / self.scale if self.hyper.preconditioned else cells
 
-    def critic_update(self, real: Tensor, noise: Any, epsilon: Tensor) -> CriticLoss:
-        """One step of the critic; no gradient enters the generator."""
+    def critic_updates(self, real: Tensor, random: torch.Generator) -> CriticLoss:
+        """All steps of the critic within one generator step, on the same real cells (as judged).
+
+        The generator stands still meanwhile, so it makes the cells of all of them at once; no gradient enters it.
+        """
+        n, updates = len(real), self.hyper.critic_updates
+        noise = self.noise(n * updates, random)
+        epsilons = torch.rand(updates, n, 1, generator=random, device=random.device)
         with torch.no_grad():
-            fake = self.as_judged(self(noise))
-        loss = critic_backward(self.critic, self.as_judged(real), fake, epsilon, self.hyper.penalty_weight)
+            fakes = self.as_judged(self(noise, batch_size=n)).split(n)
+        for fake, epsilon in zip(fakes, epsilons, strict=True):
+            loss = self.critic_update(real, fake, epsilon)
+        return loss
+
+    def critic_update(self, real: Tensor, fake: Tensor, epsilon: Tensor) -> CriticLoss:
+        """One step of the critic."""
+        loss = critic_backward(self.critic, real, fake, epsilon, self.hyper.penalty_weight)
         self.optimizer["critic"].step()
         return loss
 

@@ -46,15 +46,12 @@ class CausalController(AdversarialModule):
             "critic": (self.critic.parameters(), self.hyper.critic_lr),
         }
 
-    def forward(self, noise: Tensor) -> Tensor:
+    def forward(self, noise: Tensor, batch_size: int | None = None) -> Tensor:
         """Cells of shape ``(n_cells, n_genes)`` from noise of shape ``(n_cells, noise_dim)``."""
-        return normalise_library_size(self.generator(noise), self.library_size)
+        return normalise_library_size(self.generator(noise, batch_size), self.library_size)
 
     def train_one_step(self, real: Tensor, random: torch.Generator) -> dict[str, Tensor]:
-        for _ in range(self.hyper.critic_updates):
-            noise = self.noise(len(real), random)
-            epsilon = torch.rand(len(real), 1, generator=random, device=self.device)
-            critic = self.critic_update(real, noise, epsilon)
+        critic = self.critic_updates(self.as_judged(real), random)
         generator_loss = self.generator_update(self.noise(len(real), random))
         return {
             "critic_loss": critic.loss,

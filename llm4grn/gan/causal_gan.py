@@ -69,11 +69,14 @@ class CausalGenerator(nn.Module):
         shapes = (n_cells, self.controller.noise_dim), (self.n_targets, self.target_generators.noise_per_gene, n_cells)
         return Noise(*(torch.randn(shape, generator=random, device=random.device) for shape in shapes))
 
-    def forward(self, noise: Noise) -> Tensor:
-        """Cells of shape ``(n_cells, n_genes)``; no gradient flows into the controller."""
+    def forward(self, noise: Noise, batch_size: int | None = None) -> Tensor:
+        """Cells of shape ``(n_cells, n_genes)``; no gradient flows into the controller.
+
+        BatchNorm takes ``batch_size`` cells as one batch, all by default.
+        """
         with torch.no_grad():
-            roots = self.controller(noise.controller)
-        return normalise_library_size(self.target_generators(roots, noise.targets), self.library_size)
+            roots = self.controller(noise.controller, batch_size)
+        return normalise_library_size(self.target_generators(roots, noise.targets, batch_size), self.library_size)
 
 
 class CausalGAN(AdversarialModule):
@@ -124,16 +127,17 @@ class CausalGAN(AdversarialModule):
             "antilabeler": (self.antilabeler.parameters(), self.hyper.labeler_lr),
         }
 
-    def forward(self, noise: Noise) -> Tensor:
-        return self.generator(noise)
+    def noise(self, n_cells: int, random: torch.Generator) -> Noise:
+        return self.generator.noise(n_cells, random)
+
+    def forward(self, noise: Noise, batch_size: int | None = None) -> Tensor:
+        return self.generator(noise, batch_size)
 
     def train_one_step(self, real: Tensor, random: torch.Generator) -> dict[str, Tensor]:
-        n = len(real)
-        for _ in range(self.hyper.critic_updates):
-            noise = self.generator.noise(n, random)
-            critic = self.critic_update(real, noise, torch.rand(n, 1, generator=random, device=random.device))
-        generator_loss = self.generator_update(self.generator.noise(n, random))
-        labelers = self.labeler_updates(real, self.generator.noise(n, random))
+        real = self.as_judged(real)
+        critic = self.critic_updates(real, random)
+        generator_loss = self.generator_update(self.noise(len(real), random))
+        labelers = self.labeler_updates(real, self.noise(len(real), random))
         return {
             "critic_loss": critic.loss,
             "gradient_penalty": critic.gradient_penalty,
@@ -153,10 +157,9 @@ class CausalGAN(AdversarialModule):
         return loss.detach()
 
     def labeler_updates(self, real: Tensor, noise: Noise) -> dict[str, Tensor]:
-        """The anti-labeler learns on generated cells, the labeler on the same generated cells and then on real ones."""
+        """The anti-labeler learns on generated cells, the labeler on the same and then on real ones (as judged)."""
         with torch.no_grad():
             fake = self.as_judged(self(noise))
-        real = self.as_judged(real)
         errors = {}
         for name, cells in ("antilabeler", fake), ("labeler", fake), ("labeler", real):
             error = self._labeler_error(getattr(self, name), cells)
@@ -185,5 +188,5 @@ class CausalGAN(AdversarialModule):
         random = torch.Generator(self.device).manual_seed(derive_seed(seed, "generate"))
         batches = []
         for _ in range(0, n_cells, self.hyper.batch_size):
-            batches.append(self(self.generator.noise(self.hyper.batch_size, random)).cpu())
+            batches.append(self(self.noise(self.hyper.batch_size, random)).cpu())
         return torch.cat(batches)[:n_cells]

@@ -4,6 +4,8 @@ Operator by operator, these networks are memory traffic: a few thousand multipli
 intermediate result written out and read back several times. Here each target is taken from its regulators to its value
 in one go, and the backward pass computes the intermediates again instead of keeping them, so that memory does not grow
 with depth. Targets are independent, so the result does not depend on the number of threads.
+
+In numba an integer next to a float32 makes a float64, at half the speed: constants are cast to the arrays' own type.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from typing import Any, NamedTuple
 import numba
 import numpy as np
 import torch
+from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
 # Sums may be reordered and fused (once, by the compiler), but NaN and infinity keep their meaning.
@@ -32,6 +35,8 @@ class Statistics(NamedTuple):
         Shape ``(depth + 1, n_targets, n_hidden)``, updated in place in training.
     training
         Whether to normalise by the statistics of the batch.
+    batch_size
+        Cells that are normalised together. The cells at hand are one such batch after the other, all of equal size.
     momentum, eps
         As in :class:`torch.nn.BatchNorm1d`.
     """
@@ -39,6 +44,7 @@ class Statistics(NamedTuple):
     mean: Tensor
     var: Tensor
     training: bool
+    batch_size: int
     momentum: float = 0.1
     eps: float = 1e-5
 
@@ -80,7 +86,8 @@ class FusedTargets(torch.autograd.Function):
 
 def _plain(statistics: Statistics) -> tuple[Any, ...]:
     dtype = statistics.mean.numpy().dtype.type  # constants of the tensors' type, or float32 would be widened
-    return statistics.mean, statistics.var, statistics.training, dtype(statistics.momentum), dtype(statistics.eps)
+    mean, var, training, batch_size, momentum, eps = statistics
+    return mean, var, training, batch_size, dtype(momentum), dtype(eps)
 
 
 def _over_targets(kernel, *arguments: Any) -> None:
@@ -88,14 +95,18 @@ def _over_targets(kernel, *arguments: Any) -> None:
     arrays = [a.detach().numpy() if isinstance(a, Tensor) else a for a in arguments]
     n_targets = len(arrays[1])
     n_threads = max(1, min(torch.get_num_threads(), n_targets // _MIN_TARGETS_PER_THREAD))
-    if n_threads == 1:
-        kernel(0, n_targets, *arrays)
-        return
     bounds = np.linspace(0, n_targets, n_threads + 1).astype(int).tolist()
-    others = [_threads().submit(kernel, a, b, *arrays) for a, b in pairwise(bounds[1:])]
-    kernel(bounds[0], bounds[1], *arrays)
-    for other in others:
-        other.result()
+    with _blas().limit(limits=1):  # the threads here fill the cores; its own, for large networks, would fight with them
+        others = [_threads().submit(kernel, a, b, *arrays) for a, b in pairwise(bounds[1:])]
+        kernel(bounds[0], bounds[1], *arrays)
+        for other in others:
+            other.result()
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    """The BLAS libraries that numba's products call."""
+    return ThreadpoolController().select(user_api="blas")
 
 
 @cache
@@ -104,69 +115,16 @@ def _threads() -> ThreadPoolExecutor:
 
 
 @numba.njit(**_COMPILE)
-def _product(weights, inputs, out):
-    """``out = weights @ inputs`` for a small matrix and rows as long as the batch.
-
-    Four inputs at a time: with rows this short, starting a loop costs as much as running it.
-    """
-    n_out, n_in = weights.shape
-    n_cells = inputs.shape[1]
-    first = n_in % 4
-    w0, w1, w2 = inputs[0], inputs[min(1, n_in - 1)], inputs[min(2, n_in - 1)]
-    for i in range(n_out):
-        row, weight = out[i], weights[i]
-        if first == 0:
-            row[:] = 0
-        elif first == 1:
-            for cell in range(n_cells):
-                row[cell] = weight[0] * w0[cell]
-        elif first == 2:
-            for cell in range(n_cells):
-                row[cell] = weight[0] * w0[cell] + weight[1] * w1[cell]
-        else:
-            for cell in range(n_cells):
-                row[cell] = weight[0] * w0[cell] + weight[1] * w1[cell] + weight[2] * w2[cell]
-        for j in range(first, n_in, 4):
-            a, b, c, d = weight[j], weight[j + 1], weight[j + 2], weight[j + 3]
-            w, x, y, z = inputs[j], inputs[j + 1], inputs[j + 2], inputs[j + 3]
-            for cell in range(n_cells):
-                row[cell] += a * w[cell] + b * x[cell] + c * y[cell] + d * z[cell]
-
-
-@numba.njit(**_COMPILE)
-def _outer_product(row, inputs, out):
-    """``out[j] = row . inputs[j]``, four at a time as in :func:`_product`."""
-    n_in, n_cells = inputs.shape
-    zero = row[0] * 0
-    for j in range(0, n_in - 3, 4):
-        w, x, y, z = inputs[j], inputs[j + 1], inputs[j + 2], inputs[j + 3]
-        a, b, c, d = zero, zero, zero, zero
-        for cell in range(n_cells):
-            r = row[cell]
-            a += r * w[cell]
-            b += r * x[cell]
-            c += r * y[cell]
-            d += r * z[cell]
-        out[j], out[j + 1], out[j + 2], out[j + 3] = a, b, c, d
-    for j in range(n_in - n_in % 4, n_in):
-        w, a = inputs[j], zero
-        for cell in range(n_cells):
-            a += row[cell] * w[cell]
-        out[j] = a
-
-
-@numba.njit(**_COMPILE)
-def _batch_statistics(row):
-    """Mean and biased variance over the batch, in two passes as the one-pass formula cancels in float32."""
-    n = len(row)
-    total = row[0] * 0
+def _statistics(row):
+    """Mean and biased variance, in one pass over deviations from the first value: sums of squares would cancel."""
+    n, zero = row.dtype.type(len(row)), row.dtype.type(0)  # an integer among them would widen float32 to float64
+    origin, total, squares = row[0], zero, zero
     for cell in range(n):
-        total += row[cell]
+        deviation = row[cell] - origin
+        total += deviation
+        squares += deviation * deviation
     mean = total / n
-    squares = row[0] * 0
-    for cell in range(n):
-        squares += (row[cell] - mean) * (row[cell] - mean)
-    return mean, squares / n
+    return origin + mean, max(squares / n - mean * mean, zero)
 
 
 @numba.njit(**_COMPILE)
@@ -180,11 +138,11 @@ def _gather(genes, regulators, noise, inputs):
 
 @numba.njit(**_COMPILE)
 def _forward(
-    start, stop, genes, regulators, noise, first, inner, gamma, beta, last, bias, mean, var, training, momentum, eps,
-    values,
+    start, stop, genes, regulators, noise, first, inner, gamma, beta, last, bias, mean, var, training, batch_size,
+    momentum, eps, values,
 ):  # fmt: skip
-    n_cells, n_hidden = genes.shape[1], first.shape[1]
-    unbiased = n_cells / (n_cells - 1)
+    n_cells, n_hidden, zero = genes.shape[1], first.shape[1], genes.dtype.type(0)
+    unbiased = genes.dtype.type(batch_size / (batch_size - 1))
     inputs = np.empty((first.shape[2], n_cells), genes.dtype)
     hidden = np.empty((2, n_hidden, n_cells), genes.dtype)
     for t in range(start, stop):
@@ -192,96 +150,118 @@ def _forward(
         for layer in range(len(gamma)):
             out = hidden[layer % 2]
             if layer == 0:
-                _product(first[t], inputs, out)
+                np.dot(first[t], inputs, out)
             else:
-                _product(inner[layer - 1, t], hidden[(layer - 1) % 2], out)
+                np.dot(inner[layer - 1, t], hidden[(layer - 1) % 2], out)
             for i in range(n_hidden):
-                row = out[i]
+                for begin in range(0, n_cells, batch_size):
+                    row = out[i, begin : begin + batch_size]
+                    m, v = mean[layer, t, i], var[layer, t, i]
+                    if training:
+                        m, v = _statistics(row)
+                        mean[layer, t, i] += momentum * (m - mean[layer, t, i])
+                        var[layer, t, i] += momentum * (v * unbiased - var[layer, t, i])
+                    scale = gamma[layer, t, i] / np.sqrt(v + eps)
+                    shift = beta[layer, t, i] - m * scale
+                    for cell in range(len(row)):
+                        row[cell] = max(row[cell] * scale + shift, zero)
+        value = values[t]
+        np.dot(last[t], hidden[(len(gamma) - 1) % 2], value)
+        for cell in range(n_cells):
+            value[cell] = max(value[cell] + bias[t], zero)
+
+
+@numba.njit(**_COMPILE)
+def _recompute(t, inputs, first, inner, gamma, beta, mean, var, training, batch_size, eps, normal, active, inverse):
+    """The layers of one target again: what they hold before and after scale, shift and ReLU."""
+    zero, one = inputs.dtype.type(0), inputs.dtype.type(1)
+    for layer in range(len(gamma)):
+        if layer == 0:
+            np.dot(first[t], inputs, normal[0])
+        else:
+            np.dot(inner[layer - 1, t], active[layer - 1], normal[layer])
+        for i in range(first.shape[1]):
+            g, b = gamma[layer, t, i], beta[layer, t, i]
+            for begin in range(0, inputs.shape[1], batch_size):
+                row = normal[layer, i, begin : begin + batch_size]
+                out = active[layer, i, begin : begin + batch_size]
                 m, v = mean[layer, t, i], var[layer, t, i]
                 if training:
-                    m, v = _batch_statistics(row)
-                    mean[layer, t, i] += momentum * (m - mean[layer, t, i])
-                    var[layer, t, i] += momentum * (v * unbiased - var[layer, t, i])
-                scale = gamma[layer, t, i] / np.sqrt(v + eps)
-                shift = beta[layer, t, i] - m * scale
-                for cell in range(n_cells):
-                    row[cell] = max(row[cell] * scale + shift, genes.dtype.type(0))
-        final = hidden[(len(gamma) - 1) % 2]
-        _product(last[t : t + 1], final, values[t : t + 1])
-        for cell in range(n_cells):
-            values[t, cell] = max(values[t, cell] + bias[t], genes.dtype.type(0))
+                    m, v = _statistics(row)
+                inv = one / np.sqrt(v + eps)
+                inverse[layer, i, begin // batch_size] = inv
+                for cell in range(len(row)):
+                    row[cell] = (row[cell] - m) * inv
+                    out[cell] = max(row[cell] * g + b, zero)
+
+
+@numba.njit(**_COMPILE)
+def _through_norm(upstream, normal, active, gamma, inverse, training, batch_size):
+    """Gradient behind one unit's BatchNorm and ReLU to the gradient before them, in place; to its gamma and beta."""
+    zero = upstream.dtype.type(0)
+    d_gamma, d_beta = zero, zero
+    for begin in range(0, len(upstream), batch_size):
+        row, xhat = upstream[begin : begin + batch_size], normal[begin : begin + batch_size]
+        out = active[begin : begin + batch_size]
+        sum_g, sum_gx = zero, zero
+        for cell in range(len(row)):
+            row[cell] = row[cell] if out[cell] > 0 else zero
+            sum_g += row[cell]
+            sum_gx += row[cell] * xhat[cell]
+        d_gamma += sum_gx
+        d_beta += sum_g
+        scale = gamma * inverse[begin // batch_size]
+        if training:
+            n = upstream.dtype.type(len(row))
+            sum_g, sum_gx = sum_g / n, sum_gx / n
+        else:
+            sum_g, sum_gx = zero, zero
+        for cell in range(len(row)):
+            row[cell] = scale * (row[cell] - sum_g - xhat[cell] * sum_gx)
+    return d_gamma, d_beta
 
 
 @numba.njit(**_COMPILE)
 def _backward(
-    start, stop, genes, regulators, noise, first, inner, gamma, beta, last, bias, mean, var, training, momentum, eps,
-    gradient, d_first, d_inner, d_gamma, d_beta, d_last, d_bias, d_inputs,
+    start, stop, genes, regulators, noise, first, inner, gamma, beta, last, bias, mean, var, training, batch_size,
+    momentum, eps, gradient, d_first, d_inner, d_gamma, d_beta, d_last, d_bias, d_inputs,
 ):  # fmt: skip
     n_cells, n_hidden, n_layers = genes.shape[1], first.shape[1], len(gamma)
-    n_regulators, zero = regulators.shape[1], genes.dtype.type(0)
+    zero = genes.dtype.type(0)
     inputs = np.empty((first.shape[2], n_cells), genes.dtype)
+    to_inputs = np.empty_like(inputs)
     normal = np.empty((n_layers, n_hidden, n_cells), genes.dtype)  # normalised, before gamma and beta
     active = np.empty((n_layers, n_hidden, n_cells), genes.dtype)  # after ReLU
-    inverse = np.empty((n_layers, n_hidden), genes.dtype)  # 1 / standard deviation
-    value = np.empty((1, n_cells), genes.dtype)
+    inverse = np.empty((n_layers, n_hidden, n_cells // batch_size), genes.dtype)  # 1 / standard deviation
+    value = np.empty(n_cells, genes.dtype)
     upstream = np.empty((2, n_hidden, n_cells), genes.dtype)
     for t in range(start, stop):
         _gather(genes, regulators[t], noise[t], inputs)
-        for layer in range(n_layers):
-            if layer == 0:
-                _product(first[t], inputs, normal[0])
-            else:
-                _product(inner[layer - 1, t], active[layer - 1], normal[layer])
-            for i in range(n_hidden):
-                row, out = normal[layer, i], active[layer, i]
-                m, v = mean[layer, t, i], var[layer, t, i]
-                if training:
-                    m, v = _batch_statistics(row)
-                inv = 1 / np.sqrt(v + eps)
-                inverse[layer, i] = inv
-                g, b = gamma[layer, t, i], beta[layer, t, i]
-                for cell in range(n_cells):
-                    row[cell] = (row[cell] - m) * inv
-                    out[cell] = max(row[cell] * g + b, zero)
-
-        _product(last[t : t + 1], active[n_layers - 1], value)
-        top = upstream[n_layers % 2]
-        grad = value[0]  # becomes the gradient before the last ReLU
+        _recompute(t, inputs, first, inner, gamma, beta, mean, var, training, batch_size, eps, normal, active, inverse)
+        np.dot(last[t], active[n_layers - 1], value)
         total = zero
-        for cell in range(n_cells):
-            grad[cell] = gradient[t, cell] if grad[cell] + bias[t] > 0 else zero
-            total += grad[cell]
+        for cell in range(n_cells):  # from here on, value is the gradient before the last ReLU
+            value[cell] = gradient[t, cell] if value[cell] + bias[t] > 0 else zero
+            total += value[cell]
         d_bias[t] = total
+        np.dot(active[n_layers - 1], value, d_last[t])
+        top = upstream[n_layers % 2]
         for i in range(n_hidden):
-            row, w, total = active[n_layers - 1, i], last[t, i], zero
             for cell in range(n_cells):
-                total += grad[cell] * row[cell]
-                top[i, cell] = w * grad[cell]
-            d_last[t, i] = total
+                top[i, cell] = last[t, i] * value[cell]
 
         for layer in range(n_layers - 1, -1, -1):
             here, below = upstream[(layer + 1) % 2], upstream[layer % 2]
-            before = inputs if layer == 0 else active[layer - 1]
-            weights = first[t] if layer == 0 else inner[layer - 1, t]
-            d_weights = d_first[t] if layer == 0 else d_inner[layer - 1, t]
             for i in range(n_hidden):
-                row, out, xhat = here[i], active[layer, i], normal[layer, i]
-                sum_g, sum_gx = zero, zero
-                for cell in range(n_cells):
-                    row[cell] = row[cell] if out[cell] > 0 else zero
-                    sum_g += row[cell]
-                    sum_gx += row[cell] * xhat[cell]
-                d_beta[layer, t, i] = sum_g
-                d_gamma[layer, t, i] = sum_gx
-                scale = gamma[layer, t, i] * inverse[layer, i]
-                if training:
-                    sum_g, sum_gx = sum_g / n_cells, sum_gx / n_cells
-                else:
-                    sum_g, sum_gx = zero, zero
-                for cell in range(n_cells):
-                    row[cell] = scale * (row[cell] - sum_g - xhat[cell] * sum_gx)
-                _outer_product(row, before, d_weights[i])
+                d_gamma[layer, t, i], d_beta[layer, t, i] = _through_norm(
+                    here[i], normal[layer, i], active[layer, i], gamma[layer, t, i], inverse[layer, i], training,
+                    batch_size,
+                )  # fmt: skip
             if layer > 0:
-                _product(weights.T, here, below)
-            elif d_inputs.shape[1] > 0:
-                _product(weights.T[:n_regulators], here, d_inputs[t])
+                np.dot(here, active[layer - 1].T, d_inner[layer - 1, t])
+                np.dot(inner[layer - 1, t].T, here, below)
+            else:
+                np.dot(here, inputs.T, d_first[t])
+                if d_inputs.shape[1] > 0:
+                    np.dot(first[t].T, here, to_inputs)
+                    d_inputs[t] = to_inputs[: d_inputs.shape[1]]

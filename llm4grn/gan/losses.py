@@ -26,7 +26,8 @@ def critic_backward(critic: Critic, real: Tensor, fake: Tensor, epsilon: Tensor,
     The slope of a ReLU critic is a product of its weights, each masked by the units that are active:
     :math:`\nabla_x D = W_1^T M_1 W_2^T M_2 \cdots w`. So the penalty is differentiated here by the chain rule through
     that product, with no second backward pass, and the same product gives the gradient of the scores: real, fake and
-    interpolated cells go forward and back as one batch. The tests hold this against automatic differentiation.
+    interpolated cells go forward and back as one batch. The first layer, the widest, is linear in the cells, so its
+    output for interpolated cells is interpolated, too. The tests hold this against automatic differentiation.
 
     Parameters
     ----------
@@ -41,10 +42,13 @@ def critic_backward(critic: Critic, real: Tensor, fake: Tensor, epsilon: Tensor,
     """
     n = len(real)
     weights = [layer.weight for layer in critic.layers]
-    cells = torch.cat([real, fake, torch.lerp(fake, real, epsilon)])
+    cells = real.new_empty(3 * n, real.shape[1])  # the last third is filled on the way back
+    torch.cat([real, fake], out=cells[: 2 * n])
+    hidden = critic.layers[0](cells[: 2 * n])
+    hidden = torch.cat([hidden, torch.lerp(hidden[n:], hidden[:n], epsilon)])
 
-    inputs = [cells]  # inputs[l] goes into layer l; ReLU's output tells which units are active
-    for layer in critic.layers[:-1]:
+    inputs = [cells, torch.relu_(hidden)]  # inputs[l] goes into layer l; ReLU's output tells which units are active
+    for layer in critic.layers[1:-1]:
         inputs.append(torch.relu_(layer(inputs[-1])))
     scores = critic.layers[-1](inputs[-1][: 2 * n])
 

@@ -64,9 +64,13 @@ class CellGenerator(nn.Module):
         nn.init.kaiming_normal_(self.output.weight, nonlinearity="relu")
         nn.init.zeros_(self.output.bias)
 
-    def forward(self, noise: Tensor) -> Tensor:
-        """Expression of shape ``(n_cells, n_genes)`` from noise of shape ``(n_cells, noise_dim)``."""
-        return torch.relu(self.output(self.blocks(noise))) * self.units
+    def forward(self, noise: Tensor, batch_size: int | None = None) -> Tensor:
+        """Expression of shape ``(n_cells, n_genes)`` from noise of shape ``(n_cells, noise_dim)``.
+
+        BatchNorm takes ``batch_size`` cells as one batch, all by default.
+        """
+        hidden = torch.cat([self.blocks(batch) for batch in noise.split(batch_size or len(noise))])
+        return torch.relu(self.output(hidden)) * self.units
 
     @torch.no_grad()
     def start_at(self, marginals: Marginals, noise: Tensor) -> None:

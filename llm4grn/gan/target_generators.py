@@ -47,7 +47,7 @@ class TargetGroup(nn.Module):
         self.register_buffer("running_mean", torch.zeros(norms))
         self.register_buffer("running_var", torch.ones(norms))
 
-    def forward(self, genes: Tensor, noise: Tensor) -> Tensor:
+    def forward(self, genes: Tensor, noise: Tensor, batch_size: int) -> Tensor:
         """Expression of the group's targets.
 
         Parameters
@@ -56,20 +56,23 @@ class TargetGroup(nn.Module):
             Genes computed so far, shape ``(n_genes, n_cells)``.
         noise
             Shape ``(n_targets, noise_per_gene, n_cells)``.
+        batch_size
+            Cells that BatchNorm takes as one batch, a divisor of ``n_cells``.
 
         Returns
         -------
         Shape ``(n_targets, n_cells)``.
         """
         if genes.device.type != "cpu":
-            return self.forward_by_operators(genes, noise)
+            return self.forward_by_operators(genes, noise, batch_size)
         parameters = self.first, self.inner, self.gamma, self.beta, self.last, self.bias
-        statistics = Statistics(self.running_mean, self.running_var, self.training)
+        statistics = Statistics(self.running_mean, self.running_var, self.training, batch_size)
         return FusedTargets.apply(genes, self.regulators, noise, *parameters, statistics)
 
-    def forward_by_operators(self, genes: Tensor, noise: Tensor) -> Tensor:
+    def forward_by_operators(self, genes: Tensor, noise: Tensor, batch_size: int) -> Tensor:
         """The same in torch's operators: what other devices run, and what the fused kernel is tested against."""
-        return F.relu(self.pre_activation(genes, noise))
+        batches = zip(genes.split(batch_size, dim=1), noise.split(batch_size, dim=2), strict=True)
+        return F.relu(torch.cat([self.pre_activation(*batch) for batch in batches], dim=1))
 
     def pre_activation(self, genes: Tensor, noise: Tensor) -> Tensor:
         """What goes into the last ReLU, shape ``(n_targets, n_cells)``."""
@@ -151,7 +154,7 @@ class TargetGenerators(nn.Module):
             rescale_output(group.pre_activation(genes, group_noise), group.last, group.bias, offset)
             genes = torch.cat([genes, F.relu(group.pre_activation(genes, group_noise))])
 
-    def forward(self, roots: Tensor, noise: Tensor) -> Tensor:
+    def forward(self, roots: Tensor, noise: Tensor, batch_size: int | None = None) -> Tensor:
         """Whole cells, before the library-size layer.
 
         Parameters
@@ -160,6 +163,8 @@ class TargetGenerators(nn.Module):
             Expression of the root TFs, shape ``(n_cells, n_roots)``.
         noise
             Shape ``(n_targets, noise_per_gene, n_cells)``, in the order of ``target_names``.
+        batch_size
+            As in :meth:`TargetGroup.forward`; ``None``: all cells.
 
         Returns
         -------
@@ -167,7 +172,7 @@ class TargetGenerators(nn.Module):
         """
         genes, per_group = self._inputs(roots, noise)
         for group, group_noise in zip(self.groups, per_group, strict=True):
-            genes = torch.cat([genes, group(genes, group_noise)])
+            genes = torch.cat([genes, group(genes, group_noise, batch_size or len(roots))])
         return (genes * self.units).index_select(0, self.order).t()
 
     def _inputs(self, roots: Tensor, noise: Tensor) -> tuple[Tensor, Sequence[Tensor]]:

@@ -48,10 +48,11 @@ def reference_cells(graph, networks, order, roots, noise):
     return torch.stack([values[gene] for gene in graph.genes], dim=1)
 
 
+@pytest.mark.parametrize("batch_size", [9, 3], ids=["one batch", "three batches"])
 @pytest.mark.parametrize("by_operators", [False, True], ids=["fused", "operators"])
 @pytest.mark.parametrize("graph", GRAPHS.values(), ids=GRAPHS)
 @pytest.mark.parametrize(("noise_per_gene", "depth", "width"), [(1, 2, 1), (2, 0, 1), (3, 1, 2)])
-def test_same_as_one_network_per_target(graph, noise_per_gene, depth, width, by_operators, monkeypatch):
+def test_same_as_one_network_per_target(graph, noise_per_gene, depth, width, by_operators, batch_size, monkeypatch):
     """Cells, gradients of every weight, and cells under the running statistics."""
     if by_operators:
         monkeypatch.setattr(TargetGroup, "forward", TargetGroup.forward_by_operators)
@@ -64,8 +65,13 @@ def test_same_as_one_network_per_target(graph, noise_per_gene, depth, width, by_
     roots = torch.rand(n_cells, len(graph.tf_names), dtype=torch.float64)
     noise = torch.randn(len(names), noise_per_gene, n_cells, dtype=torch.float64)
 
-    ours = generators(roots, noise)
-    theirs = reference_cells(graph, networks, names, roots, dict(zip(names, noise, strict=True)))
+    ours = generators(roots, noise, batch_size)
+    theirs = torch.cat(
+        [
+            reference_cells(graph, networks, names, batch_roots, dict(zip(names, batch_noise, strict=True)))
+            for batch_roots, batch_noise in zip(roots.split(batch_size), noise.split(batch_size, dim=2), strict=True)
+        ]
+    )
     torch.testing.assert_close(ours, theirs)
     assert (theirs > 0).any()
 
@@ -170,3 +176,22 @@ def test_start_at_marginals(graph):
         cells = generators(roots, noise)
     unit = marginals.unit[~is_root]
     assert ((cells.mean(dim=0) - real.mean(dim=0))[~is_root] / unit).abs().max() < 0.2
+
+
+@pytest.mark.parametrize("width", [1, 8], ids=["small", "wide enough for threads within one product"])
+def test_the_number_of_threads_changes_nothing(width):
+    genes = [f"g{i:03d}" for i in range(204)]
+    graph = CausalGraph(tuple(genes), {gene: tuple(genes[:4]) for gene in genes[4:]})
+    torch.manual_seed(0)
+    generators = TargetGenerators(graph, width=width)
+    roots, noise = torch.rand(1024, 4), torch.randn(200, 1, 1024)
+    results, threads = [], torch.get_num_threads()
+    for n_threads in 1, 2:
+        torch.set_num_threads(n_threads)
+        try:
+            cells = generators(roots, noise)
+            (gradient,) = torch.autograd.grad(cells.square().sum(), generators.groups[0].first)
+        finally:
+            torch.set_num_threads(threads)
+        results.append((cells.detach(), gradient))
+    torch.testing.assert_close(results[1], results[0], rtol=0, atol=0)
