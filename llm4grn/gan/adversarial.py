@@ -133,9 +133,14 @@ class AdversarialModule(pl.LightningModule, ABC):
 
     def critic_update(self, real: Tensor, fake: Tensor, epsilon: Tensor) -> CriticLoss:
         """One step of the critic."""
-        loss = critic_backward(self.critic, real, fake, epsilon, self.hyper.penalty_weight)
+        dtype = torch.bfloat16 if self.hyper.precision == "bfloat16" else None
+        loss = critic_backward(self.critic, real, fake, epsilon, self.hyper.penalty_weight, dtype)
         self.optimizer["critic"].step()
         return loss
+
+    def products(self) -> torch.autocast:
+        """Where gradients go through critic and labelers: the precision asked for holds for their products."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.hyper.precision == "bfloat16")
 
     # -- data ----------------------------------------------------------------------------------------------------
 

@@ -65,7 +65,9 @@ class CausalController(AdversarialModule):
 
     def generator_update(self, noise: Tensor) -> Tensor:
         """One step of the generator; the critic is passed through, not changed."""
-        loss = -self.critic(self.as_judged(self(noise))).mean()
+        fake = self.as_judged(self(noise))
+        with self.products():
+            loss = -self.critic(fake).mean()
         self.optimizer["generator"].zero_grad()
         loss.backward(inputs=list(self.generator.parameters()))
         self.optimizer["generator"].step()

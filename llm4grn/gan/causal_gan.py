@@ -148,9 +148,10 @@ class CausalGAN(AdversarialModule):
     def generator_update(self, noise: Noise) -> Tensor:
         """One step of the target generators: fool the critic, stay readable for both labelers."""
         fake = self.as_judged(self(noise))
-        loss = -self.critic(fake).mean()
-        for labeler in (self.labeler, self.antilabeler):
-            loss = loss + self._labeler_error(labeler, fake)
+        with self.products():
+            loss = -self.critic(fake).mean()
+            for labeler in (self.labeler, self.antilabeler):
+                loss = loss + self._labeler_error(labeler, fake)
         self.optimizer["generator"].zero_grad()
         loss.backward(inputs=list(self.generator.target_generators.parameters()))
         self.optimizer["generator"].step()
@@ -162,7 +163,8 @@ class CausalGAN(AdversarialModule):
             fake = self.as_judged(self(noise))
         errors = {}
         for name, cells in ("antilabeler", fake), ("labeler", fake), ("labeler", real):
-            error = self._labeler_error(getattr(self, name), cells)
+            with self.products():
+                error = self._labeler_error(getattr(self, name), cells)
             self.optimizer[name].zero_grad()
             error.backward()
             self.optimizer[name].step()

@@ -35,6 +35,9 @@ class AdversarialHyperparameters:
         labelers see the cells with mean 0 and, over all genes, variance 1: the kinks of ReLU then lie among the
         cells, and the penalty weighs as much as the distance it tames. The same networks from another start and on
         another scale: what lets a short training suffice. False: as the protocol says.
+    precision
+        Of the matrix products of critic and labelers: ``float32``, or ``bfloat16`` with sums in float32, which is
+        faster where the hardware has it. Weights, optimizers, BatchNorm and the generators are float32 in any case.
     """
 
     steps: int
@@ -49,6 +52,7 @@ class AdversarialHyperparameters:
     weight_decay: float = 0.01
     amsgrad: bool = True
     preconditioned: bool = False
+    precision: str = "float32"
 
     #: where the values stand in the config, for error messages
     _field = "model"
@@ -119,6 +123,10 @@ def _check(where: str, name: str, value: object) -> None:
     if name in ("amsgrad", "preconditioned"):
         if not isinstance(value, bool):
             raise refuse("true or false")
+        return
+    if name == "precision":
+        if value not in ("float32", "bfloat16"):
+            raise refuse("float32 or bfloat16")
         return
     if name.endswith("_layers"):
         if not _is_sequence(value) or not value or not all(_is_int(v) and v > 0 for v in value):

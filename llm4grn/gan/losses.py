@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from llm4grn.gan.networks import Critic
 
@@ -17,7 +18,14 @@ class CriticLoss:
 
 
 @torch.no_grad()
-def critic_backward(critic: Critic, real: Tensor, fake: Tensor, epsilon: Tensor, penalty_weight: float) -> CriticLoss:
+def critic_backward(
+    critic: Critic,
+    real: Tensor,
+    fake: Tensor,
+    epsilon: Tensor,
+    penalty_weight: float,
+    dtype: torch.dtype | None = None,
+) -> CriticLoss:
     r"""Loss of the critic and, into ``.grad`` of its parameters, the gradient.
 
     .. math:: \bar D(fake) - \bar D(real) + \lambda\, \overline{(\lVert \nabla_x D(x) \rVert - 1)^2},
@@ -39,43 +47,47 @@ def critic_backward(critic: Critic, real: Tensor, fake: Tensor, epsilon: Tensor,
         Uniform in [0, 1), shape ``(n_cells, 1)``.
     penalty_weight
         :math:`\lambda`, 10 in the paper.
+    dtype
+        Of the matrix products and of what is kept between them; ``None``: that of the weights.
     """
+    dtype = dtype or real.dtype
     n = len(real)
-    weights = [layer.weight for layer in critic.layers]
-    cells = real.new_empty(3 * n, real.shape[1])  # the last third is filled on the way back
-    torch.cat([real, fake], out=cells[: 2 * n])
-    hidden = critic.layers[0](cells[: 2 * n])
-    hidden = torch.cat([hidden, torch.lerp(hidden[n:], hidden[:n], epsilon)])
+    weights = [layer.weight.to(dtype) for layer in critic.layers[:-1]]
+    last = critic.layers[-1]
+    cells = real.new_empty(3 * n, real.shape[1], dtype=dtype)  # the last third is filled on the way back
+    cells[:n], cells[n : 2 * n] = real, fake
+    hidden = F.linear(cells[: 2 * n], weights[0], critic.layers[0].bias.to(dtype))
+    hidden = torch.cat([hidden, torch.lerp(hidden[n:], hidden[:n], epsilon.to(dtype))])
 
     inputs = [cells, torch.relu_(hidden)]  # inputs[l] goes into layer l; ReLU's output tells which units are active
-    for layer in critic.layers[1:-1]:
-        inputs.append(torch.relu_(layer(inputs[-1])))
-    scores = critic.layers[-1](inputs[-1][: 2 * n])
+    for layer, weight in zip(critic.layers[1:-1], weights[1:], strict=True):
+        inputs.append(torch.relu_(F.linear(inputs[-1], weight, layer.bias.to(dtype))))
+    scores = last(inputs[-1][: 2 * n].to(last.weight.dtype))
 
     slopes: list[Tensor] = [torch.empty(0)] * len(inputs)  # slopes[l] = dD / d(pre-activation of layer l - 1), l >= 1
     active = [x > 0 for x in inputs[1:]]
-    slope = weights[-1].expand(3 * n, -1)
+    slope = last.weight.to(dtype).expand(3 * n, -1)
     for depth in range(len(inputs) - 1, 0, -1):
         slope = slope * active[depth - 1]
         slopes[depth] = slope
         if depth > 1:
             slope = slope @ weights[depth - 1]
 
-    sign = torch.cat([scores.new_full((n, 1), -1 / n), scores.new_full((n, 1), 1 / n)])
-    slope_at_cells = slopes[1][2 * n :] @ weights[0]
+    slope_at_cells = (slopes[1][2 * n :] @ weights[0]).to(real.dtype)
     norm = slope_at_cells.norm(dim=1, keepdim=True)
     penalty = (norm - 1).square().mean()
-    # d penalty / d slope; a slope of exactly zero has no direction, so its gradient is taken as zero (as torch does)
-    upstream = slope_at_cells * (2 * penalty_weight / n * (norm - 1) / norm.clamp_min(1e-30))
-
+    # From here on n times the gradient, so that no mean is rounded to dtype. First d penalty / d slope; a slope of
+    # exactly zero has no direction, so its gradient is taken as zero (as torch does).
+    upstream = slope_at_cells * (2 * penalty_weight * (norm - 1) / norm.clamp_min(1e-30))
+    sign = torch.cat([torch.full_like(norm, -1), torch.ones_like(norm)])  # of the scores of real and of fake cells
     for depth, layer in enumerate(critic.layers[:-1], start=1):
         # one product for both terms: scores on real and fake cells, penalty in the rows of the interpolated ones
         slopes[depth][: 2 * n] *= sign
         inputs[depth - 1][2 * n :] = upstream
-        layer.weight.grad = slopes[depth].t() @ inputs[depth - 1]
-        layer.bias.grad = slopes[depth][: 2 * n].sum(dim=0)
-        upstream = (upstream @ layer.weight.t()) * active[depth - 1][2 * n :]
-    last = critic.layers[-1]
-    last.weight.grad = sign.t() @ inputs[-1][: 2 * n] + upstream.sum(dim=0, keepdim=True)
-    last.bias.grad = sign.sum(dim=0)
-    return CriticLoss((scores * sign).sum() + penalty_weight * penalty, penalty)
+        layer.weight.grad = (slopes[depth].t() @ inputs[depth - 1]).to(real.dtype).div_(n)
+        layer.bias.grad = slopes[depth][: 2 * n].sum(dim=0, dtype=real.dtype).div_(n)
+        upstream = (inputs[depth - 1][2 * n :] @ weights[depth - 1].t()) * active[depth - 1][2 * n :]
+    ends = sign.t() @ inputs[-1][: 2 * n].to(real.dtype) + upstream.sum(dim=0, keepdim=True, dtype=real.dtype)
+    last.weight.grad = ends.div_(n)
+    last.bias.grad = sign.mean(dim=0)
+    return CriticLoss((scores * sign).sum() / n + penalty_weight * penalty, penalty)

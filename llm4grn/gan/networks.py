@@ -114,7 +114,9 @@ class Critic(nn.Module):
         """Scores of shape ``(n_cells, 1)``."""
         for layer in self.layers[:-1]:
             cells = torch.relu(layer(cells))
-        return self.layers[-1](cells)
+        last = self.layers[-1]
+        with torch.autocast(cells.device.type, enabled=False):  # a score is the sum of many units: not to be rounded
+            return last(cells.to(last.weight.dtype))
 
 
 class Labeler(nn.Module):

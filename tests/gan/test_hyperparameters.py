@@ -42,6 +42,7 @@ def test_learning_rate_decays_exponentially_over_the_schedule_and_stays():
         ("schedule_steps", 0),
         ("amsgrad", "yes"),
         ("preconditioned", 1),
+        ("precision", "float16"),
     ],
 )
 def test_impossible_values_are_refused_by_name(field, value):

@@ -34,6 +34,21 @@ def test_loss_and_gradients_equal_double_backward(layers):
         torch.testing.assert_close(parameter.grad, gradient if gradient is not None else torch.zeros_like(parameter))
 
 
+def test_bfloat16_products_change_the_gradient_by_their_rounding():
+    torch.manual_seed(3)
+    critic = Critic(50, [64, 32])
+    real, fake, epsilon = torch.rand(40, 50), torch.rand(40, 50), torch.rand(40, 1)
+    exact = critic_backward(critic, real, fake, epsilon, 10.0)
+    gradients = [parameter.grad.clone() for parameter in critic.parameters()]
+    rounded = critic_backward(critic, real, fake, epsilon, 10.0, torch.bfloat16)
+    torch.testing.assert_close(rounded.gradient_penalty, exact.gradient_penalty, rtol=0.02, atol=0)
+    torch.testing.assert_close(rounded.loss, exact.loss, rtol=0.02, atol=0)
+    for parameter, gradient in zip(critic.parameters(), gradients, strict=True):
+        assert parameter.grad.dtype == torch.float32
+        if parameter.dim() == 2:  # those of biases are differences of nearly equal sums
+            assert 0 < (parameter.grad - gradient).norm() <= 0.05 * gradient.norm()
+
+
 def test_gradients_are_overwritten_and_inputs_untouched():
     torch.manual_seed(2)
     critic = Critic(6, [5])

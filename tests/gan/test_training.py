@@ -152,3 +152,17 @@ def test_units_of_a_trained_generator_come_back_with_its_weights(tmp_path):
     fresh.generator.load_state_dict(module.generator.state_dict())
     assert torch.equal(fresh.generate(20, seed=3), module.generate(20, seed=3))
     assert not torch.allclose(module.generator.target_generators.units, torch.ones(12, 1))
+
+
+@pytest.mark.parametrize("make", [controller, causal_gan])
+def test_bfloat16_products_stay_close_to_float32(make):
+    """A few steps with a small learning rate: the losses differ by the rounding of products, and by no more."""
+    losses = []
+    for precision in "float32", "bfloat16":
+        module = make(precision=precision)
+        module.optimizer = dict(zip(module.networks(), module.configure_optimizers(), strict=True))
+        losses.append([module.train_one_step(module.batch(i), torch.Generator().manual_seed(i)) for i in range(3)])
+    for exact, rounded in zip(*losses, strict=True):
+        assert any(exact[name] != rounded[name] for name in exact)
+        for name, loss in exact.items():
+            torch.testing.assert_close(rounded[name], loss, rtol=0.1, atol=0.1)
