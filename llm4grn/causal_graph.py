@@ -114,6 +114,19 @@ class CausalGraph:
             layers.append(sorted((gene for gene in ready if gene in self.regulators), key=position.__getitem__))
         return [layer for layer in layers if layer]
 
+    def descendants(self, genes: Iterable[str]) -> set[str]:
+        """All genes that a change of ``genes`` can reach, without ``genes`` themselves.
+
+        Examples
+        --------
+        >>> sorted(CausalGraph(("A", "B", "T", "U"), {"T": ("A",), "U": ("B", "T")}).descendants(["A"]))
+        ['T', 'U']
+        """
+        reached = set(changed := set(genes))
+        for layer in self.layers():
+            reached |= {target for target in layer if reached.intersection(self.regulators[target])}
+        return reached - changed
+
     def summary(self) -> dict[str, object]:
         """Counts to print: TFs (roots), targets, edges, density, and the spread of regulators per target."""
         sizes = [len(tfs) for tfs in self.regulators.values()] or [0]

@@ -19,7 +19,8 @@ from llm4grn.errors import UserError
 
 ROOT = Path(__file__).parents[1]
 CONF = ROOT / "conf"
-SCRIPTS = ("train", "infer_grn", "evaluate")
+SCRIPTS = ("train", "infer_grn", "evaluate", "perturb")
+OF_RUNS = ("evaluate", "perturb")  # they read finished runs, and compose no setting
 # What a help text calls the user's own files: written as what they stand for, so that they can be opened.
 PLACEHOLDERS = {
     "MY.h5ad": "",
@@ -268,8 +269,8 @@ def test_shown_command_composes(script, arguments, tmp_path, monkeypatch):
     overrides = [word for word in arguments if "=" in word]
     assert [word for word in arguments if word not in overrides] in ([], ["--help"], ["--cfg", "job"])
     cfg = composed(script, *overrides)
-    if script == "evaluate":
-        assert cfg.runs
+    if script in OF_RUNS:
+        assert all(cfg[word.split("=")[0]] is not None for word in overrides)
     else:
         cli.build_setting(cfg)
 
@@ -279,7 +280,7 @@ def test_help_tells_the_defaults(script):
     """Each ``field=value`` under "Fields" is what the config says; of ``a|b`` the first is."""
     _, _, fields = HELP[script].partition("Fields (field=value)")
     told = [pair for pair in re.findall(r"([\w.]+)=([^\s]+)", fields) if pair[1] != "..."]
-    assert bool(told) == (script != "evaluate")
+    assert bool(told) == (script not in OF_RUNS)
     cfg = composed(script)
     for field, value in told:
         assert str(OmegaConf.select(cfg, field)) == value.split("|")[0], field

@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 from tiny import options, write_counts
 
+from llm4grn.causal_graph import CausalGraph
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -117,6 +119,27 @@ def test_another_inferer_reuses_data_and_controller(finished, counts):
     assert rescored.stdout == compared.stdout
 
 
+def test_perturb_changes_descendants_of_what_it_is_told_and_nothing_else(finished):
+    folder, _ = finished
+    run = run_folder(folder)
+    graph = CausalGraph.from_json(run / "graph.json")
+    done = script("perturb.py", f"run={run}", "do={SPI1: 0, GATA3: 3.2x}", "n_cells=50", cwd=folder.parent)
+    assert done.returncode == 0, done.stderr
+    written = run / "perturbations" / "SPI1=0_GATA3=3.2x_seed1000"
+    for name in "fold_changes.tsv", "fold_changes.png", "tsne.png", "cells.h5ad":
+        assert str(written / name) in done.stdout
+        assert (written / name).stat().st_size > 0
+    cells = anndata.read_h5ad(written / "cells.h5ad")
+    before, after = (cells[cells.obs["condition"] == which].X.toarray() for which in ("before", "after"))
+    assert before.shape == after.shape == (50, 30)
+    may_change = {"SPI1", "GATA3"} | graph.descendants(["SPI1", "GATA3"])
+    moved = {gene for gene, m in zip(cells.var_names, (before != after).any(axis=0), strict=True) if m}
+    assert moved <= may_change
+    assert {"SPI1", "GATA3"} < moved
+    refused = script("perturb.py", f"run={run}", "do={NOBODY: 0}", cwd=folder.parent)
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+
+
 def test_the_seed_decides_and_the_place_does_not(finished, counts, tmp_path):
     folder, _ = finished
     train(counts, tmp_path / "elsewhere")
@@ -157,5 +180,6 @@ def test_infer_grn_stops_at_the_graph(counts, tmp_path):
     for line in "5 TFs among 30 genes", "edges                    50", "density                  0.4000":
         assert line in done.stdout
     (folder,) = (tmp_path / "out").glob("grn_*")
-    assert {path.name for path in folder.iterdir()} == {"grn.tsv", "graph.json", "tfs.json"}
+    of_others = {"graph.graphml", "prediction.h5ad", "degrees.png"}
+    assert {path.name for path in folder.iterdir()} == {"grn.tsv", "graph.json", "tfs.json", *of_others}
     assert set(stages(tmp_path / "out")) == {"data", "tfs", "grn", "graph"}

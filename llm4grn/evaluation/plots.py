@@ -36,6 +36,7 @@ def joint_tsne(
     *,
     rf_auroc: Mapping[str, float] | None = None,
     max_cells: int = 500,
+    base: str = "real test cells",
 ) -> Path:
     """Draw every set of cells over the real test cells, one panel each, all in ONE t-SNE.
 
@@ -56,6 +57,8 @@ def joint_tsne(
         Per label, the RF AUROC to print in the title.
     max_cells
         Cells drawn of each set: more take time and hide one another.
+    base
+        What the grey cells are called.
 
     Returns
     -------
@@ -70,7 +73,7 @@ def joint_tsne(
     margin = 0.04 * np.ptp(embedded, axis=0)
     limits = np.stack([embedded.min(axis=0) - margin, embedded.max(axis=0) + margin])
     for i, (axis, label, points) in enumerate(zip(axes.flat, sets, coloured, strict=True)):
-        axis.scatter(*grey.T, s=11, color=_REAL, alpha=0.75, linewidths=0, label="real test cells")
+        axis.scatter(*grey.T, s=11, color=_REAL, alpha=0.75, linewidths=0, label=base)
         colour = _COLOURS[i % len(_COLOURS)]
         axis.scatter(*points.T, s=8, color=colour, alpha=0.75, linewidths=0, label=label)
         axis.set(xlim=limits[:, 0], ylim=limits[:, 1], xticks=[], yticks=[])

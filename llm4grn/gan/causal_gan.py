@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -10,8 +11,9 @@ from torch.nn import functional as F
 
 from llm4grn.gan.adversarial import CELLS_TO_START, AdversarialModule
 from llm4grn.gan.hyperparameters import CausalGANHyperparameters
+from llm4grn.gan.interventions import Intervention
 from llm4grn.gan.marginals import rectified_gaussians
-from llm4grn.gan.networks import CellGenerator, Critic, Labeler, normalise_library_size
+from llm4grn.gan.networks import CellGenerator, Critic, Labeler, library_scale, normalise_library_size
 from llm4grn.gan.target_generators import TargetGenerators
 from llm4grn.grn import CausalGraph
 from llm4grn.seeding import derive_seed
@@ -55,6 +57,7 @@ class CausalGenerator(nn.Module):
         library_size: float,
     ) -> None:
         super().__init__()
+        self.genes = graph.genes
         position = {gene: i for i, gene in enumerate(graph.genes)}
         controller.freeze_as_root_source(torch.tensor([position[tf] for tf in graph.tf_names]))
         self.controller = controller
@@ -77,6 +80,23 @@ class CausalGenerator(nn.Module):
         with torch.no_grad():
             roots = self.controller(noise.controller, batch_size)
         return normalise_library_size(self.target_generators(roots, noise.targets, batch_size), self.library_size)
+
+    @torch.no_grad()
+    def do(self, interventions: Sequence[Intervention], noise: Noise) -> tuple[Tensor, Tensor]:
+        """The same cells before and after interventions, shape ``(n_cells, n_genes)`` each.
+
+        Root TFs, noise and the factor that scales a cell to its library size are those of before, so only the genes
+        intervened on and their descendants differ.
+        """
+        roots = self.controller(noise.controller)
+        before = self.target_generators(roots, noise.targets)
+        scale = library_scale(before, self.library_size)
+        assigned = {}
+        for change in interventions:
+            own = before[:, self.genes.index(change.gene)]
+            assigned[change.gene] = change.amount * own if change.is_multiple else change.amount / scale[:, 0]
+        after = self.target_generators(roots, noise.targets, assigned=assigned)
+        return before * scale, after * scale
 
 
 class CausalGAN(AdversarialModule):
@@ -186,9 +206,25 @@ class CausalGAN(AdversarialModule):
         -------
         Shape ``(n_cells, n_genes)``, on the CPU.
         """
+        return torch.cat([self(noise).cpu() for noise in self._batches(n_cells, seed)])[:n_cells]
+
+    @torch.no_grad()
+    def do(self, interventions: Sequence[Intervention], n_cells: int, seed: int) -> tuple[Tensor, Tensor]:
+        """Pairs of cells under the imposed graph, before and after interventions.
+
+        The cells before are those of :meth:`generate`. See :meth:`CausalGenerator.do` for what is kept.
+
+        Returns
+        -------
+        Before and after, shape ``(n_cells, n_genes)`` each, on the CPU.
+        """
+        pairs = [self.generator.do(interventions, noise) for noise in self._batches(n_cells, seed)]
+        before, after = (torch.cat([cells.cpu() for cells in half])[:n_cells] for half in zip(*pairs, strict=True))
+        return before, after
+
+    def _batches(self, n_cells: int, seed: int) -> Iterator[Noise]:
+        """Noise for at least ``n_cells`` cells, in whole batches."""
         self.eval()
         random = torch.Generator(self.device).manual_seed(derive_seed(seed, "generate"))
-        batches = []
         for _ in range(0, n_cells, self.hyper.batch_size):
-            batches.append(self(self.noise(self.hyper.batch_size, random)).cpu())
-        return torch.cat(batches)[:n_cells]
+            yield self.noise(self.hyper.batch_size, random)

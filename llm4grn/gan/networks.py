@@ -19,8 +19,13 @@ def normalise_library_size(cells: Tensor, library_size: float) -> Tensor:
     library_size
         Counts per cell after scaling.
     """
+    return cells * library_scale(cells, library_size)
+
+
+def library_scale(cells: Tensor, library_size: float) -> Tensor:
+    """The factor of each cell in :func:`normalise_library_size`, shape ``(n_cells, 1)``."""
     total = cells.sum(dim=1, keepdim=True)
-    return cells * (library_size / torch.where(total > 0, total, torch.ones_like(total)))
+    return library_size / torch.where(total > 0, total, torch.ones_like(total))
 
 
 def hidden_blocks(widths: Sequence[int]) -> list[nn.Module]:

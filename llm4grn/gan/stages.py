@@ -85,10 +85,22 @@ def causal_gan_cells(
     seeds: Sequence[int],
 ) -> Iterator[anndata.AnnData]:
     """One data set of ``n_cells`` per seed from the causal GAN trained into ``folder``."""
+    module = load_causal_gan(folder, graph, controller_hyperparameters, hyperparameters, library_size)
+    return (_as_adata(module.generate(n_cells, seed), graph.genes) for seed in seeds)
+
+
+def load_causal_gan(
+    folder: Path,
+    graph: CausalGraph,
+    controller_hyperparameters: ControllerHyperparameters,
+    hyperparameters: CausalGANHyperparameters,
+    library_size: float,
+) -> CausalGAN:
+    """The causal GAN trained into ``folder``, to generate with: its critic and labelers are not kept."""
     roots = _cell_generator(controller_hyperparameters, len(graph.genes))
     module = CausalGAN(torch.empty(0, len(graph.genes)), graph, roots, hyperparameters, library_size, seed=0)
     _load(module.generator, folder)
-    return (_as_adata(module.generate(n_cells, seed), graph.genes) for seed in seeds)
+    return module
 
 
 def _cell_generator(hyperparameters: ControllerHyperparameters, n_genes: int) -> CellGenerator:

@@ -2,7 +2,8 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
@@ -104,6 +105,8 @@ class TargetGenerators(nn.Module):
         One :class:`TargetGroup` for each layer and number of regulators.
     group_targets
         The targets of each group, in the order of its parameters.
+    row
+        Where each gene stands in the order of computation: roots, then the targets of one group after the other.
     units
         What one unit of the networks is in counts, for each gene in the order of computation, shape ``(n_genes, 1)``;
         ones unless :meth:`start_at` is called.
@@ -123,6 +126,7 @@ class TargetGenerators(nn.Module):
                 self.group_targets.append(targets)
                 row |= {target: len(row) + i for i, target in enumerate(targets)}
         self.groups = nn.ModuleList(groups)
+        self.row = row
         self.noise_per_gene = noise_per_gene
         order = torch.tensor([row[gene] for gene in graph.genes])
         self.register_buffer("order", order, persistent=False)
@@ -154,7 +158,13 @@ class TargetGenerators(nn.Module):
             rescale_output(group.pre_activation(genes, group_noise), group.last, group.bias, offset)
             genes = torch.cat([genes, F.relu(group.pre_activation(genes, group_noise))])
 
-    def forward(self, roots: Tensor, noise: Tensor, batch_size: int | None = None) -> Tensor:
+    def forward(
+        self,
+        roots: Tensor,
+        noise: Tensor,
+        batch_size: int | None = None,
+        assigned: Mapping[str, Tensor] = MappingProxyType({}),
+    ) -> Tensor:
         """Whole cells, before the library-size layer.
 
         Parameters
@@ -165,20 +175,33 @@ class TargetGenerators(nn.Module):
             Shape ``(n_targets, noise_per_gene, n_cells)``, in the order of ``target_names``.
         batch_size
             As in :meth:`TargetGroup.forward`; ``None``: all cells.
+        assigned
+            Genes that take these values, shape ``(n_cells,)`` each, whatever their regulators say.
 
         Returns
         -------
         Shape ``(n_cells, n_genes)``, in the order of ``graph.genes``.
         """
         genes, per_group = self._inputs(roots, noise)
+        rows = {self.row[gene]: values for gene, values in assigned.items()}
+        _assign(genes, rows, 0, self.units)
         for group, group_noise in zip(self.groups, per_group, strict=True):
+            n_before = len(genes)
             genes = torch.cat([genes, group(genes, group_noise, batch_size or len(roots))])
+            _assign(genes, rows, n_before, self.units)
         return (genes * self.units).index_select(0, self.order).t()
 
     def _inputs(self, roots: Tensor, noise: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
         """Roots in their units, genes in rows, and the noise of each group."""
         genes = (roots / self.units[: roots.shape[1], 0]).t().contiguous()
         return genes, noise.split([len(targets) for targets in self.group_targets])
+
+
+def _assign(genes: Tensor, rows: Mapping[int, Tensor], first: int, units: Tensor) -> None:
+    """Overwrite those of the genes from row ``first`` on that are assigned."""
+    for row, values in rows.items():
+        if first <= row < len(genes):
+            genes[row] = values / units[row]
 
 
 def _xavier_uniform(*shape: int) -> Tensor:
