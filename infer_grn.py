@@ -6,6 +6,7 @@ from pathlib import Path
 from omegaconf import DictConfig
 
 from llm4grn import cli
+from llm4grn.evaluation.graph_files import write_graph_files
 from llm4grn.llm.audit import audit_text
 from llm4grn.pipeline import Pipeline
 from llm4grn.store import Store
@@ -24,13 +25,16 @@ def infer_grn(cfg: DictConfig) -> None:
     files["TFs"] = pipeline.tfs, "tfs.json"
     for stage, file in files.values():
         shutil.copyfile(store.path(stage) / file, folder / file)
+    paths = {label: folder / file for label, (_, file) in files.items()}
+    names = {"dataset": setting.dataset.name, "method": setting.inferer_name}
+    paths |= write_graph_files(pipeline.inferred_grn, graph, folder, **names)
 
     print(f"\n{len(tfs.names)} TFs among {len(graph.genes)} genes: {_shorten(tfs.names)}\n")
     for key, value in graph.summary().items():
         print(f"{key:24} {value:.4f}" if isinstance(value, float) else f"{key:24} {value}")
     print(f"\n{audit_text(pipeline.audits())}", end="")
-    for label, (_, file) in files.items():
-        print(f"{label:24} {folder / file}")
+    for label, path in paths.items():
+        print(f"{label:24} {path}")
 
 
 def _shorten(names: tuple[str, ...], limit: int = 12) -> str:

@@ -252,3 +252,9 @@ def _provenance_beside(path: Path) -> dict[str, object]:
     except ValueError as error:
         raise UserError(f"{beside.name} beside it is not JSON ({error}); repair or remove it") from error
     return provenance if isinstance(provenance, dict) else {"source": path.name}
+
+
+if __name__ == "__main__":
+    from llm4grn.grn_commands import main
+
+    main()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from llm4grn.errors import UserError
 from llm4grn.grn import GRN, CausalGraph
 from llm4grn.knowledge.base import TFSet
+from llm4grn.knowledge.none import NoPriorList
 from llm4grn.seeding import derive_seed
 from llm4grn.setting import Setting
 from llm4grn.store import Stage, Store, atomic_write
@@ -54,12 +55,22 @@ class Pipeline:
     @cached_property
     def tfs(self) -> Stage:
         args = {"kb": describe(self.setting.kb), "context": self.setting.dataset.context, "seed": self.setting.seed}
-        return Stage("tfs", 1, args, {"data": self.data})
+        return Stage("tfs", 1, args, {"data": self.data, **({"grn": self.grn} if self._tfs_follow else {})})
 
     @cached_property
     def grn(self) -> Stage:
         args = {"inferer": describe(self.setting.inferer), "seed": self.setting.inference_seed}
-        return Stage("grn", 1, args, {"data": self.data, "tfs": self.tfs})
+        return Stage("grn", 1, args, {"data": self.data, **({} if self._tfs_follow else {"tfs": self.tfs})})
+
+    @property
+    def _tfs_follow(self) -> bool:
+        """Whether the TFs are chosen from the ranked network, which then ranks all genes."""
+        return isinstance(self.setting.kb, NoPriorList)
+
+    @property
+    def _candidates(self) -> tuple[str, ...] | None:
+        """The TFs that the inferer is told; None for all genes."""
+        return None if self._tfs_follow else self.tf_set.names
 
     @cached_property
     def graph(self) -> Stage:
@@ -69,13 +80,13 @@ class Pipeline:
     @cached_property
     def controller(self) -> Stage:
         args = {"model": describe(self.setting.model.controller), "seed": self.setting.seed}
-        return Stage("controller", 1, args, {"data": self.data})
+        return Stage("controller", 2, args, {"data": self.data})
 
     @cached_property
     def causal_gan(self) -> Stage:
         args = {"model": describe(self.setting.model.causal_gan), "seed": self.setting.seed}
         inputs = {"data": self.data, "graph": self.graph, "controller": self.controller}
-        return Stage("causal_gan", 1, args, inputs)
+        return Stage("causal_gan", 2, args, inputs)
 
     def cells(self, source: str) -> Stage:
         """Synthetic data sets of ``stage1`` or ``run``; for ``control``, real training cells in their place."""
@@ -136,8 +147,8 @@ class Pipeline:
         """What a language model would be asked, and for how much; nothing is asked."""
         kb, inferer, genes = self.setting.kb, self.setting.inferer, list(self.adata.var_names)
         previews = [kb.preview(genes, self.setting.dataset.context, self.setting.seed)]
-        if previews[0] is None or self.store.has(self.tfs):
-            previews.append(inferer.preview(genes, self.tf_set.names, self.setting.inference_seed))
+        if self._tfs_follow or previews[0] is None or self.store.has(self.tfs):
+            previews.append(inferer.preview(genes, self._candidates, self.setting.inference_seed))
         elif (preview := inferer.preview(genes, genes[::10], self.setting.inference_seed)) is not None:
             previews.append(f"The TFs are not known yet; as if they were one gene in ten:\n\n{preview}")
         return [preview for preview in previews if preview is not None]
@@ -156,15 +167,19 @@ class Pipeline:
 
     def _build_tfs(self, folder: Path) -> None:
         genes = list(self.adata.var_names)
-        tfs = self.setting.kb.transcription_factors(genes, self.setting.dataset.context, self.setting.seed)
+        kb = self.setting.kb
+        if self._tfs_follow:
+            tfs = kb.select(self.inferred_grn, genes)
+        else:
+            tfs = kb.transcription_factors(genes, self.setting.dataset.context, self.setting.seed)
         tfs.to_json(folder / "tfs.json")
 
     def _build_grn(self, folder: Path) -> None:
         train = self.split("train")
         if not self.setting.inferer.uses_expression:
             train = _names_only(train)
-        tf_names = self.tf_set.names
-        if self.setting.k > len(tf_names):  # known before an inference of hours
+        tf_names = self._candidates
+        if tf_names is not None and self.setting.k > len(tf_names):  # known before an inference of hours
             raise UserError(
                 f"graph.k={self.setting.k}: the knowledge base names only {len(tf_names)} TFs among the genes; "
                 f"choose graph.k={len(tf_names)} or less, or another kb"

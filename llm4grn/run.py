@@ -11,6 +11,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from llm4grn.evaluation.graph_files import write_graph_files
 from llm4grn.evaluation.results import SOURCES, Result, read_results, write_results
 from llm4grn.evaluation.tables import markdown_table, terminal_table
 from llm4grn.pipeline import Pipeline
@@ -103,14 +104,17 @@ class Run:
             path.write_text(_yaml(self.config))
         for stage, name in (pipeline.tfs, "tfs.json"), (pipeline.grn, "grn.tsv"), (pipeline.graph, "graph.json"):
             _copy(self.store.path(stage) / name, folder / name)
+        _copy(pipeline.causal_gan_folder() / "generator.pt", folder / "generator.pt")
         for i, path in enumerate(pipeline.cell_files("run")):
             _copy(path, folder / f"synthetic_{i}.h5ad")
         with atomic_write(folder / "test.h5ad") as path:
             pipeline.split("test").write_h5ad(path, compression="gzip")
-        pictures = self._draw(results)
+        names = {"dataset": self.setting.dataset.name, "method": self.setting.inferer_name}
+        graph_files = write_graph_files(pipeline.inferred_grn, pipeline.causal_graph, folder, **names)
+        pictures = {**self._draw(results), "Degrees of the imposed graph": graph_files.pop("degrees")}
         with atomic_write(folder / "table.md") as path:
             path.write_text(markdown_table(results, self._n_cells))
-        self._report(results, pictures)
+        self._report(results, pictures, graph_files)
         self.tracker.finish(self.info, _summary(results), {path.stem: path for path in pictures.values()})
         # Last, and whole: its presence says that the run is finished.
         write_results(results, folder, self._describe())
@@ -132,7 +136,7 @@ class Run:
         pictures["Losses"] = plot_losses(histories, self.folder / "losses.png")
         return pictures
 
-    def _report(self, results: Sequence[Result], pictures: Mapping[str, Path]) -> None:
+    def _report(self, results: Sequence[Result], pictures: Mapping[str, Path], graph_files: Mapping[str, Path]) -> None:
         from llm4grn.evaluation.report import write_report
 
         graph = self.pipeline.causal_graph
@@ -140,6 +144,7 @@ class Run:
             "Results, tidy": self.folder / "results.csv",
             "Ranked edges": self.folder / "grn.tsv",
             "Imposed graph": self.folder / "graph.json",
+            **{label[0].upper() + label[1:]: path for label, path in graph_files.items()},
             "Configuration": self.folder / "config.yaml",
             "Real test cells": self.folder / "test.h5ad",
         }
@@ -154,6 +159,7 @@ class Run:
             pictures=pictures,
             files=files,
             n_cells=self._n_cells[self.setting.dataset.name],
+            audits=self.pipeline.audits(),
         )
 
     def _describe(self) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from urllib.parse import quote
 from llm4grn.evaluation.results import Result
 from llm4grn.evaluation.summary import COLLAPSE_FACTOR, Row, summarise
 from llm4grn.evaluation.tables import markdown_table
+from llm4grn.llm.audit import audit_table
 from llm4grn.metrics.registry import METRICS
 
 # What separates graphs; the distances of mean cells hardly do (protocol section 7).
@@ -28,6 +29,10 @@ _PACKAGES = (
     "scanpy",
     "anndata",
 )
+_ABOUT_AUDIT = (
+    "Symbols are those of the answers that counted; tokens, cost and seconds are those of all requests when they were "
+    "first answered: what was answered before this run was not paid for again."
+)
 _BASELINES = {"control": "the control", "stage1": "stage 1"}
 
 
@@ -42,6 +47,7 @@ def write_report(
     pictures: Mapping[str, Path],
     files: Mapping[str, Path],
     n_cells: int | None = None,
+    audits: Mapping[str, Mapping[str, object]] | None = None,
     versions: Mapping[str, str] | None = None,
 ) -> Path:
     """Write the Markdown report of one run.
@@ -62,6 +68,8 @@ def write_report(
         What it is, to path.
     n_cells
         Cells on each side of a comparison, if known.
+    audits
+        By stage, what its language model was asked and answered (see :func:`llm4grn.llm.audit.audit`).
     versions
         Package to version; those installed when None.
 
@@ -87,6 +95,7 @@ def write_report(
         "## Graph",
         f"{n_tfs} transcription factors, {n_targets} targets, {n_edges} edges, density {density:.4f} "
         "(edges / (transcription factors x targets)).",
+        *(["## Language model", audit_table(audits), _ABOUT_AUDIT] if audits else []),
         *(["## Pictures"] if pictures else []),
         *(f"![{caption}]({_link(picture, path)})\n\n{caption}" for caption, picture in pictures.items()),
         *(["## Files"] if files else []),

@@ -27,7 +27,7 @@ class Inferer(ABC):
     uses_expression: ClassVar[bool]
 
     @abstractmethod
-    def infer(self, adata: anndata.AnnData, tf_names: Sequence[str], seed: int) -> GRN:
+    def infer(self, adata: anndata.AnnData, tf_names: Sequence[str] | None, seed: int) -> GRN:
         """Infer the network of one data set.
 
         Parameters
@@ -36,7 +36,8 @@ class Inferer(ABC):
             Training cells, (n_cells, n_genes), dense or sparse, library-size normalised; ``X`` is None where
             ``uses_expression`` is False.
         tf_names
-            The transcription factors, genes of ``adata`` all of them. Every other gene is a target.
+            The transcription factors, genes of ``adata`` all of them. Every other gene is a target. None if there is no
+            list of them: then every gene is ranked for every other one.
         seed
             Same seed, same edges, on any number of processes.
 
@@ -46,19 +47,23 @@ class Inferer(ABC):
             If the TFs are not among the genes, or leave no target.
         """
 
-    def preview(self, genes: Sequence[str], tf_names: Sequence[str], seed: int) -> str | None:
+    def preview(self, genes: Sequence[str], tf_names: Sequence[str] | None, seed: int) -> str | None:
         """What would be asked and what it would cost, for methods that cost money; else None."""
         return None
 
 
-def split_genes(genes: Sequence[str], tf_names: Sequence[str]) -> tuple[list[str], list[str]]:
-    """TFs and targets, both in gene order.
+def split_genes(genes: Sequence[str], tf_names: Sequence[str] | None) -> tuple[list[str], list[str]]:
+    """TFs and targets, both in gene order; without a list of TFs, all genes are both.
 
     Raises
     ------
     UserError
         If there is no TF, a TF is not among the genes, or no target is left.
     """
+    if tf_names is None:
+        if len(genes) < 2:
+            raise UserError(f"{len(genes)} genes: at least two are needed; check the dataset")
+        return list(genes), list(genes)
     tfs = set(tf_names)
     strangers = sorted(tfs - set(genes))
     if strangers:

@@ -43,7 +43,7 @@ class RandomGRN(Inferer):
         if isinstance(self.k_max, bool) or not isinstance(self.k_max, int) or self.k_max < 1:
             raise UserError(f"inferer.k_max={self.k_max!r}: must be an integer of at least 1, or null for all TFs")
 
-    def infer(self, adata: anndata.AnnData, tf_names: Sequence[str], seed: int) -> GRN:
+    def infer(self, adata: anndata.AnnData, tf_names: Sequence[str] | None, seed: int) -> GRN:
         """Rank all TFs at random for every target; only the gene names of ``adata`` are read."""
         import numpy as np
         import pandas as pd
@@ -56,6 +56,7 @@ class RandomGRN(Inferer):
         for target in targets:
             # random() is in [0, 1): turned round, no importance is 0, which would read as "no edge".
             importance = 1 - np.random.default_rng(derive_seed(seed, "random_grn", target)).random(len(tfs))
-            best = np.argsort(-importance)[: self.k_max]
+            order = np.argsort(-importance)
+            best = order[tfs[order] != target][: self.k_max]
             parts.append(pd.DataFrame({"TF": tfs[best], "target": target, "importance": importance[best]}))
         return GRN.from_edges(pd.concat(parts, ignore_index=True), {"method": "random", "seed": seed})

@@ -1,0 +1,102 @@
+"""Expression in, scores of TF and target out: what the inferers that look at expression share."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from llm4grn.errors import UserError
+from llm4grn.inference.base import split_genes
+
+if TYPE_CHECKING:
+    import anndata
+    import numpy as np
+    import pandas as pd
+    from scipy.sparse import csc_matrix
+
+logger = logging.getLogger("llm4grn")
+
+
+@dataclass(frozen=True)
+class Expression:
+    """The genes whose expression varies, in alphabetical order: the order of the data's columns decides nothing.
+
+    Parameters
+    ----------
+    genes
+        Their names.
+    matrix
+        Shape (n_cells, n_genes), without stored zeros.
+    tfs, targets
+        Which of the genes are TFs and targets, as positions. The same where there is no list of TFs.
+    """
+
+    genes: np.ndarray
+    matrix: csc_matrix
+    tfs: np.ndarray
+    targets: np.ndarray
+
+    @classmethod
+    def of(cls, adata: anndata.AnnData, tf_names: Sequence[str] | None, method: str) -> Expression:
+        """The varying genes of ``adata``; a warning in the name of ``method`` counts the others, which get no edges.
+
+        Raises
+        ------
+        UserError
+            As :func:`~llm4grn.inference.base.split_genes`.
+        """
+        import numpy as np
+        from scipy.sparse import csc_matrix
+
+        names = list(adata.var_names)
+        tfs, targets = (set(part) for part in split_genes(names, tf_names))
+        matrix = csc_matrix(adata.X)
+        matrix.eliminate_zeros()
+        varies = (matrix.max(axis=0) != matrix.min(axis=0)).toarray().ravel()
+        constant = sorted(name for name, keep in zip(names, varies, strict=True) if not keep)
+        if constant:
+            logger.warning(
+                "%s: %d of %d genes have the same expression in all cells and get no edges, for instance %s",
+                *(method, len(constant), len(names), constant[0]),
+            )
+        kept = sorted((name, i) for i, (name, keep) in enumerate(zip(names, varies, strict=True)) if keep)
+        genes = np.array([name for name, _ in kept], dtype=object)
+        return cls(
+            genes=genes,
+            matrix=matrix[:, [i for _, i in kept]],
+            tfs=np.array([i for i, gene in enumerate(genes) if gene in tfs], dtype=int),
+            targets=np.array([i for i, gene in enumerate(genes) if gene in targets], dtype=int),
+        )
+
+    def edges(self, scores: np.ndarray) -> pd.DataFrame:
+        """The edges of scores of shape (n_tfs, n_targets): those above 0, without genes that regulate themselves."""
+        import numpy as np
+        import pandas as pd
+
+        tf, target = np.nonzero((scores > 0) & (self.tfs[:, None] != self.targets[None, :]))
+        names = self.genes[self.tfs[tf]], self.genes[self.targets[target]]
+        return pd.DataFrame({"TF": names[0], "target": names[1], "importance": scores[tf, target]})
+
+
+def require_choice(field: str, value: object, choices: Sequence[str]) -> None:
+    """Refuse what is none of the choices.
+
+    Raises
+    ------
+    UserError
+    """
+    if value not in choices:
+        raise UserError(f"inferer.{field}={value}: choose {' or '.join(choices)}")
+
+
+def require_whole(field: str, value: object, least: int = 1) -> None:
+    """Refuse what is no whole number of at least ``least``.
+
+    Raises
+    ------
+    UserError
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise UserError(f"inferer.{field}={value!r}: expected a whole number, {least} or more")

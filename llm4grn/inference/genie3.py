@@ -1,0 +1,125 @@
+"""GENIE3: per target, a forest of regression trees on the expression of the transcription factors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from llm4grn.errors import UserError
+from llm4grn.inference.base import Inferer
+from llm4grn.inference.expression import Expression, require_choice, require_whole
+from llm4grn.inference.per_target import check_n_jobs, run_per_target
+from llm4grn.seeding import derive_seed
+
+if TYPE_CHECKING:
+    import anndata
+    import numpy as np
+
+    from llm4grn.grn import GRN
+
+# Fully grown trees on tens of thousands of cells take megabytes each: only so many are alive at a time.
+_TREES_AT_A_TIME = 50
+
+
+@dataclass(frozen=True)
+class GENIE3(Inferer):
+    """GENIE3 (Huynh-Thu et al., PLoS ONE 5:e12776, 2010).
+
+    The importance of a TF is the variance of the target that the splits on the TF explain, averaged over the trees. The
+    target is scaled to unit variance, so importances of different targets can be compared: those of a target add up
+    to at most 1. The edges depend on the data, the seed and the names of the genes, not on processes or their order.
+
+    Parameters
+    ----------
+    trees
+        ``random_forest`` (each tree on a bootstrap sample of the cells) or ``extra_trees`` (all cells, random
+        thresholds).
+    n_trees
+        Per target.
+    max_features
+        TFs tried at each split: ``sqrt`` of their number, ``all``, or a number.
+    n_jobs
+        Number of processes; -1 for one per available core.
+
+    Raises
+    ------
+    UserError
+        For impossible values.
+    """
+
+    uses_expression: ClassVar[bool] = True
+
+    trees: Literal["random_forest", "extra_trees"] = "random_forest"
+    n_trees: int = 1000
+    max_features: Literal["sqrt", "all"] | int = "sqrt"
+    n_jobs: int = field(default=-1, compare=False)  # changes the time, not the edges
+
+    def __post_init__(self) -> None:
+        require_choice("trees", self.trees, ["random_forest", "extra_trees"])
+        require_whole("n_trees", self.n_trees)
+        if isinstance(self.max_features, str):
+            require_choice("max_features", self.max_features, ["sqrt", "all"])
+        else:
+            require_whole("max_features", self.max_features)
+        check_n_jobs(self.n_jobs)
+
+    def infer(self, adata: anndata.AnnData, tf_names: Sequence[str] | None, seed: int) -> GRN:
+        """Regress every target on all other TFs; a gene with constant expression gets no edges, and a warning says so.
+
+        Raises
+        ------
+        UserError
+            If ``max_features`` is more than there are TFs.
+        """
+        import numpy as np
+        from joblib import delayed
+
+        from llm4grn.grn import GRN
+
+        expression = Expression.of(adata, tf_names, "GENIE3")
+        tf_matrix = expression.matrix[:, expression.tfs].toarray(order="C").astype(np.float32, copy=False)
+        if not isinstance(self.max_features, str) and self.max_features > len(expression.tfs):
+            raise UserError(f"inferer.max_features={self.max_features}: there are only {len(expression.tfs)} TFs")
+        tasks = (
+            delayed(_importances)(
+                self, tf_matrix, expression.tfs != target, response, derive_seed(seed, "genie3", gene)
+            )
+            for target, gene, response in _responses(expression)
+        )
+        columns = run_per_target(tasks, self.n_jobs, len(expression.targets), "GENIE3")
+        scores = np.stack(columns, axis=1) if columns else np.zeros((len(expression.tfs), 0))
+        provenance = {"method": "genie3", "trees": self.trees, "n_trees": self.n_trees}
+        return GRN.from_edges(expression.edges(scores), {**provenance, "seed": seed, "cells": adata.n_obs})
+
+
+def _responses(expression: Expression) -> Iterator[tuple[int, str, np.ndarray]]:
+    """Position, name and expression (n_cells,) of each target."""
+    for target in expression.targets:
+        yield target, expression.genes[target], expression.matrix[:, [target]].toarray().ravel()
+
+
+def _importances(
+    method: GENIE3, tf_matrix: np.ndarray, others: np.ndarray, response: np.ndarray, seed: int
+) -> np.ndarray:
+    """The importance of each TF (n_tfs,) for one target; 0 for those that are not among the ``others``."""
+    import numpy as np
+    from sklearn.ensemble import ExtraTreesRegressor, RandomForestRegressor
+
+    importances = np.zeros(len(others))
+    if not others.any():
+        return importances
+    forest = {"random_forest": RandomForestRegressor, "extra_trees": ExtraTreesRegressor}[method.trees]
+    features = min(method.max_features, others.sum()) if isinstance(method.max_features, int) else method.max_features
+    candidates = tf_matrix if others.all() else tf_matrix[:, others]
+    scaled = response.astype(np.float64) / response.std(dtype=np.float64)
+    for start in range(0, method.n_trees, _TREES_AT_A_TIME):
+        grown = forest(
+            n_estimators=min(_TREES_AT_A_TIME, method.n_trees - start),
+            max_features=None if features == "all" else features,
+            random_state=derive_seed(seed, start),
+            n_jobs=1,
+        ).fit(candidates, scaled)
+        for tree in grown.estimators_:
+            importances[others] += tree.tree_.compute_feature_importances(normalize=False)
+    return importances / method.n_trees

@@ -1,0 +1,128 @@
+"""RegDiffusion: a diffusion model of the cells whose networks share one matrix of regulation between genes."""
+
+from __future__ import annotations
+
+import io
+import logging
+import random
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stderr
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
+
+from llm4grn.errors import UserError
+from llm4grn.inference.base import Inferer
+from llm4grn.inference.expression import Expression, require_choice, require_whole
+from llm4grn.seeding import derive_seed
+
+if TYPE_CHECKING:
+    import anndata
+
+    from llm4grn.grn import GRN
+
+logger = logging.getLogger("llm4grn")
+
+
+@dataclass(frozen=True)
+class RegDiffusion(Inferer):
+    """RegDiffusion (Zhu and Slonim, Journal of Computational Biology 31:1087, 2024), by its authors' package.
+
+    All genes are trained together, on log1p of the expression; the importance of an edge is the size of its entry in
+    the learned matrix. Entries below the package's threshold are 0 and no edges.
+
+    Parameters
+    ----------
+    n_steps
+        Training steps.
+    batch_size
+        Cells per step; all of them if there are fewer.
+    device
+        ``auto`` takes the GPU if there is one; else ``cpu`` or ``cuda``.
+
+    Raises
+    ------
+    UserError
+        For impossible values.
+    """
+
+    uses_expression: ClassVar[bool] = True
+
+    n_steps: int = 1000
+    batch_size: int = 128
+    device: str = field(default="auto", compare=False)
+
+    def __post_init__(self) -> None:
+        require_whole("n_steps", self.n_steps)
+        require_whole("batch_size", self.batch_size)
+        require_choice("device", self.device, ["auto", "cpu", "cuda"])
+
+    def infer(self, adata: anndata.AnnData, tf_names: Sequence[str] | None, seed: int) -> GRN:
+        """Train on all genes that vary and read the rows of the TFs off the matrix.
+
+        Raises
+        ------
+        UserError
+            If the package is not installed.
+        """
+        try:
+            import regdiffusion
+        except ImportError as error:
+            raise UserError(
+                f"inferer=regdiffusion needs the package regdiffusion ({error}): pip install -e '.[regdiffusion]'"
+            ) from error
+        import importlib.metadata
+
+        import numpy as np
+
+        from llm4grn.grn import GRN
+
+        expression = Expression.of(adata, tf_names, "RegDiffusion")
+        cells = np.log1p(expression.matrix.toarray().astype(np.float32))
+        cells = cells[cells.any(axis=1)]  # the package divides by each cell's maximum
+        logger.info("RegDiffusion: %d steps on %d cells and %d genes", self.n_steps, *cells.shape)
+        with _private_random_state():
+            trainer = regdiffusion.RegDiffusionTrainer(
+                cells,
+                n_steps=self.n_steps,
+                batch_size=min(self.batch_size, len(cells)),
+                device=_device(self.device),
+                seed=derive_seed(seed, "regdiffusion"),
+            )
+            with _quiet_without_terminal():
+                trainer.train()
+        matrix = np.abs(trainer.get_adj().astype(np.float64))
+        provenance = {"method": "regdiffusion", "version": importlib.metadata.version("regdiffusion")}
+        provenance |= {"n_steps": self.n_steps, "seed": seed, "cells": adata.n_obs}
+        return GRN.from_edges(expression.edges(matrix[expression.tfs][:, expression.targets]), provenance)
+
+
+def _quiet_without_terminal() -> AbstractContextManager:
+    """The package's bar is a line per step in a log file; in a terminal it stays."""
+    return nullcontext() if sys.stderr.isatty() else redirect_stderr(io.StringIO())
+
+
+def _device(device: str) -> str:
+    import torch
+
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError("inferer.device=cuda: PyTorch sees no GPU here; use inferer.device=auto")
+    return ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+
+
+@contextmanager
+def _private_random_state() -> Iterator[None]:
+    """The package seeds every global generator and fixes cuDNN's algorithms; afterwards all are as they were."""
+    import numpy as np
+    import torch
+
+    cudnn = torch.backends.cudnn
+    numpys, flags = np.random.get_state(), (cudnn.deterministic, cudnn.benchmark)  # noqa: NPY002
+    pythons = random.getstate()
+    try:
+        with torch.random.fork_rng():
+            yield
+    finally:
+        np.random.set_state(numpys)  # noqa: NPY002
+        random.setstate(pythons)
+        cudnn.deterministic, cudnn.benchmark = flags

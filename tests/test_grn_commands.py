@@ -1,0 +1,89 @@
+"""``python -m llm4grn.grn``: comparison and conversion as a user types them."""
+
+import pickle
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+
+from llm4grn.causal_graph import CausalGraph
+from llm4grn.grn import GRN
+from llm4grn.grn_commands import main, read_regulators
+
+EDGES = [("A", "t", 3.0), ("B", "t", 2.0), ("C", "t", 1.0), ("A", "u", 1.0), ("B", "u", 0.5)]
+
+
+@pytest.fixture
+def networks(tmp_path):
+    """Two tables and the folder of a run with a causal graph."""
+    GRN.from_edges(pd.DataFrame(EDGES, columns=["TF", "target", "importance"])).write(tmp_path / "first.tsv")
+    (tmp_path / "second.csv").write_text("TF,target,importance\nA,t,1\nC,t,2\nA,v,1\n")
+    CausalGraph(("A", "D", "t", "u"), {"t": ("A",), "u": ("A", "D")}).to_json(tmp_path / "run" / "graph.json")
+    return [str(tmp_path / name) for name in ("first.tsv", "second.csv", "run")]
+
+
+def test_two_networks_side_by_side(networks, capsys):
+    main(["compare", *networks[:2], "--k", "2"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["A", networks[0]]
+    rows = {line.split()[0]: line.split()[1:] for line in lines[3:] if line}
+    assert rows["TFs"] == ["2", "2", "1"]  # A, B; A, C
+    assert rows["targets"] == ["2", "2", "1"]  # t, u; t, v
+    assert rows["edges"] == ["4", "3", "1"]  # A -> t
+    assert lines[-1].endswith("0.3333")  # {A, B} and {C, A}
+
+
+def test_k_counts_for_rankings(networks, capsys):
+    main(["compare", *networks[:2]])
+    assert capsys.readouterr().out.splitlines()[-1].endswith("0.6667")  # {A, B, C} and {C, A}
+
+
+def test_several_networks_in_a_matrix(networks, capsys):
+    main(["compare", *networks, "--k", "2"])
+    lines = capsys.readouterr().out.splitlines()
+    rows = [line.split() for line in lines if line[:1] in "ABC" and line[4:5] == " "]
+    assert rows == [
+        ["A", "1.0000", "0.3333", "0.4167"],  # with the run: t {A, B} {A}: 1/2; u {A, B} {A, D}: 1/3
+        ["B", "0.3333", "1.0000", "0.5000"],
+        ["C", "0.4167", "0.5000", "1.0000"],
+    ]
+
+
+def test_networks_without_a_shared_target_have_a_dash(networks, tmp_path, capsys):
+    (tmp_path / "alone.tsv").write_text("TF\ttarget\timportance\nA\tw\t1\n")
+    main(["compare", *networks[:2], str(tmp_path / "alone.tsv")])
+    assert capsys.readouterr().out.splitlines()[-1].split() == ["C", "-", "-", "1.0000"]
+
+
+def test_a_ranking_without_a_list_of_tfs_keeps_all_targets(tmp_path):
+    (tmp_path / "all.tsv").write_text("TF\ttarget\timportance\nA\tB\t2\nB\tA\t1\n")
+    assert read_regulators(tmp_path / "all.tsv", 1).regulators == {"A": ("B",), "B": ("A",)}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["compare", "one.tsv"], "at least two"),
+        (["compare", "a.tsv", "b.tsv", "--k", "0"], "--k=0"),
+        (["compare", "absent.tsv", "b.tsv"], "absent.tsv: cannot be read"),
+        (["convert", "absent.pkl", "b.tsv"], "absent.pkl: cannot be read"),
+    ],
+)
+def test_a_mistake_is_one_line(arguments, message, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(arguments)
+    error = capsys.readouterr().err
+    assert error.startswith("error: ")
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_convert_writes_a_table_that_is_read_again(tmp_path):
+    pickled, table = tmp_path / "graph.pkl", tmp_path / "graph.tsv"
+    pickled.write_bytes(pickle.dumps({"t": {"A", "B"}, "u": {"A"}}))
+    command = [sys.executable, "-m", "llm4grn.grn", "convert", str(pickled), str(table), "--keys", "target"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, f"3 edges from 2 TFs to 2 targets written to {table}\n")
+    assert "no importances" in done.stderr
+    assert GRN.read(table).edges.values.tolist() == [["A", "t", 1.0], ["A", "u", 1.0], ["B", "t", 1.0]]
