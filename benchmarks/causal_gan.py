@@ -1,17 +1,21 @@
 """One stage-2 training step at the paper's size: ours beside a masked-dense version of the same networks.
 
     python -m benchmarks.causal_gan                     1000 genes, 75 TFs, 925 targets, k 10, batch 1024
+    python -m benchmarks.causal_gan --precision bfloat16     our products in bfloat16; the twin's stay in float32
+    python -m benchmarks.causal_gan --device cuda --steps 200
     python -m benchmarks.causal_gan --genes 300 --batch 128 --repeats 5      smaller, to try it out
 
 The twin is the textbook way: target generators as dense layers times a 0/1 mask, the gradient penalty by a second
 backward pass through autograd. Each measurement is a process of its own (peak memory is that of the process, the
-interpreter and its libraries included), the two alternate, and the last line is JSON with times, memory and ratios.
+interpreter and its libraries included; on a GPU that of its allocator), the two alternate, and the last line is JSON
+with times, memory and ratios, and the share of our step that is not matrix products (torch's profiler, one more step).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import re
 import resource
 import statistics
 import subprocess
@@ -31,13 +35,14 @@ from llm4grn.grn import CausalGraph
 LIBRARY_SIZE = 20_000
 
 
-def hyperparameters(batch: int) -> CausalGANHyperparameters:
+def hyperparameters(batch: int, precision: str = "float32") -> CausalGANHyperparameters:
     return CausalGANHyperparameters(
         steps=1000,
         batch_size=batch,
         critic_layers=[1024, 512, 256],
         generator_lr=[1e-3, 1e-4],
         critic_lr=[1e-3, 1e-3],
+        precision=precision,
     )
 
 
@@ -87,15 +92,21 @@ class MaskedDenseGAN:
         self.labeler = Labeler(self.n_targets, hyper.labeler_layers, self.n_tfs)
         self.antilabeler = Labeler(self.n_targets, hyper.labeler_layers, self.n_tfs)
         networks = self.generator, self.critic, self.labeler, self.antilabeler
+        self.modules = nn.ModuleList([*networks, controller])
+
+    def to(self, device: str) -> MaskedDenseGAN:
+        self.device, self.cells = device, self.cells.to(device)
+        self.modules.to(device)
         self.optimizers = [
-            AdamW(n.parameters(), lr=1e-3, betas=(0.5, 0.9), weight_decay=0.01, amsgrad=True) for n in networks
+            AdamW(n.parameters(), lr=1e-3, betas=(0.5, 0.9), weight_decay=0.01, amsgrad=True) for n in self.modules[:4]
         ]
+        return self
 
     def generate(self) -> Tensor:
         n = self.hyper.batch_size
         with torch.no_grad():
-            tfs = self.controller(torch.randn(n, self.controller.noise_dim))
-        targets = self.generator(torch.cat([tfs, torch.randn(n, self.n_targets)], dim=1))
+            tfs = self.controller(torch.randn(n, self.controller.noise_dim, device=self.device))
+        targets = self.generator(torch.cat([tfs, torch.randn(n, self.n_targets, device=self.device)], dim=1))
         return normalise_library_size(torch.cat([tfs, targets], dim=1), LIBRARY_SIZE)
 
     def _labeler_loss(self, labeler: Labeler, cells: Tensor) -> Tensor:
@@ -110,7 +121,7 @@ class MaskedDenseGAN:
         real = self.cells[: self.hyper.batch_size]
         for _ in range(self.hyper.critic_updates):
             fake = self.generate().detach()
-            epsilon = torch.rand(len(real), 1)
+            epsilon = torch.rand(len(real), 1, device=self.device)
             between = (epsilon * real + (1 - epsilon) * fake).requires_grad_()
             (slope,) = torch.autograd.grad(self.critic(between).sum(), between, create_graph=True)
             penalty = (slope.norm(dim=1) - 1).square().mean()
@@ -129,9 +140,12 @@ class Ours:
 
     def __init__(self, cells: Tensor, graph: CausalGraph, controller: CellGenerator, hyper: CausalGANHyperparameters):
         self.gan = CausalGAN(cells, graph, controller, hyper, LIBRARY_SIZE, seed=0)
+
+    def to(self, device: str) -> Ours:
+        self.gan.to(device).train()
         self.gan.optimizer = dict(zip(self.gan.networks(), self.gan.configure_optimizers(), strict=True))
-        self.gan.train()
-        self.random = torch.Generator()
+        self.random = torch.Generator(device)
+        return self
 
     def step(self, i: int) -> None:
         self.random.manual_seed(i)
@@ -139,19 +153,40 @@ class Ours:
 
 
 def measure(args: argparse.Namespace) -> dict[str, float]:
-    """Median seconds of a step after one to warm up, and the peak memory of this process in GB."""
+    """Median seconds of a step after one to warm up, the peak memory in GB, and the share of ours outside products."""
     torch.set_num_threads(args.threads)
     graph, cells, controller = problem(args.genes, args.tfs, args.k, args.batch)
     kind = Ours if args.measure == "ours" else MaskedDenseGAN
-    trained = kind(cells, graph, controller, hyperparameters(args.batch))
+    trained = kind(cells, graph, controller, hyperparameters(args.batch, args.precision)).to(args.device)
+    wait = torch.cuda.synchronize if args.device == "cuda" else lambda: None
     trained.step(0)
+    wait()
     seconds = []
     for i in range(1, args.steps + 1):
         start = time.perf_counter()
         trained.step(i)
+        wait()
         seconds.append(time.perf_counter() - start)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
-    return {"seconds": statistics.median(seconds), "peak_gb": peak}
+    if args.device == "cuda":
+        peak = torch.cuda.max_memory_allocated() / 1024**3
+    else:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
+    outside = {"outside_products": outside_products(trained, args.device)} if kind is Ours else {}
+    return {"seconds": statistics.median(seconds), "peak_gb": peak, **outside}
+
+
+def outside_products(trained: Ours, device: str) -> float:
+    """The share of a step that is not spent in matrix products."""
+    on_gpu = device == "cuda"
+    activities = [torch.profiler.ProfilerActivity.CUDA if on_gpu else torch.profiler.ProfilerActivity.CPU]
+    with torch.profiler.profile(activities=activities) as profile:
+        trained.step(1)
+    times = {
+        event.key: event.self_device_time_total if on_gpu else event.self_cpu_time_total
+        for event in profile.key_averages()
+    }
+    products = sum(time for name, time in times.items() if re.search(r"aten::(add|b|badd)?mm$|gemm|cutlass", name))
+    return 1 - products / sum(times.values())
 
 
 def main() -> None:
@@ -159,6 +194,8 @@ def main() -> None:
     sizes = ("genes", 1000), ("tfs", 75), ("k", 10), ("batch", 1024), ("threads", 2), ("repeats", 3)
     for name, default in sizes:
         parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32", help="of our products")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--steps", type=int, default=1, help="timed steps per process, after one to warm up")
     parser.add_argument("--measure", choices=["ours", "masked_dense"], help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -184,6 +221,7 @@ def main() -> None:
             "masked_dense": statistics.median(theirs),
             "ratio": [min(ratios), statistics.median(ratios), max(ratios)],
         }
+    summary["outside_products"] = statistics.median(row["outside_products"] for row in rows["ours"])
     del summary["measure"]
     print(json.dumps(summary))
 
