@@ -23,8 +23,10 @@ setup-llm: .venv/ready-llm
 demo: setup
 	$(BIN)/python train.py $(ARGS)
 
-# Small enough for minutes: 100 genes, 3 regulators each.
-LLM_DEMO := dataset=pbmc68k_reduced dataset.preprocessing.n_genes=100 graph.k=3 kb=llm llm=local
+# Small enough for minutes: 50 genes, 3 regulators each, short answers, few cells to score, and trainings that stop long
+# before they could be good. Only the line is shown; no number in its tables is a result.
+LLM_DEMO := dataset=pbmc68k_reduced dataset.preprocessing.n_genes=50 graph.k=3 kb=llm llm=local llm.max_tokens=100 \
+	model.controller.steps=200 model.causal_gan.steps=200 evaluation.n_samples=2
 
 demo-llm: setup-llm
 	@echo 'SmolLM2 has 135 million parameters and knows no biology: this shows that the line works, not what an LLM knows.'

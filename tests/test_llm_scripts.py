@@ -182,6 +182,32 @@ def test_the_key_is_found_nowhere_after_a_run(secret_run):
     assert "answers.sqlite" in containing(folder, "TARGET1")
 
 
+def audit_in(report: Path) -> dict[str, list[str]]:
+    """The table of the section about the language model: figures by label; empty without the section."""
+    section = report.read_text().partition("\n## Language model\n")[2].partition("\n## ")[0]
+    rows = [line.strip("| ").split(" | ") for line in section.splitlines() if line.startswith("| ")]
+    return {label: figures for label, *figures in rows[1:]}
+
+
+def test_the_report_of_a_run_holds_the_audit_that_train_prints(secret_run):
+    folder, _, output = secret_run
+    (report,) = folder.glob("outputs/*/report.md")
+    figures = audit_in(report)
+    assert figures["questions"] == ["25"]
+    assert figures["targets"] == ["25"]
+    for label in (
+        "answers repaired",
+        "symbols refused (genes that were not offered)",
+        "symbols invented (no genes of this data set)",
+        "targets short of k",
+        "prompt tokens",
+        "completion tokens",
+        "cost, US dollars",
+        "seconds per request, mean",
+    ):
+        assert re.search(rf"^  {re.escape(label)} +{re.escape(figures[label][0])}$", output, re.M), label
+
+
 def test_train_prints_the_audit_and_names_the_model_in_the_table(secret_run):
     folder, _, output = secret_run
     assert "human / llm" in output
@@ -227,6 +253,13 @@ def test_a_dry_run_asks_nothing_and_says_what_it_would_cost(counts, tmp_path):
     assert re.findall(r"cost, US dollars +([\d.]+)", out) == ["0.02", "0.27"]
     assert all(int(n.replace(",", "")) > 100 for n in re.findall(r"prompt tokens +([\d,]+)", out))
     assert not (tmp_path / "answers.sqlite").exists()
+
+
+def test_the_help_lists_what_can_be_chosen_and_nothing_else(tmp_path):
+    out, _ = end(start("train.py", "--help", cwd=tmp_path))
+    (options,) = re.findall(r"^llm: (.*)$", out, re.M)
+    assert options.split(", ") == ["gpt4", "llama", "local", "none", "openai_compatible", "recorded"]
+    assert not re.search(r"llm[/_](?:shared|interview|server)", out)
 
 
 def test_mistakes_are_one_line_each_that_says_what_to_do(counts, tmp_path):
@@ -287,6 +320,18 @@ def test_every_setting_of_the_paper_runs_with_recorded_answers(paper, setting):
         values = {row["source"]: float(row["value"]) for row in csv.DictReader(file)}
     assert values.keys() == {"control", "stage1", "run"}
     assert all(0 <= value < 2 for value in values.values())
+
+
+@pytest.mark.parametrize(
+    ("setting", "n_stages"), [("1.A", 1), ("2.A of GPT-4", 2), ("2.B of Llama", 1), ("1.B", 0), ("random", 0)]
+)
+def test_the_report_has_an_audit_of_each_stage_in_which_a_language_model_took_part(paper, setting, n_stages):
+    (run,) = (paper[0] / "outputs").glob(f"{SETTINGS[setting]}_*")
+    figures = audit_in(run / "report.md")
+    assert len(figures.get("questions", ())) == n_stages
+    targets = [n for n in figures.get("targets", ()) if n]
+    expected = json.loads((run / "results.json").read_text())["run"]["graph"]["targets"]
+    assert targets == [str(expected)] * ("_llm_" in run.name)
 
 
 def test_recorded_answers_are_asked_of_nobody_and_leave_no_cache(paper):

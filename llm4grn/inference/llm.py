@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 from llm4grn.errors import UserError
 from llm4grn.inference.base import Inferer, split_genes
-from llm4grn.llm.answers import Answer, parse_answer, parse_answers
+from llm4grn.llm.answers import Answer, parse_answer
+from llm4grn.llm.answers_by_target import parse_answers
 from llm4grn.llm.audit import audit
-from llm4grn.llm.language_model import Interview, LanguageModel, Question
+from llm4grn.llm.checks import require_number
+from llm4grn.llm.interview import Interview, Question
+from llm4grn.llm.language_model import LanguageModel
 from llm4grn.llm.preview import preview
 from llm4grn.seeding import derive_seed
 
@@ -62,11 +65,9 @@ class LLMInferer(Inferer):
     unanswered: str = "error"
 
     def __post_init__(self) -> None:
-        for name in "k", "targets_per_question", "n_samples":
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                field = "graph.k" if name == "k" else f"inferer.{name}"
-                raise UserError(f"{field}={value}: expected a whole number, 1 or more")
+        require_number("graph.k", self.k, 1, whole=True)
+        for name in "targets_per_question", "n_samples":
+            require_number(f"inferer.{name}", getattr(self, name), 1, whole=True)
         if self.n_samples > 1 and self.llm.temperature == 0:
             raise UserError(
                 f"inferer.n_samples={self.n_samples} and llm.temperature=0: all samples would be the same; "
@@ -101,18 +102,18 @@ class LLMInferer(Inferer):
             seed=seed,
         )
 
-    def preview(self, genes: Sequence[str], tf_names: Sequence[str], seed: int) -> str:
+    def preview(self, genes: Sequence[str], tf_names: Sequence[str] | None, seed: int) -> str:
         """See :func:`llm4grn.llm.preview.preview`."""
-        tfs, targets = (sorted(names) for names in split_genes(genes, tf_names))
+        tfs, targets = _split(genes, tf_names)
         return preview(self.llm, "regulators", self.questions(targets, tfs, seed))
 
-    def infer(self, adata: anndata.AnnData, tf_names: Sequence[str], seed: int) -> GRN:
+    def infer(self, adata: anndata.AnnData, tf_names: Sequence[str] | None, seed: int) -> GRN:
         """Ask about every target; only the gene names of ``adata`` are read."""
         import pandas as pd
 
         from llm4grn.grn import GRN
 
-        tfs, targets = (sorted(names) for names in split_genes(list(adata.var_names), tf_names))
+        tfs, targets = _split(list(adata.var_names), tf_names)
         questions = self.questions(targets, tfs, seed)
         interviews = self.llm.interview(questions, desc=f"regulators, asking {self.llm.name}")
         ranked = {target: importances(answers) for target, answers in by_target(interviews).items()}
@@ -152,6 +153,16 @@ class LLMInferer(Inferer):
 
         drawn = np.random.default_rng(derive_seed(seed, "unanswered", target)).permutation(len(tfs))[: self.k]
         return {tfs[i]: 1.0 / (rank + 1) for rank, i in enumerate(drawn)}
+
+
+def _split(genes: Sequence[str], tf_names: Sequence[str] | None) -> tuple[list[str], list[str]]:
+    if tf_names is None:
+        raise UserError(
+            "kb=none and inferer=llm: every question would offer all genes as TFs; "
+            "use kb=llm, which asks for the TFs first"
+        )
+    tfs, targets = split_genes(genes, tf_names)
+    return sorted(tfs), sorted(targets)
 
 
 def by_target(interviews: Sequence[Interview]) -> dict[str, list[Answer]]:

@@ -10,7 +10,9 @@ from llm4grn.errors import UserError
 from llm4grn.knowledge.base import KnowledgeBase, TFSet
 from llm4grn.llm.answers import Answer, parse_answer
 from llm4grn.llm.audit import audit
-from llm4grn.llm.language_model import Interview, LanguageModel, Question
+from llm4grn.llm.checks import require_number
+from llm4grn.llm.interview import Interview, Question
+from llm4grn.llm.language_model import LanguageModel
 from llm4grn.llm.preview import preview
 
 _ANSWER = ""  # a window has one answer, and it is about no gene in particular
@@ -43,9 +45,7 @@ class LLMKnowledgeBase(KnowledgeBase):
 
     def __post_init__(self) -> None:
         for name, least in ("window", 1), ("overlap", 0), ("min_votes", 1):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                raise UserError(f"kb.{name}={value}: expected a whole number, {least} or more")
+            require_number(f"kb.{name}", getattr(self, name), least, whole=True)
         if self.overlap >= self.window:
             raise UserError(f"kb.overlap={self.overlap}: must be smaller than kb.window={self.window}")
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from llm4grn.errors import UserError
 from llm4grn.llm.cache import AnswerCache
+from llm4grn.llm.jsonl import read_jsonl, write_jsonl
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -30,11 +31,13 @@ def main(arguments: list[str] | None = None) -> None:
 def _run(args: argparse.Namespace) -> None:
     if args.command != "import" and not Path(args.cache).exists():
         raise UserError(f"--cache={args.cache}: there is no such file; nothing was asked yet, or it is elsewhere")
+    if args.command == "export" and args.file.resolve() == Path(args.cache).resolve():
+        raise UserError(f"{args.file}: that is the file of the kept answers; choose another one to write to")
     with AnswerCache(args.cache) as cache:
         if args.command == "export":
-            print(f"{cache.export_jsonl(args.file)} answers written to {args.file}")
+            print(f"{write_jsonl(args.file, cache.records())} answers written to {args.file}")
         elif args.command == "import":
-            print(f"{cache.import_jsonl(args.file)} new answers from {args.file}")
+            print(f"{cache.put_all(read_jsonl(args.file))} new answers from {args.file}")
         else:
             for model, figures in cache.summary()["models"].items():
                 print(f"{model}: {figures['answers']} answers, ${figures['cost']:.4f}")

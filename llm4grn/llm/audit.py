@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from llm4grn.llm.language_model import Interview
+if TYPE_CHECKING:
+    from llm4grn.llm.interview import Interview
 
 
 def audit(interviews: Sequence[Interview], genes: Collection[str]) -> dict[str, object]:
@@ -79,3 +82,28 @@ def audit_text(audits: Mapping[str, Mapping[str, object]]) -> str:
             lines.append(f"{'invented, for instance':48} {', '.join(figures['examples'])}")
         parts.append("\n  ".join([f"Audit of the language model, {title}:", *lines]))
     return "".join(f"{part}\n\n" for part in parts)
+
+
+def audit_table(audits: Mapping[str, Mapping[str, object]]) -> str:
+    """The audit of each stage as a Markdown table, one column per stage; empty if no language model was asked.
+
+    Examples
+    --------
+    >>> print(audit_table({"regulators": {"questions": 25, "examples": ["FOXQ9"]}}))
+    |  | regulators |
+    |---|---:|
+    | questions | 25 |
+    | invented, for instance | FOXQ9 |
+    """
+    if not audits:
+        return ""
+    rows = [[label, *(figures.get(name, "") for figures in audits.values())] for name, label in _LABELS.items()]
+    rows.append(["invented, for instance", *(", ".join(figures.get("examples", ())) for figures in audits.values())])
+    lines = [["", *audits], *(row for row in rows if any(str(cell) for cell in row[1:]))]
+    heading, *body = (f"| {' | '.join(_cell(cell) for cell in line)} |" for line in lines)
+    return "\n".join([heading, f"|---|{'---:|' * len(audits)}", *body])
+
+
+def _cell(content: object) -> str:
+    # Names come from a model: they may hold what means something in Markdown or HTML.
+    return re.sub(r"([\\`*_\[\]<>|&])", r"\\\1", " ".join(str(content).split()))

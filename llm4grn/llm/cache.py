@@ -6,22 +6,16 @@ import asyncio
 import json
 import math
 import sqlite3
-import threading
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from llm4grn.errors import UserError
-from llm4grn.llm.database import connect, errors_of
-from llm4grn.llm.jsonl import read_jsonl, read_timed, to_line
+from llm4grn.llm.database import Database
 from llm4grn.llm.messages import Reply, Request
 from llm4grn.llm.owners import Owners
-from llm4grn.store import atomic_write
-
-__all__ = ["AnswerCache", "read_jsonl"]
 
 _REQUEST = "model, messages, parameters, sample"
 _REPLY = "text, prompt_tokens, completion_tokens, latency, finish_reason, cost"
@@ -30,7 +24,6 @@ _INSERT = f"""
 INSERT INTO answers (key, {_REQUEST}, {_REPLY}, time)
 VALUES (?, ?, ?, ?, ?, CAST(? AS TEXT), ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO NOTHING
 """
-_SELECTED = "key IN (SELECT value FROM json_each(?1))"
 
 
 class AnswerCache:
@@ -76,14 +69,10 @@ class AnswerCache:
             raise UserError(
                 f"answer cache {path}: cannot write there ({error.strerror}); choose a path in a writable folder"
             ) from error
-        # One connection for all threads: each statement or transaction of it runs under this lock.
-        self._lock = threading.Lock()
         self._claims: tuple[float, set[str]] = (-math.inf, set())  # when looked at, and the keys claimed by the living
         try:
-            # Alone: two processes that create the same database fail with "database is locked", whatever the time-out.
             with self._owners.alone():
-                with errors_of(self.path):
-                    self._connection = connect(self.path)
+                self._database = Database(self.path)
                 self._forget_the_dead()
         except BaseException:
             self._owners.close()
@@ -97,24 +86,24 @@ class AnswerCache:
 
     def close(self) -> None:
         """Give up all claims and close the file. Closing twice is harmless."""
-        with self._lock:
-            self._connection.close()
+        self._database.close()
         self._owners.close()
 
     def get(self, request: Request) -> Reply | None:
         """The stored answer, if there is one."""
-        rows = self._read(f"SELECT {_REPLY} FROM answers WHERE key = ?", request.key)
+        rows = self._database.read(f"SELECT {_REPLY} FROM answers WHERE key = ?", request.key)
         return Reply(*rows[0]) if rows else None
 
     def get_many(self, requests: Iterable[Request]) -> dict[str, Reply]:
         """The stored answers among those asked for, by `Request.key`."""
         keys = json.dumps([request.key for request in requests])
-        rows = self._read(f"SELECT key, {_REPLY} FROM answers WHERE {_SELECTED}", keys)
+        query = f"SELECT key, {_REPLY} FROM answers WHERE key IN (SELECT value FROM json_each(?))"
+        rows = self._database.read(query, keys)
         return {key: Reply(*reply) for key, *reply in rows}
 
     def put(self, request: Request, reply: Reply) -> None:
         """Store an answer for good and end the claim on its question. The first answer to a question stays."""
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             _store(connection, request, reply, None)
 
     def claim(self, request: Request) -> Literal["ours", "theirs", "answered"]:
@@ -126,7 +115,7 @@ class AnswerCache:
             ``ours``: ask now, then `put` or `release`. ``theirs``: another process, or another task of this one, is
             asking: `wait`. ``answered``: there is nothing to ask any more.
         """
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             if connection.execute("SELECT 1 FROM answers WHERE key = ?", (request.key,)).fetchone():
                 return "answered"
             claim = connection.execute("SELECT owner FROM claims WHERE key = ?", (request.key,)).fetchone()
@@ -137,7 +126,7 @@ class AnswerCache:
 
     def release(self, request: Request) -> None:
         """Give up a claim of this object without an answer. Without such a claim nothing happens."""
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             connection.execute("DELETE FROM claims WHERE key = ? AND owner = ?", (request.key, self._owners.me))
 
     async def wait(self, request: Request, poll: float = 0.05) -> Reply | None:
@@ -163,7 +152,9 @@ class AnswerCache:
             reply = self.get(request)
         return reply
 
-    async def get_or_ask(self, request: Request, ask: Callable[[Request], Awaitable[Reply]]) -> Reply:
+    async def get_or_ask(
+        self, request: Request, ask: Callable[[Request], Awaitable[Reply]], patient: bool = True
+    ) -> Reply | None:
         """The stored answer, or that of whoever is asking already, or else a new one, stored before it is returned.
 
         Parameters
@@ -173,6 +164,8 @@ class AnswerCache:
         ask
             Called at most once, and only while nobody else asks the same. If it raises or is cancelled, the claim is
             released and the exception goes on.
+        patient
+            Whether to wait while somebody else is asking; otherwise None is returned at once.
         """
         while True:
             match self.claim(request):
@@ -184,6 +177,8 @@ class AnswerCache:
                         self.release(request)
                         raise
                     return reply
+                case "theirs" if not patient:
+                    return None
                 case "theirs" | "answered":
                     stored = await self.wait(request)
                     if stored is not None:
@@ -191,7 +186,7 @@ class AnswerCache:
 
     def summary(self) -> dict[str, Any]:
         """What is stored: ``answers``, ``cost`` (US dollars) and, per model, both with the tokens."""
-        rows = self._read(
+        rows = self._database.read(
             "SELECT model, COUNT(*), TOTAL(cost), SUM(prompt_tokens), SUM(completion_tokens) FROM answers "
             "GROUP BY model ORDER BY model"
         )
@@ -203,57 +198,31 @@ class AnswerCache:
             "models": models,
         }
 
-    def export_jsonl(self, path: str | Path, requests: Iterable[Request] | None = None) -> int:
-        """Write answers as JSON Lines (see `llm4grn.llm.jsonl.read_jsonl`), sorted by what was asked.
+    def records(self) -> list[tuple[Request, Reply, str]]:
+        """All that is stored, sorted by what was asked: question, answer, and when it came (ISO 8601, UTC)."""
+        found = []
+        for row in self._database.read(f"SELECT {_REQUEST}, {_REPLY}, time FROM answers ORDER BY {_REQUEST}"):
+            model, messages, parameters, sample, *reply, when = row
+            found.append((Request(model, json.loads(messages), json.loads(parameters), sample), Reply(*reply), when))
+        return found
 
-        Parameters
-        ----------
-        path
-            The file, created or replaced as a whole.
-        requests
-            Only the answers to these, as far as there are any. All by default.
-
-        Returns
-        -------
-        int
-            Number of answers written.
-        """
-        keys = None if requests is None else json.dumps([request.key for request in requests])
-        query = f"SELECT {_REQUEST}, {_REPLY}, time FROM answers WHERE ?1 IS NULL OR {_SELECTED}"
-        count = 0
-        try:
-            with self._lock, errors_of(self.path), atomic_write(path) as temporary, temporary.open("w") as file:
-                for row in self._connection.execute(f"{query} ORDER BY {_REQUEST}", (keys,)):
-                    model, messages, parameters, sample, *reply, when = row
-                    request = Request(model, json.loads(messages), json.loads(parameters), sample)
-                    file.write(to_line(request, Reply(*reply), when) + "\n")
-                    count += 1
-        except OSError as error:
-            raise UserError(f"{path}: cannot be written ({error.strerror}); choose a writable folder") from error
-        return count
-
-    def import_jsonl(self, path: str | Path) -> int:
-        """Store the answers of a JSON Lines file, all or, if one line is wrong, none.
+    def put_all(self, records: Iterable[tuple[Request, Reply, str | None]]) -> int:
+        """Store answers from elsewhere, all or, if an error comes out of ``records``, none.
 
         Returns
         -------
         int
             Number of new answers; those to questions already answered change nothing.
-
-        Raises
-        ------
-        UserError
-            Naming the file and the first line that is wrong.
         """
-        records = list(read_timed(path))
-        with self._transaction() as connection:
+        records = list(records)
+        with self._database.transaction() as connection:
             return sum(_store(connection, *record) for record in records)
 
     def _live_claims(self, max_age: float) -> set[str]:
         """Keys that somebody alive has claimed, as seen at most ``max_age`` seconds ago."""
         when, keys = self._claims
         if time.monotonic() - when >= max_age:
-            rows = self._read("SELECT key, owner FROM claims")
+            rows = self._database.read("SELECT key, owner FROM claims")
             alive = {owner for owner in {owner for _, owner in rows} if self._owners.alive(owner)}
             keys = {key for key, owner in rows if owner in alive}
             self._claims = (time.monotonic(), keys)
@@ -261,25 +230,8 @@ class AnswerCache:
 
     def _forget_the_dead(self) -> None:
         alive = json.dumps(sorted(self._owners.sweep()))
-        with self._transaction() as connection:
+        with self._database.transaction() as connection:
             connection.execute("DELETE FROM claims WHERE owner NOT IN (SELECT value FROM json_each(?))", (alive,))
-
-    def _read(self, query: str, *arguments: object) -> list[tuple]:
-        with self._lock, errors_of(self.path):
-            return self._connection.execute(query, arguments).fetchall()
-
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        # IMMEDIATE: a transaction that reads first and then finds that it may not write could not wait, only fail.
-        with self._lock, errors_of(self.path):
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield self._connection
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-                raise
 
 
 def _store(connection: sqlite3.Connection, request: Request, reply: Reply, when: str | None) -> bool:

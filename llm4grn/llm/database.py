@@ -1,8 +1,9 @@
-"""The SQLite file under the answer cache: opening it, and what to tell the user when it cannot be used."""
+"""The SQLite file under the answer cache: opening it, using it, and what to tell the user when it cannot be used."""
 
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,25 +34,63 @@ _REMEDIES = {
     "SQLITE_NOTADB": "it was written by something else; choose another path",
     "SQLITE_CORRUPT": "move it away, import an export of it (JSON Lines) into a new one, or start anew",
     "SQLITE_FULL": "free space on its disk and start again: the answers stored so far are safe",
+    "SQLITE_IOERR": "see whether its disk is full or broken, and start again: the answers stored so far are safe",
     "SQLITE_BUSY": f"another process has been writing for {_BUSY:.0f} s; end it and start again",
     "SQLITE_READONLY": "choose a path that is writable",
     "SQLITE_CANTOPEN": "choose a path to a file in a writable folder",
 }
 
 
-def connect(path: Path) -> sqlite3.Connection:
-    """The database at ``path`` (absolute), created if there is none; transactions are begun by hand.
+class Database:
+    """One connection to the file for all threads of this process: each statement or transaction has it for itself.
 
-    Only one process may be in here at a time: two that create the same database would fail with "database is locked",
-    whatever the time-out.
+    Only one process may be opening a file at a time: two that create the same database would fail with "database is
+    locked", whatever the time-out.
+
+    Parameters
+    ----------
+    path
+        Absolute; created if missing.
 
     Raises
     ------
     UserError
-        If it is a database of another program or of a newer version, or cannot be shared by processes.
-    sqlite3.Error
-        To be translated by `errors_of`.
+        If it is a database of another program or of a newer version, or cannot be used or shared by processes; from
+        any method.
     """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+        with _errors_of(path):
+            self._connection = _connect(path)
+
+    def close(self) -> None:
+        """Closing twice is harmless."""
+        with self._lock:
+            self._connection.close()
+
+    def read(self, query: str, *arguments: object) -> list[tuple]:
+        """All rows."""
+        with self._lock, _errors_of(self.path):
+            return self._connection.execute(query, arguments).fetchall()
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """All of the block, or nothing of it if it raises."""
+        # IMMEDIATE: a transaction that reads first and then finds that it may not write could not wait, only fail.
+        with self._lock, _errors_of(self.path):
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+
+
+def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
     try:
         connection.text_factory = lambda raw: raw.decode("utf-8", "surrogatepass")
@@ -84,7 +123,7 @@ def _check_origin(connection: sqlite3.Connection, path: Path) -> None:
 
 
 @contextmanager
-def errors_of(path: Path) -> Iterator[None]:
+def _errors_of(path: Path) -> Iterator[None]:
     """Failures of the file and its disk, as one line for the user; what is our own bug keeps its traceback."""
     try:
         yield

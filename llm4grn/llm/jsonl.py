@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, fields
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -12,28 +12,25 @@ from typing import Any, NoReturn
 
 from llm4grn.errors import UserError
 from llm4grn.llm.messages import Reply, Request
+from llm4grn.store import atomic_write
+
+Record = tuple[Request, Reply, str | None]
 
 _REPLY = [field.name for field in fields(Reply)]
 _REQUIRED = ("messages", "text")
 
 
-def read_jsonl(path: str | Path) -> Iterator[tuple[Request, Reply]]:
-    """Questions and answers of a JSON Lines file, in its order.
+def read_jsonl(path: str | Path) -> Iterator[Record]:
+    """Questions and answers of a JSON Lines file, in its order, with the time of each answer where the file has it.
 
     Each line is an object. ``messages`` and ``text`` are required; ``model`` ("" if missing), ``parameters`` ({}),
-    ``sample`` (0), the other fields of `Reply` and ``time`` are optional. Empty lines are skipped.
+    ``sample`` (0), the other fields of `Reply` and ``time`` (ISO 8601, UTC) are optional. Empty lines are skipped.
 
     Raises
     ------
     UserError
         If the file cannot be read, or for the first line that is not such an object, with its number.
     """
-    for request, reply, _ in read_timed(path):
-        yield request, reply
-
-
-def read_timed(path: str | Path) -> Iterator[tuple[Request, Reply, str | None]]:
-    """As `read_jsonl`, with the time of each answer (ISO 8601, UTC) where the file has it."""
     try:
         # In binary: the number of a line that is no text would be unknown otherwise.
         with Path(path).open("rb") as file:
@@ -44,12 +41,27 @@ def read_timed(path: str | Path) -> Iterator[tuple[Request, Reply, str | None]]:
         raise UserError(f"{path}: cannot be read ({error.strerror}); expected a JSON Lines file of answers") from error
 
 
-def to_line(request: Request, reply: Reply, time: str) -> str:
-    """One line, without its end, that `read_timed` reads back to the same three."""
-    return json.dumps({**request.description, **asdict(reply), "time": time}, allow_nan=False)
+def write_jsonl(path: str | Path, records: Iterable[Record]) -> int:
+    """Write a file, created or replaced as a whole, that `read_jsonl` reads back to the same; the number of its lines.
+
+    Raises
+    ------
+    UserError
+        If it cannot be written.
+    """
+    count = 0
+    try:
+        with atomic_write(path) as temporary, temporary.open("w") as file:
+            for request, reply, time in records:
+                line = {**request.description, **asdict(reply)} | ({} if time is None else {"time": time})
+                file.write(json.dumps(line, allow_nan=False) + "\n")
+                count += 1
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror}); choose a writable folder") from error
+    return count
 
 
-def _parse(line: bytes, where: str) -> tuple[Request, Reply, str | None]:
+def _parse(line: bytes, where: str) -> Record:
     try:
         record = json.loads(line.decode("utf-8-sig"), parse_constant=_refuse)
         _check(record)

@@ -16,6 +16,8 @@ from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
+from llm4grn.llm.chat import Stopped
+
 # Gene symbols are short, capital and full of digits: about 3.5 characters per token, where English has 4 to 5.
 _CHARACTERS_PER_TOKEN = 3.5
 
@@ -46,16 +48,27 @@ def retry_after(headers: Mapping[str, str]) -> float:
     0.12
     >>> retry_after({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"})
     0.0
+
+    A date is read against the server's own clock, where it tells the time:
+
+    >>> retry_after({"date": "Wed, 21 Oct 2015 07:27:55 GMT", "retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"})
+    5.0
     """
     for name, unit in (("retry-after-ms", 1e-3), ("retry-after", 1.0)):
         text = headers.get(name, "").strip()
         if re.fullmatch(r"\d+(\.\d*)?", text):
             return float(text) * unit
+    until = _date(text)
+    now = _date(headers.get("date", "")) or datetime.now(UTC)
+    return max(0.0, (until - now).total_seconds()) if until else 0.0
+
+
+def _date(text: str) -> datetime | None:
     try:
         date = parsedate_to_datetime(text)
-    except ValueError:
-        return 0.0
-    return max(0.0, (date.replace(tzinfo=date.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
+    except (ValueError, OverflowError):
+        return None
+    return date.replace(tzinfo=date.tzinfo or UTC)
 
 
 class Limits:
@@ -86,6 +99,7 @@ class Limits:
         self._places = asyncio.Semaphore(max_concurrency)
         self._turn = asyncio.Lock()  # first come, first served
         self._changed = asyncio.Event()
+        self._stopped = asyncio.Event()
         self._sent: deque[Slot] = deque()  # attempts of the last window, oldest first
         self._tokens_sent = 0
         self._resume_at = 0.0
@@ -104,12 +118,24 @@ class Limits:
         """Admit nothing more for so long: the server has asked for it."""
         self._resume_at = max(self._resume_at, time.monotonic() + seconds)
 
+    def stop(self) -> None:
+        """Admit nothing more, for good: those that wait end with `Stopped`."""
+        self._stopped.set()
+        self._changed.set()
+
+    async def rest(self, seconds: float) -> None:
+        """Sleep, but no longer than until the stop."""
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stopped.wait(), seconds)
+
     async def _admit(self, tokens: int) -> Slot:
         async with self._turn:
-            while (wait := self._wait(tokens)) > 0:
+            while not self._stopped.is_set() and (wait := self._wait(tokens)) > 0:
                 self._changed.clear()
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._changed.wait(), wait)
+            if self._stopped.is_set():
+                raise Stopped
             slot = Slot(self, tokens, time.monotonic())
             self._sent.append(slot)
             self._tokens_sent += tokens

@@ -28,12 +28,8 @@ ANSWER_KEY = re.compile(
 )
 _OTHER_KEY = re.compile(r"(?:non|not|reject|exclud|remaining|other|candidate|input|offered|listed|reason)", re.I)
 NOT_JSON = object()
-_DEEPEST, _MOST_LINES, _MOST_ITEMS, MOST_GROUPS = (
-    20,
-    5_000,
-    10_000,
-    1_000,
-)  # beyond this a text is garbage, and need only end soon
+# Beyond this a text is garbage, and its reading need only end soon.
+_DEEPEST, _MOST_LINES, _MOST_ITEMS, MOST_GROUPS = 20, 5_000, 10_000, 1_000
 
 
 def read_list(body: str, vocabulary: Vocabulary, truncated: bool = False) -> list[Mention] | None:

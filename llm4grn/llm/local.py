@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from llm4grn.errors import UserError
-from llm4grn.llm.chat import ChatModel, OpenAIChat
+from llm4grn.llm.chat import ChatModel
+from llm4grn.llm.checks import require_number, require_text
 from llm4grn.llm.messages import Reply, Request
+from llm4grn.llm.openai_chat import OpenAIChat
 
 logger = logging.getLogger("llm4grn")
 
@@ -52,9 +54,10 @@ class LocalChat(ChatModel):
     timeout: float = 900.0
 
     def __post_init__(self) -> None:
-        for name, least in {"n_threads": 1, "n_ctx": 64, "timeout": 1e-3}.items():
-            if getattr(self, name) < least:
-                raise UserError(f"llm.{name}={getattr(self, name)}: must be at least {least}")
+        require_text("llm.path", self.path, "a GGUF file", optional=True)
+        require_number("llm.n_threads", self.n_threads, 1, whole=True)
+        require_number("llm.n_ctx", self.n_ctx, 64, whole=True)
+        require_number("llm.timeout", self.timeout, 1e-3)
         self._server: Any = None
         self._chat: OpenAIChat | None = None
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from llm4grn.llm.cache import AnswerCache
-from llm4grn.llm.language_model import LanguageModel, Question
+from llm4grn.llm.interview import Question
+from llm4grn.llm.language_model import LanguageModel
 from llm4grn.llm.limits import estimate_tokens
 
 

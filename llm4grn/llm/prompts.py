@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,12 +9,13 @@ from string import Template
 from typing import Any
 
 from llm4grn.errors import UserError
+from llm4grn.llm.checks import require_text
+from llm4grn.llm.protocol import encodable
 
 Messages = list[dict[str, str]]
 
 _FOLDER = Path(__file__).with_name("templates")
 _FORMATS = ("text", "json")
-_MOST_CHOICES = 500  # of a strict schema, by OpenAI's rules
 # The words that each text must and may contain.
 _REQUIRED = {
     "system": (),
@@ -48,7 +47,8 @@ class Prompts:
     reasoning
         Whether the model reasons before it answers.
     answer_format
-        ``text`` (``<Answer> [A, B] </Answer>``) or ``json``, for servers that enforce a schema (see `answer_schema`).
+        ``text`` (``<Answer> [A, B] </Answer>``) or ``json``, for servers that enforce a schema (see
+        `llm4grn.llm.schema`).
     """
 
     name: str = field(compare=False)  # its content counts
@@ -57,7 +57,7 @@ class Prompts:
     answer_format: str = "text"
 
     @classmethod
-    def load(cls, name_or_path: str | Path = "cot_context", answer_format: str = "text") -> Prompts:
+    def load(cls, name_or_path: str = "cot_context", answer_format: str = "text") -> Prompts:
         """A shipped strategy (``zero_shot``, ``cot``, ``cot_context``), or that of a YAML file of the user's own.
 
         Raises
@@ -67,8 +67,9 @@ class Prompts:
         """
         if answer_format not in _FORMATS:
             raise UserError(f"llm.answer_format={answer_format}: choose one of {', '.join(_FORMATS)}")
+        require_text("llm.prompts", name_or_path, "the name of a strategy or the path of a YAML file")
         shipped = {path.stem: path for path in sorted(_FOLDER.glob("*.yaml"))}
-        path = shipped.get(str(name_or_path), Path(name_or_path))
+        path = shipped.get(name_or_path, Path(name_or_path))
         where = f"llm.prompts={name_or_path}"
         if not path.is_file():
             raise UserError(f"{where}: neither one of {', '.join(shipped)} nor a file")
@@ -79,11 +80,6 @@ class Prompts:
         ]
         texts = {key: text.strip() for key, text in content.items() if key not in unused}
         return cls(path.stem, texts, reasoning, answer_format)
-
-    def fingerprint(self) -> dict[str, str]:
-        """SHA-256 of all that is used of it; comments and the name of the file are not."""
-        used = [sorted(self.texts.items()), self.reasoning, self.answer_format]
-        return {"prompts": hashlib.sha256(json.dumps(used).encode()).hexdigest()}
 
     def transcription_factors(self, genes: Sequence[str], context: str = "") -> Messages:
         """Ask which of ``genes`` are transcription factors."""
@@ -117,45 +113,11 @@ class Prompts:
         return _fill(self.texts[f"answer{'_of_several' if several else ''}_{self.answer_format}"], {})
 
     def _ask(self, kind: str, words: Mapping[str, Any], context: str) -> Messages:
+        if not isinstance(context, str):
+            raise UserError(f"dataset.context={context}: expected a few sentences of text, or an empty one")
         words = {**words, "context": " ".join(context.split()), "answer": self._answer(kind == "regulators_of_several")}
         contents = {"system": _fill(self.texts["system"], words), "user": _fill(self.texts[kind], words)}
         return [{"role": role, "content": content} for role, content in contents.items() if content]
-
-
-def answer_schema(
-    offered: Sequence[str], targets: Sequence[str] | None = None, k: int | None = None, reasoning: bool = False
-) -> dict[str, Any]:
-    """The ``response_format`` of an OpenAI-compatible server that admits no names but those ``offered``.
-
-    Parameters
-    ----------
-    offered
-        The names to choose from. More than 500 are not enumerated: servers refuse so many.
-    targets
-        For a question about several targets: then ``answer`` has one list for each.
-    k
-        How many names each list has; None admits any number.
-    reasoning
-        Whether a text ``reasoning`` comes before ``answer``.
-    """
-    choices = list(dict.fromkeys(offered))
-    name = {"type": "string", "enum": choices} if 0 < len(choices) <= _MOST_CHOICES else {"type": "string"}
-    names = {"type": "array", "items": {"$ref": "#/$defs/name"}}
-    if k is not None:
-        names |= {"minItems": k, "maxItems": k}
-    answer = names if targets is None else _object({target: names for target in targets})
-    fields = {"reasoning": {"type": "string"}, "answer": answer} if reasoning else {"answer": answer}
-    schema = {**_object(fields), "$defs": {"name": name}}
-    return {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": schema}}
-
-
-def _object(properties: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "type": "object",
-        "properties": dict(properties),
-        "required": list(properties),
-        "additionalProperties": False,
-    }
 
 
 def _fill(text: str, words: Mapping[str, Any]) -> str:
@@ -204,6 +166,8 @@ def _check_text(text: Any, key: str, where: str) -> None:
     choices = ", ".join(f"${word}" for word in allowed) or "none"
     if not isinstance(text, str):
         raise UserError(f"{where}: expected a text, not {text!r}; begin it with | on the line of its key")
+    if text != encodable(text):
+        raise UserError(f"{where}: holds half a character; save the file as UTF-8 and write characters, not codes")
     if not text.strip() and key != "system":
         raise UserError(f"{where}: the text is empty")
     if not Template(text).is_valid():

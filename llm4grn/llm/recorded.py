@@ -10,14 +10,15 @@ from functools import cached_property
 from pathlib import Path
 
 from llm4grn.errors import UserError
-from llm4grn.llm.cache import read_jsonl
 from llm4grn.llm.chat import ChatModel
+from llm4grn.llm.checks import require_text
+from llm4grn.llm.jsonl import read_jsonl
 from llm4grn.llm.messages import Reply, Request
 
 
 @dataclass
 class RecordedChat(ChatModel):
-    """Answers from a JSON Lines file (see `llm4grn.llm.cache.read_jsonl`).
+    """Answers from a JSON Lines file (see `llm4grn.llm.jsonl.read_jsonl`).
 
     A question is found by its messages and its sample: whatever model and parameters it was recorded with. Of several
     answers to the same question the first counts.
@@ -36,12 +37,13 @@ class RecordedChat(ChatModel):
     path: str = field(compare=False)  # its content counts, see fingerprint
 
     def __post_init__(self) -> None:
+        require_text("llm.path", self.path, "a JSON Lines file of answers")
         _ = self._replies
 
     @cached_property
     def _replies(self) -> Mapping[str, Reply]:
         replies: dict[str, Reply] = {}
-        for request, reply in read_jsonl(self.path):
+        for request, reply, _ in read_jsonl(self.path):
             replies.setdefault(_question(request), reply)
         if not replies:
             raise UserError(f"llm.path={self.path}: no answer in it")

@@ -13,6 +13,7 @@ from pathlib import Path
 from server import running_server
 
 from llm4grn.llm.cache import AnswerCache
+from llm4grn.llm.jsonl import write_jsonl
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORDED = Path(__file__).with_name("recorded_pbmc3k.jsonl")
@@ -34,7 +35,7 @@ def record(path: Path) -> int:
             command = [sys.executable, str(ROOT / "infer_grn.py"), *SETTING, *llm, f"kb={kb}", "inferer=llm"]
             subprocess.run(command, cwd=folder, check=True)
         with AnswerCache(Path(folder) / "outputs" / "answers.sqlite") as cache:
-            return cache.export_jsonl(path)
+            return write_jsonl(path, cache.records())
 
 
 if __name__ == "__main__":

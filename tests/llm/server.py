@@ -2,7 +2,7 @@
 
 ``python tests/llm/server.py --port 0 --latency 0.2 --faults 0.3 --log events.jsonl`` prints its address and serves
 ``POST /v1/chat/completions``, ``GET /v1/models`` and ``GET /stats`` until it is stopped. Which request is met by which
-fault follows from the question and the number of the attempt alone.
+fault follows from the question and the number of the attempt alone. A JSON schema is checked as OpenAI does, and kept.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from email.utils import formatdate
 from pathlib import Path
+
+import strict_schema
 
 # An answer comes, but not now or not whole: the client asks again.
 RETRYABLE = (
@@ -186,6 +188,9 @@ class Server:
         if refusal:
             self.note(question, attempt, fault, False)
             return await send(writer, *refusal)
+        if "response_format" in asked and (wrong := strict_schema.problem(asked["response_format"])):
+            self.note(question, attempt, "schema_refused", False)
+            return await send(writer, 400, error(f"Invalid schema for response_format: {wrong}"))
         answer = self.completion(asked, fault)
         if fault in ("drop_midway", "truncated", "no_choices", "garbage"):
             self.note(question, attempt, fault, False)
@@ -219,7 +224,10 @@ class Server:
         }.get(fault or "")
 
     def completion(self, asked: dict, fault: str | None) -> dict:
-        text = BRAINS[self.options.brain](asked["messages"], self.options.k)
+        if "response_format" in asked:
+            text = strict_schema.instance(asked["response_format"], self.options.k)
+        else:
+            text = BRAINS[self.options.brain](asked["messages"], self.options.k)
         if fault == "invented":
             text = text.replace("[", "[NOTAGENE1, ").replace("]", ", NOTAGENE2]")
         content = {"empty": "", "null": None}.get(fault or "", text)

@@ -3,8 +3,8 @@
 import pytest
 
 from llm4grn.llm.answers import Answer
-from llm4grn.llm.audit import audit, audit_text
-from llm4grn.llm.language_model import Interview, Question
+from llm4grn.llm.audit import audit, audit_table, audit_text
+from llm4grn.llm.interview import Interview, Question
 from llm4grn.llm.messages import Reply
 
 GENES = ["SPI1", "GATA1", "JUN", "CD3D", "ACTB"]
@@ -88,3 +88,22 @@ def test_what_was_not_counted_has_no_line(figures):
 def test_a_gene_of_the_data_is_refused_in_any_case_and_what_is_none_is_invented(written, kind):
     figures = audit([interview({"Cd3d": Answer((), (written,), (), True)}, [Reply("")])], ["Spi1", "Actb"])
     assert {name: figures[name] for name in ("refused", "invented")} == {"refused": 0, "invented": 0} | {kind: 1}
+
+
+def test_the_table_has_a_column_for_each_stage_and_a_row_for_each_figure():
+    regulators = {**FIGURES, "targets": 4, "targets_short_of_k": 2, "targets_drawn_at_random": 1}
+    heading, rule, *rows = audit_table({"transcription factors": FIGURES, "regulators": regulators}).split("\n")
+    assert heading == "|  | transcription factors | regulators |"
+    assert rule == "|---|---:|---:|"
+    cells = {label: values for label, *values in (row.strip("| ").split(" | ") for row in rows)}
+    assert len(cells) == len(regulators)
+    assert cells["answers repaired"] == ["1", "1"]
+    assert cells["targets short of k"] == ["", "2"]
+    assert cells["symbols invented (no genes of this data set)"] == ["3", "3"]
+    assert cells["invented, for instance"] == ["ABC, FOXQ9", "ABC, FOXQ9"]
+    assert audit_table({}) == ""
+
+
+def test_what_a_model_invents_does_not_break_the_table():
+    table = audit_table({"regulators": {"questions": 1, "examples": ["A|B", "a\n| c", "<b>", "[x](y)", "`z`"]}})
+    assert table.split("\n")[-1] == (r"| invented, for instance | A\|B, a \| c, \<b\>, \[x\](y), \`z\` |")

@@ -13,18 +13,8 @@ from cache_worker import kill, lines, reply, request, start
 
 from llm4grn.errors import UserError
 from llm4grn.llm.cache import AnswerCache
+from llm4grn.llm.jsonl import read_jsonl, write_jsonl
 from llm4grn.llm.messages import Reply, Request
-
-
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "answers.sqlite"
-
-
-@pytest.fixture
-def cache(path):
-    with AnswerCache(path) as cache:
-        yield cache
 
 
 def test_an_answer_is_given_back_as_it_was_also_to_a_later_run(path):
@@ -43,9 +33,9 @@ def test_any_text_survives_the_file_and_the_export(cache, tmp_path, text):
     asked = Request("m", [{"role": "user", "content": text}])
     cache.put(asked, Reply(text))
     assert cache.get(asked) == Reply(text)
-    cache.export_jsonl(tmp_path / "answers.jsonl")
+    write_jsonl(tmp_path / "answers.jsonl", cache.records())
     with AnswerCache(tmp_path / "other.sqlite") as other:
-        assert other.import_jsonl(tmp_path / "answers.jsonl") == 1
+        assert other.put_all(read_jsonl(tmp_path / "answers.jsonl")) == 1
         assert other.get(asked) == Reply(text)
 
 
@@ -134,6 +124,7 @@ def test_a_full_disk_is_one_clear_line_and_loses_no_answer(path, tmp_path):
     assert writer.wait(timeout=30) == 0
     *acknowledged, error = lines(log)
     assert error.startswith(f"answer cache {path}: ")
+    assert "the answers stored so far are safe" in error
     assert len(acknowledged) > 10
     with AnswerCache(path) as cache:
         assert cache.get_many(request(int(i)) for i in acknowledged) == {
@@ -150,23 +141,26 @@ def test_a_file_that_is_no_database_is_refused_and_left_as_it_is(path, content):
     assert path.read_bytes() == content
 
 
-def test_the_database_of_another_program_is_refused_and_left_as_it_is(path):
+@pytest.mark.parametrize(
+    ("ours", "change", "message"),
+    [
+        (
+            False,
+            "CREATE TABLE runs (id); PRAGMA user_version = 1",
+            "a database of another program; choose another path",
+        ),
+        (True, "PRAGMA user_version = 2", "version 2, .* up to 1; update llm4grn"),
+    ],
+    ids=["of another program", "of a newer version"],
+)
+def test_a_database_that_we_do_not_know_is_refused_and_left_as_it_is(path, ours, change, message):
+    if ours:
+        AnswerCache(path).close()
     connection = sqlite3.connect(path)
-    connection.executescript("CREATE TABLE runs (id); PRAGMA user_version = 1")
+    connection.executescript(change)
     connection.close()
     content = path.read_bytes()
-    with pytest.raises(UserError, match=r"answers\.sqlite: a database of another program; choose another path"):
-        AnswerCache(path)
-    assert path.read_bytes() == content
-
-
-def test_a_newer_version_is_refused_and_left_as_it_is(path):
-    AnswerCache(path).close()
-    connection = sqlite3.connect(path)
-    connection.execute("PRAGMA user_version = 2")
-    connection.close()
-    content = path.read_bytes()
-    with pytest.raises(UserError, match=r"answers\.sqlite: version 2, .* up to 1; update llm4grn"):
+    with pytest.raises(UserError, match=rf"answers\.sqlite: {message}"):
         AnswerCache(path)
     assert path.read_bytes() == content
 
@@ -199,41 +193,25 @@ def test_export_and_import_keep_everything_in_one_order(cache, tmp_path):
     for i in random.sample(range(50), 50):
         cache.put(asked[i], reply(i))
     first, second = tmp_path / "first.jsonl", tmp_path / "new" / "second.jsonl"
-    assert cache.export_jsonl(first) == 50
+    assert write_jsonl(first, cache.records()) == 50
     with AnswerCache(tmp_path / "other.sqlite") as other:
         other.put(asked[0], Reply("another answer"))
-        assert other.import_jsonl(first) == 49
-        assert other.import_jsonl(first) == 0
+        assert other.put_all(read_jsonl(first)) == 49
+        assert other.put_all(read_jsonl(first)) == 0
         assert other.get(asked[0]) == Reply("another answer")
     with AnswerCache(tmp_path / "third.sqlite") as third:
-        assert third.import_jsonl(first) == 50
+        assert third.put_all(read_jsonl(first)) == 50
         assert third.get_many(asked) == {asked[i].key: reply(i) for i in range(50)}
-        third.export_jsonl(second)
+        write_jsonl(second, third.records())
     assert second.read_bytes() == first.read_bytes()
-
-
-def test_only_the_answers_to_some_questions_are_exported(cache, tmp_path):
-    for i in range(5):
-        cache.put(request(i), reply(i))
-    file = tmp_path / "some.jsonl"
-    assert cache.export_jsonl(file, [request(4), request(2), request(99)]) == 2
-    assert [f"GENE{i}" in line for line, i in zip(file.read_text().splitlines(), (2, 4), strict=True)] == [True, True]
-    assert cache.export_jsonl(file, []) == 0
-    assert file.read_text() == ""
 
 
 def test_one_broken_line_imports_nothing(cache, tmp_path):
     for i in range(3):
         cache.put(request(i), reply(i))
-    cache.export_jsonl(tmp_path / "answers.jsonl")
+    write_jsonl(tmp_path / "answers.jsonl", cache.records())
     (tmp_path / "broken.jsonl").write_text((tmp_path / "answers.jsonl").read_text() + '{"text": "half')
     with AnswerCache(tmp_path / "other.sqlite") as other:
         with pytest.raises(UserError, match=r"broken\.jsonl, line 4: "):
-            other.import_jsonl(tmp_path / "broken.jsonl")
+            other.put_all(read_jsonl(tmp_path / "broken.jsonl"))
         assert other.summary()["answers"] == 0
-
-
-def test_an_export_that_cannot_be_written_is_one_clear_line(cache, tmp_path):
-    (tmp_path / "file").touch()
-    with pytest.raises(UserError, match=r"x\.jsonl: cannot be written"):
-        cache.export_jsonl(tmp_path / "file" / "x.jsonl")

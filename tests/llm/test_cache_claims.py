@@ -13,17 +13,6 @@ from cache_worker import kill, lines, reply, request, start
 from llm4grn.llm.cache import AnswerCache
 
 
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "answers.sqlite"
-
-
-@pytest.fixture
-def cache(path):
-    with AnswerCache(path) as cache:
-        yield cache
-
-
 def test_a_claim_is_one_tasks_until_it_is_answered_or_released(cache):
     assert cache.claim(request(1)) == "ours"
     assert cache.claim(request(1)) == "theirs"
@@ -50,13 +39,10 @@ def test_two_caches_in_one_process_are_as_two_processes_under_any_name_of_the_fi
             assert other.claim(request(2)) == "ours", "a claim ends when its owner closes the cache"
 
 
-def test_an_answer_that_comes_from_elsewhere_ends_a_claim(cache, path, tmp_path):
-    with AnswerCache(tmp_path / "other.sqlite") as other:
-        other.put(request(1), reply(1))
-        other.export_jsonl(tmp_path / "answers.jsonl")
+def test_an_answer_that_comes_from_elsewhere_ends_a_claim(cache, path):
     with AnswerCache(path) as asker:
         assert asker.claim(request(1)) == "ours"
-        cache.import_jsonl(tmp_path / "answers.jsonl")
+        cache.put_all([(request(1), reply(1), None)])
         assert asyncio.run(cache.wait(request(1))) == reply(1)
         assert asker.claim(request(1)) == "answered"
 
@@ -70,7 +56,7 @@ def test_four_processes_ask_each_question_once(path, tmp_path):
     assert len(set(by)) == 4
     with AnswerCache(path) as cache:
         assert cache.get_many(request(i) for i in range(200)) == {request(i).key: reply(i) for i in range(200)}
-        assert cache._read("SELECT * FROM claims") == []
+        assert cache._database.read("SELECT * FROM claims") == []
 
 
 def test_when_one_of_three_is_killed_the_others_ask_what_it_left(path, tmp_path):
@@ -133,7 +119,7 @@ def test_the_next_opening_forgets_what_the_dead_have_left(path, tmp_path):
     lines(tmp_path / "log", at_least=10)
     kill(holder)
     with AnswerCache(path) as cache:
-        assert cache._read("SELECT * FROM claims") == []
+        assert cache._database.read("SELECT * FROM claims") == []
         assert len(list(Path(f"{path}.owners").iterdir())) == 2
 
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from llm4grn.errors import UserError
-from llm4grn.llm.jsonl import read_jsonl, read_timed, to_line
+from llm4grn.llm.jsonl import read_jsonl, write_jsonl
 from llm4grn.llm.messages import Reply, Request
 
 ASKED = [{"role": "user", "content": "Which of A and B?"}]
@@ -15,17 +15,17 @@ LINE = {"messages": ASKED, "text": "A"}
 def test_only_the_question_and_the_answer_are_needed(tmp_path):
     path = tmp_path / "answers.jsonl"
     path.write_bytes(b"\xef\xbb\xbf" + json.dumps(LINE).encode() + b"\r\n\n  \n" + json.dumps(LINE).encode())
-    assert list(read_jsonl(path)) == [(Request("", ASKED), Reply("A"))] * 2
-    assert [time for *_, time in read_timed(path)] == [None, None]
+    assert list(read_jsonl(path)) == [(Request("", ASKED), Reply("A"), None)] * 2
 
 
-def test_a_line_is_read_back_as_it_was_written(tmp_path):
+def test_a_file_is_read_back_as_it_was_written(tmp_path):
     request = Request("gpt-4", ASKED, {"temperature": 0.0, "response_format": {"type": "json", "strict": True}}, 3)
     reply = Reply("Δ\n\u2028\ud83d", 10, 20, 1.5, "length", 0.01)
     path = tmp_path / "answers.jsonl"
-    path.write_text(to_line(request, reply, "2025-01-31T12:00:00+00:00") + "\n")
-    ((asked, answered, time),) = read_timed(path)
-    assert (asked.key, answered, time) == (request.key, reply, "2025-01-31T12:00:00+00:00")
+    assert write_jsonl(path, [(request, reply, "2025-01-31T12:00:00+00:00"), (request, reply, None)]) == 2
+    first, second = read_jsonl(path)
+    assert (first[0].key, *first[1:]) == (request.key, reply, "2025-01-31T12:00:00+00:00")
+    assert (second[0].key, *second[1:]) == (request.key, reply, None)
 
 
 @pytest.mark.parametrize(
@@ -71,3 +71,14 @@ def test_a_line_that_is_no_answer_is_named(tmp_path, line, message):
 def test_a_file_that_cannot_be_read_is_named(tmp_path):
     with pytest.raises(UserError, match=r"none\.jsonl: cannot be read \(No such file"):
         list(read_jsonl(tmp_path / "none.jsonl"))
+
+
+def test_what_cannot_be_written_is_one_clear_line_and_leaves_what_was_there(tmp_path):
+    path = tmp_path / "answers.jsonl"
+    path.write_text("before")
+    with pytest.raises(ValueError, match="Out of range"):
+        write_jsonl(path, [(Request("m", ASKED), Reply("A", cost=float("nan")), None)])
+    assert [file.name for file in tmp_path.iterdir()] == ["answers.jsonl"]
+    assert path.read_text() == "before"
+    with pytest.raises(UserError, match=r"x\.jsonl: cannot be written"):
+        write_jsonl(path / "x.jsonl", [])

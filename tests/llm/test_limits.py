@@ -7,6 +7,7 @@ from email.utils import format_datetime
 
 import pytest
 
+from llm4grn.llm.chat import Stopped
 from llm4grn.llm.limits import Limits, estimate_tokens, retry_after
 
 
@@ -149,3 +150,21 @@ def test_retry_after(headers, seconds):
 def test_retry_after_as_a_date():
     date = format_datetime(datetime.now(UTC) + timedelta(seconds=90), usegmt=True)
     assert 88 < retry_after({"retry-after": date}) <= 90
+
+
+def test_after_a_stop_nothing_is_admitted_and_nobody_waits_or_rests():
+    async def main():
+        limits = Limits(5, requests_per_minute=1)
+        async with limits.slot() as first:
+            others = [asyncio.create_task(ask(limits, [])) for _ in range(3)]
+            again, resting = asyncio.create_task(limits.again(first)), asyncio.create_task(limits.rest(60))
+            await asyncio.sleep(0.05)
+            assert not any(task.done() for task in (*others, again, resting))
+            limits.stop()
+            async with asyncio.timeout(1):
+                results = await asyncio.gather(*others, again, resting, return_exceptions=True)
+        assert [type(result) for result in results] == [Stopped] * 4 + [type(None)]
+        with pytest.raises(Stopped):
+            await ask(limits, [])
+
+    asyncio.run(main())

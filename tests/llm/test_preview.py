@@ -6,9 +6,10 @@ import re
 import pytest
 
 from llm4grn.llm.cache import AnswerCache
-from llm4grn.llm.chat import OpenAIChat
-from llm4grn.llm.language_model import LanguageModel, Question
+from llm4grn.llm.interview import Question
+from llm4grn.llm.language_model import LanguageModel
 from llm4grn.llm.messages import Reply
+from llm4grn.llm.openai_chat import OpenAIChat
 from llm4grn.llm.preview import preview
 
 #: Nobody answers there, and no key is set: whatever is asked fails.

@@ -9,8 +9,10 @@ import yaml
 
 import llm4grn.llm.prompts
 from llm4grn.errors import UserError
-from llm4grn.llm.answers import Answer, parse_answer, parse_answers
-from llm4grn.llm.prompts import Prompts, answer_schema
+from llm4grn.llm.answers import Answer, parse_answer
+from llm4grn.llm.answers_by_target import parse_answers
+from llm4grn.llm.prompts import Prompts
+from llm4grn.pipeline import describe
 
 SHIPPED = ["cot", "cot_context", "zero_shot"]
 GENES = ["SPI1", "HLA-DRA", "AC004556.1", "RP11-290F20.3", "7SK", "Gata1", "A$B", "{x}"]
@@ -91,7 +93,7 @@ def test_the_form_that_is_asked_for_is_understood_but_its_example_is_no_answer(n
 
 def test_a_users_file_is_used(tmp_path):
     path = write(tmp_path, regulators="Who drives $target? ${tfs} $k for $$1 $answer", system="")
-    prompts = Prompts.load(path)
+    prompts = Prompts.load(str(path))
     assert prompts.name == "mine"
     messages = prompts.regulators(["CD3D"], TFS, 2)
     assert [message["role"] for message in messages] == ["user"]
@@ -100,22 +102,25 @@ def test_a_users_file_is_used(tmp_path):
     )
 
 
-def test_the_fingerprint_is_of_what_is_used(tmp_path):
+def test_prompts_are_the_same_if_what_is_used_of_them_is(tmp_path):
     zero_shot = Prompts.load("zero_shot")
     copy = tmp_path / "copy.yaml"
     copy.write_text("# mine\n" + (TEMPLATES / "zero_shot.yaml").read_text())
     assert Prompts.load(str(copy)) == zero_shot
-    assert Prompts.load(copy).fingerprint() == zero_shot.fingerprint()
-    assert Prompts.load(write(tmp_path, answer_json="Other JSON.")).fingerprint() == zero_shot.fingerprint()
+    assert Prompts.load(str(write(tmp_path, answer_json="Other JSON."))) == zero_shot
     others = [
         Prompts.load("cot"),
         Prompts.load("cot_context"),
         Prompts.load("zero_shot", "json"),
-        Prompts.load(write(tmp_path, repair="Again: $reason $answer")),
+        Prompts.load(str(write(tmp_path, repair="Again: $reason $answer"))),
     ]
-    digests = {prompts.fingerprint()["prompts"] for prompts in [zero_shot, *others]}
-    assert len(digests) == 5
-    assert all(len(digest) == 64 for digest in digests)
+    assert zero_shot not in others
+
+
+def test_the_key_of_a_stage_holds_each_text_once():
+    described = describe(Prompts.load("zero_shot"))
+    assert described.keys() == {"class", "texts", "reasoning", "answer_format"}
+    assert json.dumps(described).count("Which of these $n_genes genes encode") == 1
 
 
 @pytest.mark.parametrize(("targets", "form"), [(["CD3D"], "[A, B, ...]"), (["CD3D", "LYZ"], "TARGET2")])
@@ -157,13 +162,14 @@ def test_an_empty_reply_is_mentioned_but_not_repeated():
         ({"regulators": "$target $tfs $k"}, r"regulators: \$answer is missing; it may contain: \$target, \$tfs, \$k"),
         ({"regulators": "$target $tfs $k $answer $gene"}, r"regulators: unknown word \$gene; it may contain: \$target"),
         ({"answer_text": "$k names"}, r"answer_text: unknown word \$k; it may contain: none"),
+        ({"repair": "\ud83d $reason $answer"}, "repair: holds half a character"),
         ({"repair": "$reason $answer for $5"}, r"repair: a \$ that begins no word; write \$\$"),
     ],
 )
 def test_a_mistake_in_a_users_file_is_refused_by_file_and_key(tmp_path, changes, message):
     path = write(tmp_path, **changes)
     with pytest.raises(UserError, match=message) as caught:
-        Prompts.load(path)
+        Prompts.load(str(path))
     assert str(caught.value).startswith(f"llm.prompts={path}: ")
     assert "\n" not in str(caught.value)
 
@@ -176,57 +182,41 @@ def test_a_mistake_in_a_users_file_is_refused_by_file_and_key(tmp_path, changes,
         (b"system: |\n  a\n b: [", r"line \d+: not valid YAML"),
         (b"\x1f\x8b\xff", "not a text file"),
         (b"a: \x00", "not valid YAML"),
+        (
+            (TEMPLATES / "cot.yaml").read_bytes() + b'\nrepair: "\\ud83d $reason $answer"',
+            "repair: holds half a character",
+        ),
         (b"a: !!python/object:os.system x", "not valid YAML"),
     ],
 )
 def test_a_file_that_is_no_strategy_is_refused_in_one_line(tmp_path, content, message):
     (tmp_path / "mine.yaml").write_bytes(content)
     with pytest.raises(UserError, match=message) as caught:
-        Prompts.load(tmp_path / "mine.yaml")
+        Prompts.load(str(tmp_path / "mine.yaml"))
     assert str(caught.value).startswith("llm.prompts=")
     assert "\n" not in str(caught.value)
 
 
 def test_an_unknown_name_or_format_is_refused(tmp_path):
-    for name in ("few_shot", tmp_path):
+    for name in ("few_shot", str(tmp_path)):
         with pytest.raises(UserError, match=r"llm\.prompts=.*neither one of cot, cot_context, zero_shot nor a file"):
             Prompts.load(name)
     with pytest.raises(UserError, match=r"llm\.answer_format=xml: choose one of text, json"):
         Prompts.load("cot", "xml")
 
 
+@pytest.mark.parametrize("name", [5, None, "", ["cot"]])
+def test_what_is_no_name_is_refused(name):
+    with pytest.raises(UserError, match=r"llm\.prompts=.*: expected the name of a strategy or the path of a YAML file"):
+        Prompts.load(name)
+
+
+@pytest.mark.parametrize("context", [5, None, ["blood"]])
+def test_a_context_that_is_no_text_is_refused(context):
+    with pytest.raises(UserError, match=r"dataset\.context=.*: expected a few sentences"):
+        Prompts.load("cot_context").transcription_factors(GENES, context)
+
+
 def test_a_question_without_a_target_is_a_bug():
     with pytest.raises(ValueError, match="no target"):
         Prompts.load("cot").regulators([], TFS, 3)
-
-
-def test_the_schema_admits_the_offered_names_only():
-    response_format = answer_schema(["SPI1", "REST", "SPI1"])
-    assert response_format["type"] == "json_schema"
-    assert response_format["json_schema"]["strict"] is True
-    schema = response_format["json_schema"]["schema"]
-    assert schema["$defs"]["name"] == {"type": "string", "enum": ["SPI1", "REST"]}
-    assert schema["properties"] == {"answer": {"type": "array", "items": {"$ref": "#/$defs/name"}}}
-    assert_strict(schema)
-
-
-def test_the_schema_of_several_targets_has_a_list_for_each_after_the_reasoning():
-    schema = answer_schema(TFS, ["CD3D", "LYZ"], k=3, reasoning=True)["json_schema"]["schema"]
-    assert list(schema["properties"]) == ["reasoning", "answer"]
-    answer = schema["properties"]["answer"]
-    assert list(answer["properties"]) == ["CD3D", "LYZ"]
-    assert all((names["minItems"], names["maxItems"]) == (3, 3) for names in answer["properties"].values())
-    assert_strict(schema)
-    assert_strict(answer)
-
-
-@pytest.mark.parametrize(("n", "enumerated"), [(0, False), (500, True), (501, False)])
-def test_the_schema_enumerates_no_more_names_than_servers_take(n, enumerated):
-    name = answer_schema([f"G{i}" for i in range(n)])["json_schema"]["schema"]["$defs"]["name"]
-    assert ("enum" in name) == enumerated
-
-
-def assert_strict(schema):
-    """What OpenAI's strict mode asks of every object."""
-    assert schema["additionalProperties"] is False
-    assert schema["required"] == list(schema["properties"])

@@ -1,0 +1,51 @@
+"""Where in a reply its answer stands: after an answer tag, outside of the reasoning."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+TAG = re.compile(r"<\s{0,3}([/\\]?)\s{0,3}(?:final[ _-]?)?answers?\s{0,3}/?\s{0,3}>", re.I)
+_THOUGHT = re.compile(r"<\s{0,3}(/?)\s{0,3}(?:think(?:ing)?|thoughts?|reasoning|reflection|scratchpad)\s{0,3}>", re.I)
+_SPECIAL = re.compile(r"<\|[^|<>\n]{1,40}\|>|</?s>")
+
+
+@dataclass(frozen=True)
+class Body:
+    """What stands after one answer tag; ``closed`` by its closing tag, or ``cut`` by the end of the text."""
+
+    text: str
+    before: str
+    closed: bool
+    cut: bool
+
+
+def without_thoughts(text: str) -> tuple[str, bool]:
+    """The text without its reasoning blocks, and whether the last of them is still open at the end."""
+    text = _SPECIAL.sub("\n", text)
+    kept, start, thinking = [], 0, False
+    for tag in _THOUGHT.finditer(text):
+        if tag[1]:
+            if not thinking:  # it was opened by the prompt: all so far is reasoning
+                kept.clear()
+            start, thinking = tag.end(), False
+        elif not thinking:
+            kept.append(text[start : tag.start()])
+            start, thinking = tag.end(), True
+    return "\n".join([*kept, text[start:]]), thinking
+
+
+def answer_bodies(text: str) -> list[Body]:
+    """What the answer tags of a text hold, in its order."""
+    tags = list(TAG.finditer(text))
+    bodies = []
+    for at, tag in enumerate(tags):
+        following = tags[at + 1] if at + 1 < len(tags) else None
+        previous = tags[at - 1].end() if at else 0
+        before = text[max(previous, tag.start() - 200) : tag.start()]
+        if not tag[1]:
+            end = following.start() if following else len(text)
+            bodies.append(Body(text[tag.end() : end], before, bool(following and following[1]), following is None))
+        elif at == 0 or tags[at - 1][1]:  # it was opened by the prompt
+            bodies.append(Body(before.rstrip().rpartition("\n")[2], "", False, False))
+    return bodies
