@@ -3,140 +3,205 @@
 from __future__ import annotations
 
 import logging
-import os
-import threading
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from llm4grn.errors import UserError
-from llm4grn.inference.base import Inferer, split_genes
+from llm4grn.inference.base import Inferer
+from llm4grn.inference.expression import Expression, require_choice, require_whole
+from llm4grn.inference.per_target import check_n_jobs, run_per_target
+from llm4grn.seeding import derive_seed
 
 if TYPE_CHECKING:
     import anndata
     import numpy as np
-    import pandas as pd
-    from scipy.sparse import csc_matrix
 
     from llm4grn.grn import GRN
 
 logger = logging.getLogger("llm4grn")
 
+_TOP = 10  # the paper's TFs per target: the agreement of two networks is told for them
+
 
 @dataclass(frozen=True)
 class GRNBoost2(Inferer):
-    """GRNBoost2 as arboreto computes it (section 4 of the protocol), one target per task over processes.
+    """GRNBoost2 (section 4 of the protocol): what a TF adds to the prediction of a target is its importance.
 
-    The edges are those of ``arboreto.algo.grnboost2`` with the same seed on the same matrix, without its Dask cluster.
-    The number of processes does not change them.
+    The edges depend on the data, the seed and the names of the genes, not on ``n_jobs`` or the order of the genes.
 
     Parameters
     ----------
     n_jobs
-        Number of processes; -1 for one per available core.
+        Threads of the native engine, processes of arboreto; -1 for one per available core.
     engine
-        ``arboreto``: its ``infer_partial_network``, the reference.
+        ``native``: ours, see :func:`~llm4grn.inference.boosting.boosted_importances`. ``arboreto``: its
+        ``infer_partial_network``, the reference, on the genes in alphabetical order. Their random numbers differ, so
+        the two agree as either does with itself under another seed.
+    n_seeds
+        Importances are the mean over so many independent runs. The table of edges then has their standard deviation
+        as ``importance_std``, and the provenance the expected agreement of two such networks.
 
     Raises
     ------
     UserError
-        If ``n_jobs`` is 0 or no integer, or the engine is unknown.
+        For impossible values.
     """
 
     uses_expression: ClassVar[bool] = True
 
     n_jobs: int = field(default=-1, compare=False)  # changes the time, not the edges
-    engine: Literal["arboreto"] = "arboreto"
+    engine: Literal["native", "arboreto"] = "native"
+    n_seeds: int = 1
 
     def __post_init__(self) -> None:
-        if isinstance(self.n_jobs, bool) or not isinstance(self.n_jobs, int) or self.n_jobs == 0:
-            raise UserError(f"inferer.n_jobs={self.n_jobs!r}: must be a number of processes, or -1 for all cores")
-        if self.engine != "arboreto":
-            raise UserError(f"inferer.engine={self.engine}: choose arboreto")
+        check_n_jobs(self.n_jobs)
+        require_choice("engine", self.engine, ["native", "arboreto"])
+        require_whole("n_seeds", self.n_seeds)
 
-    def infer(self, adata: anndata.AnnData, tf_names: Sequence[str], seed: int) -> GRN:
-        """Regress every target on all TFs; a target with constant expression gets no edges, and a warning says so."""
+    def infer(self, adata: anndata.AnnData, tf_names: Sequence[str] | None, seed: int) -> GRN:
+        """Regress every target on all other TFs; a gene with constant expression gets no edges, and a warning says so.
+
+        Raises
+        ------
+        UserError
+            If the native engine meets a value that is no finite number.
+        """
         import numpy as np
-        import pandas as pd
-        from scipy.sparse import csc_matrix
 
-        from llm4grn.grn import COLUMNS, GRN
+        from llm4grn.grn import GRN
 
-        genes = list(adata.var_names)
-        tfs, targets = split_genes(genes, tf_names)
-        position = {gene: i for i, gene in enumerate(genes)}
-        expression = csc_matrix(adata.X)
-        # Trees see float32 in rows anyway: converted here once, not in every one of the regressions.
-        tf_matrix = expression[:, [position[tf] for tf in tfs]].toarray(order="C").astype(np.float32, copy=False)
-        targets, responses = _varying(targets, expression[:, [position[target] for target in targets]])
-        links = self._regress_all(tf_matrix, tfs, targets, responses, seed)
-        found = [table for table in links if len(table)]
-        edges = pd.concat(found) if found else pd.DataFrame(columns=COLUMNS)
-        return GRN.from_edges(edges, {"method": "grnboost2", "engine": self.engine, "seed": seed, "cells": adata.n_obs})
-
-    def _regress_all(
-        self, tf_matrix: np.ndarray, tf_names: list[str], targets: list[str], responses: csc_matrix, seed: int
-    ) -> list[pd.DataFrame]:
-        """The links of each target, in order, with a progress bar."""
-        from joblib import Parallel, delayed, parallel_config
-
-        from llm4grn.progress import progress
-
-        tasks = (
-            delayed(_regress)(tf_matrix, tf_names, target, responses[:, i].toarray().ravel(), seed)
-            for i, target in enumerate(targets)
-        )
-        # One thread each: the processes already fill the cores. Idle workers hold several hundred megabytes that the
-        # training that follows can use, so they leave soon.
-        with parallel_config(
-            backend="loky",
-            inner_max_num_threads=1,
-            idle_worker_timeout=5,
-            initializer=_leave_with_parent,
-            initargs=(os.getpid(),),
-        ):
-            results = Parallel(n_jobs=self.n_jobs, return_as="generator")(tasks)
-            return list(progress(results, total=len(targets), desc="GRNBoost2", unit="target"))
+        expression = Expression.of(adata, tf_names, "GRNBoost2")
+        runs = np.zeros((self.n_seeds, len(expression.tfs), len(expression.targets)))
+        if runs.size:
+            regress = _regress_native if self.engine == "native" else _regress_arboreto
+            for run in range(self.n_seeds):
+                desc = f"GRNBoost2 {run + 1}/{self.n_seeds}" if self.n_seeds > 1 else "GRNBoost2"
+                run_seed = derive_seed(seed, "grnboost2", run) if run else seed
+                runs[run] = regress(expression, run_seed, self.n_jobs, desc)
+        scores = runs.mean(axis=0)
+        _warn_of_targets_without_edges(expression, scores)
+        edges = expression.edges(scores)
+        provenance = {"method": "grnboost2", "engine": self.engine, "seed": seed, "cells": adata.n_obs}
+        if self.n_seeds > 1:
+            edges["importance_std"] = runs.std(axis=0, ddof=1)[(scores > 0)]
+            agreement = expected_jaccard(runs, _TOP, seed)
+            provenance |= {"n_seeds": self.n_seeds, f"expected_top{_TOP}_jaccard": round(agreement, 4)}
+            logger.info(
+                "GRNBoost2: expected top-%d Jaccard of two networks of %d seeds each: %.2f",
+                *(_TOP, self.n_seeds, agreement),
+            )
+        return GRN.from_edges(edges, provenance)
 
 
-def _varying(targets: list[str], responses: csc_matrix) -> tuple[list[str], csc_matrix]:
-    """The targets whose expression varies: on a constant, boosting finds nothing and never meets its stopping rule."""
-    varies = (responses.max(axis=0) != responses.min(axis=0)).toarray().ravel()
-    constant = [target for target, keep in zip(targets, varies, strict=True) if not keep]
-    if constant:
-        logger.warning(
-            "GRNBoost2: %d of %d targets have the same expression in all cells and get no regulators, for instance %s",
-            *(len(constant), len(targets), constant[0]),
-        )
-    return [target for target, keep in zip(targets, varies, strict=True) if keep], responses[:, varies]
+def expected_jaccard(runs: np.ndarray, k: int, seed: int) -> float:
+    """Expected top-k Jaccard J, mean over targets, of two networks that are means of as many independent runs each.
 
+    Halves of the runs at hand can be compared, and quarters too. The odds against agreement, (1 - J) / J, fall with a
+    power of the number of runs, at most the square root: from quarters to halves, and as far again to all of them.
 
-def _leave_with_parent(parent: int) -> None:
-    """Make this worker end when the process that started it does.
-
-    Killed with SIGKILL, that process cannot tell its workers, and they would wait for its next task for good.
+    Parameters
+    ----------
+    runs
+        Importances, shape (n_runs, n_tfs, n_targets), of two runs at least; below four the square root is taken.
+    k
+        TFs per target.
+    seed
+        Of the choice of halves.
     """
+    import numpy as np
 
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(1)
+    rng = np.random.default_rng(derive_seed(seed, "grnboost2", "halves"))
+    half, quarter = len(runs) // 2, len(runs) // 4
+    odds, power = _odds(runs, half, k, rng), 0.5
+    if quarter and odds:
+        power = np.clip(np.log(_odds(runs, quarter, k, rng) / odds) / np.log(half / quarter), 0, 0.5)
+    return float(1 / (1 + odds * (half / len(runs)) ** power))
 
-    threading.Thread(target=watch, daemon=True).start()
+
+def _odds(runs: np.ndarray, size: int, k: int, rng: np.random.Generator) -> float:
+    """(1 - J) / J of the means of two groups of ``size`` runs, J averaged over ten choices of the groups."""
+    import numpy as np
+
+    overlaps = []
+    for _ in range(10):
+        order = rng.permutation(len(runs))
+        one, other = (_top(runs[part].mean(axis=0), k) for part in (order[:size], order[size : 2 * size]))
+        shared, named = (one & other).sum(axis=0), (one | other).sum(axis=0)
+        overlaps.append(np.mean(shared[named > 0] / named[named > 0]) if named.any() else 1.0)
+    return (1 - np.mean(overlaps)) / max(np.mean(overlaps), 1e-9)
 
 
-def _regress(
-    tf_matrix: np.ndarray, tf_names: list[str], target: str, expression: np.ndarray, seed: int
-) -> pd.DataFrame:
-    """Links onto one target: ``TF, target, importance``, those with importance above 0."""
+def _top(scores: np.ndarray, k: int) -> np.ndarray:
+    """Whether a TF is among the k best of a target, and above 0; shape (n_tfs, n_targets)."""
+    import numpy as np
+
+    best = np.zeros(scores.shape, dtype=bool)
+    np.put_along_axis(best, np.argsort(-scores, axis=0, kind="stable")[:k], True, axis=0)
+    return best & (scores > 0)
+
+
+def _warn_of_targets_without_edges(expression: Expression, scores: np.ndarray) -> None:
+    """About targets that vary, while no TF but perhaps themselves does."""
+    empty = expression.genes[expression.targets[~scores.any(axis=0)]]
+    if len(empty):
+        logger.warning(
+            "GRNBoost2: %d of %d targets get no edges, for instance %s: no TF tells their cells apart",
+            *(len(empty), len(expression.targets), empty[0]),
+        )
+
+
+def _regress_native(expression: Expression, seed: int, n_jobs: int, desc: str) -> np.ndarray:
+    """Importances, shape (n_tfs, n_targets)."""
+    import numpy as np
+    from joblib import effective_n_jobs
+
+    from llm4grn.inference.boosting import boosted_importances
+
+    if not np.isfinite(expression.matrix.data).all():
+        raise UserError("GRNBoost2: some expression values are no finite numbers; remove those cells or genes")
+    place = {gene: i for i, gene in enumerate(expression.tfs)}
+    importances, _ = boosted_importances(
+        expression.matrix[:, expression.tfs],
+        expression.matrix[:, expression.targets],
+        owns=np.array([place.get(target, -1) for target in expression.targets], dtype=np.int32),
+        seed=seed,
+        n_threads=effective_n_jobs(n_jobs),
+        desc=desc,
+    )
+    return importances.T
+
+
+def _regress_arboreto(expression: Expression, seed: int, n_jobs: int, desc: str) -> np.ndarray:
+    """Importances, shape (n_tfs, n_targets)."""
+    import numpy as np
+    from joblib import delayed
+
+    # Trees see float32 in rows anyway: converted here once, not in every one of the regressions.
+    tf_matrix = expression.matrix[:, expression.tfs].toarray(order="C").astype(np.float32, copy=False)
+    tfs = [str(name) for name in expression.genes[expression.tfs]]
+    tasks = (
+        delayed(_regress)(
+            tf_matrix, tfs, str(expression.genes[target]), expression.matrix[:, [target]].toarray().ravel(), seed
+        )
+        for target in expression.targets
+    )
+    return np.stack(run_per_target(tasks, n_jobs, len(expression.targets), desc), axis=1)
+
+
+def _regress(tf_matrix: np.ndarray, tfs: list[str], target: str, response: np.ndarray, seed: int) -> np.ndarray:
+    """Arboreto's importances of the TFs for one target, shape (n_tfs,)."""
+    import numpy as np
     from arboreto import core
     from sklearn import config_context
 
+    if tfs == [target]:
+        return np.zeros(1)
     # Checking the same constant arguments again for each of a target's trees is a fifth of the time.
     with config_context(skip_parameter_validation=True):
-        links = core.infer_partial_network("GBM", core.SGBM_KWARGS, tf_matrix, tf_names, target, expression, seed=seed)
+        links = core.infer_partial_network("GBM", core.SGBM_KWARGS, tf_matrix, tfs, target, response, seed=seed)
     # Arboreto tries ten times, logs what went wrong, and hands back this empty table.
     if links is core._GRN_SCHEMA:
         raise RuntimeError(f"GRNBoost2 failed for target {target}: arboreto's log above says why")
-    return links
+    importances = dict(zip(links["TF"], links["importance"], strict=True))
+    return np.array([importances.get(tf, 0.0) for tf in tfs])

@@ -1,40 +1,83 @@
-"""GRNBoost2 gives arboreto's own edges, on any number of processes, for dense and sparse data."""
+"""GRNBoost2 finds the drivers with either engine, whatever the order of the genes."""
 
-import signal
-import subprocess
-import sys
 import warnings
 
-import anndata
 import numpy as np
 import pandas as pd
 import pytest
-import scipy.sparse as sp
+from cells import GENES, TFS, driven_cells, regulators, shuffled
 
 from llm4grn.errors import UserError
-from llm4grn.inference.grnboost2 import GRNBoost2
+from llm4grn.inference.grnboost2 import GRNBoost2, expected_jaccard
 
-GENES = ["A", "B", "C", "D", "t1", "t2", "t3", "z"]
-TFS = ["D", "A", "C", "B"]
+ENGINES = ["native", "arboreto"]
 
 
 @pytest.fixture(scope="module")
 def adata():
-    """120 cells; t1 follows A, t2 follows B and C, t3 is noise, z is silent. TFs are 0 in half the cells."""
-    rng = np.random.default_rng(0)
-    tfs = rng.gamma(2.0, 50.0, (120, 4)) * (rng.random((120, 4)) < 0.5)
-    noise = rng.gamma(1.0, 10.0, (120, 3))
-    t1, t2, t3 = 3 * tfs[:, 0] + noise[:, 0], tfs[:, 1] + tfs[:, 2] + noise[:, 1], noise[:, 2]
-    dense = np.column_stack([tfs, t1, t2, t3, np.zeros(120)]).astype(np.float32)
-    return anndata.AnnData(sp.csr_matrix(dense), var=pd.DataFrame(index=GENES))
+    return driven_cells()
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def engine(request):
+    return request.param
 
 
 @pytest.fixture(scope="module")
-def grn(adata):
-    return GRNBoost2(n_jobs=1).infer(adata, TFS, 7)
+def grn(adata, engine):
+    return GRNBoost2(n_jobs=1, engine=engine).infer(adata, TFS, 7)
 
 
-def test_the_edges_are_arboretos(adata, grn):
+def test_it_finds_what_drives_the_targets(grn):
+    assert regulators(grn, "t1", 1) == {"A"}
+    assert regulators(grn, "t2", 2) == {"B", "C"}
+    assert set(grn.edges["TF"]) <= set(TFS)
+
+
+def test_order_density_and_number_of_jobs_change_nothing_but_the_seed_does(adata, grn, engine, tmp_path):
+    grn.write(tmp_path / "one.tsv")
+    GRNBoost2(n_jobs=2, engine=engine).infer(shuffled(adata), TFS[::-1], 7).write(tmp_path / "two.tsv")
+    assert (tmp_path / "one.tsv").read_bytes() == (tmp_path / "two.tsv").read_bytes()
+    assert (tmp_path / "one.json").read_bytes() == (tmp_path / "two.json").read_bytes()
+    assert not GRNBoost2(n_jobs=1, engine=engine).infer(adata, TFS, 8).edges.equals(grn.edges)
+
+
+def test_a_constant_gene_gets_no_edges_and_a_warning(adata, engine, caplog):
+    with caplog.at_level("WARNING", logger="llm4grn"):
+        grn = GRNBoost2(n_jobs=1, engine=engine).infer(adata, TFS, 7)
+    assert set(grn.edges["target"]) == {"t1", "t2", "t3"}
+    assert "1 of 8 genes" in caplog.text
+    assert "for instance z" in caplog.text
+    alone = GRNBoost2(n_jobs=1, engine=engine).infer(adata[:, ["A", "B", "z"]].copy(), ["A", "B"], 7)
+    assert alone.edges.empty
+
+
+def test_without_a_list_every_gene_is_ranked_for_every_other_one(adata, engine, caplog):
+    grn = GRNBoost2(n_jobs=1, engine=engine).infer(adata, None, 7)
+    varying = set(GENES) - {"z"}
+    assert set(grn.edges["TF"]) == set(grn.edges["target"]) == varying
+    assert "t1" in regulators(grn, "A", 1)
+    only = GRNBoost2(n_jobs=1, engine=engine).infer(adata[:, ["A", "z"]].copy(), None, 7)
+    assert only.edges.empty
+    assert "1 of 1 targets get no edges, for instance A" in caplog.text
+
+
+def test_a_single_tf_regulates_what_follows_it(adata, engine):
+    grn = GRNBoost2(n_jobs=1, engine=engine).infer(adata[:, ["A", "t1"]].copy(), ["A"], 7)
+    assert grn.edges[["TF", "target"]].values.tolist() == [["A", "t1"]]
+
+
+def test_it_is_quiet(adata, engine, capfd):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        GRNBoost2(n_jobs=1, engine=engine).infer(adata[:, GENES[:5]].copy(), TFS, 7)
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "GRNBoost2: 100%" in err
+    assert "arning" not in err
+
+
+def test_the_engine_arboreto_gives_arboretos_edges(adata):
     from arboreto import core
 
     dense = adata.X.toarray().astype(np.float64)
@@ -45,75 +88,69 @@ def test_the_edges_are_arboretos(adata, grn):
         for i, target in [(4, "t1"), (5, "t2"), (6, "t3")]
     ]
     expected = pd.concat(tables).sort_values(["importance", "TF", "target"], ascending=[False, True, True])
+    grn = GRNBoost2(n_jobs=1, engine="arboreto").infer(adata, TFS, 7)
     pd.testing.assert_frame_equal(grn.edges, expected.reset_index(drop=True), check_exact=True)
 
 
-def test_it_finds_what_drives_the_targets(grn):
-    assert grn.edges.iloc[0][["TF", "target"]].tolist() == ["A", "t1"]
-    best = grn.edges[grn.edges["target"] == "t2"]["TF"].head(2)
-    assert set(best) == {"B", "C"}
-
-
-def test_processes_density_and_order_of_tfs_change_nothing_but_the_seed_does(adata, grn, tmp_path):
-    grn.write(tmp_path / "one.tsv")
-    dense = anndata.AnnData(adata.X.toarray(), var=adata.var)
-    GRNBoost2(n_jobs=2).infer(dense, TFS[::-1], 7).write(tmp_path / "two.tsv")
-    assert (tmp_path / "one.tsv").read_bytes() == (tmp_path / "two.tsv").read_bytes()
-    assert (tmp_path / "one.json").read_bytes() == (tmp_path / "two.json").read_bytes()
-    assert not GRNBoost2(n_jobs=1).infer(adata, TFS, 8).edges.equals(grn.edges)
-
-
-def test_a_constant_target_gets_no_edges_and_a_warning(adata, caplog):
-    with caplog.at_level("WARNING", logger="llm4grn"):
-        grn = GRNBoost2(n_jobs=1).infer(adata, TFS, 7)
-    assert set(grn.edges["target"]) == {"t1", "t2", "t3"}
-    assert "1 of 4 targets" in caplog.text
-    assert "for instance z" in caplog.text
-    alone = GRNBoost2(n_jobs=1).infer(adata[:, ["A", "B", "z"]].copy(), ["A", "B"], 7)
-    assert alone.edges.empty
-
-
-def test_a_single_tf_regulates_what_follows_it(adata):
-    grn = GRNBoost2(n_jobs=1).infer(adata[:, ["A", "t1"]].copy(), ["A"], 7)
-    assert grn.edges[["TF", "target"]].values.tolist() == [["A", "t1"]]
-
-
-def test_it_is_quiet(adata, capfd):
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        GRNBoost2(n_jobs=1).infer(adata[:, GENES[:5]].copy(), TFS, 7)
-    out, err = capfd.readouterr()
-    assert out == ""
-    assert "GRNBoost2: 100%" in err
-    assert "arning" not in err
-
-
-def test_a_failure_of_arboreto_is_not_taken_for_no_edges(adata):
+def test_values_that_are_no_numbers_are_refused(adata):
     broken = adata[:, GENES[:5]].copy()
     broken.X[0, 4] = np.nan
-    with pytest.raises(RuntimeError, match="failed for target t1"):
+    with pytest.raises(UserError, match="no finite numbers"):
         GRNBoost2(n_jobs=1).infer(broken, TFS, 7)
+    with pytest.raises(RuntimeError, match="failed for target t1"):  # not taken for "no edges"
+        GRNBoost2(n_jobs=1, engine="arboreto").infer(broken, TFS, 7)
 
 
-@pytest.mark.parametrize("arguments", [{"n_jobs": 0}, {"n_jobs": "all"}, {"n_jobs": True}, {"engine": "xgboost"}])
+def test_seeds_are_averaged_and_tell_how_well_two_such_networks_would_agree(adata, caplog):
+    several = GRNBoost2(n_jobs=1, n_seeds=4)
+    with caplog.at_level("INFO", logger="llm4grn"):
+        grn = several.infer(adata, TFS, 7)
+    first = GRNBoost2(n_jobs=1).infer(adata, TFS, 7).edges.set_index(["TF", "target"])["importance"]
+    mean = grn.edges.set_index(["TF", "target"])["importance"]
+    assert 0 < (mean - first).abs().max() < 0.5 * first.max()
+    assert grn.provenance["n_seeds"] == 4
+    assert 0.5 < grn.provenance["expected_top10_jaccard"] <= 1
+    assert f"{grn.provenance['expected_top10_jaccard']:.2f}" in caplog.text
+    assert several.infer(shuffled(adata), TFS, 7).edges.equals(grn.edges)
+
+
+def test_more_seeds_agree_better_as_expected():
+    """Thirty TFs for forty targets, of an importance that each run sees through noise of its own."""
+    rng = np.random.default_rng(0)
+    truth = rng.gamma(1.0, 1.0, (30, 40))
+
+    def draw(n_runs):
+        return np.maximum(truth + rng.normal(0, 2.0, (n_runs, 30, 40)), 0)
+
+    expectations = []
+    for n_runs in 2, 8, 32:
+        expected = np.mean([expected_jaccard(draw(n_runs), 10, seed) for seed in range(5)])
+        best = [np.argsort(-draw(n_runs).mean(axis=0), axis=0)[:10].T for _ in range(10)]
+        pairs = zip(np.concatenate(best[::2]), np.concatenate(best[1::2]), strict=True)
+        measured = np.mean([len({*a} & {*b}) / len({*a, *b}) for a, b in pairs])
+        assert abs(expected - measured) < 0.04
+        expectations.append(expected)
+    assert expectations == sorted(expectations)
+    assert expected_jaccard(np.zeros((2, 3, 4)), 10, 0) == 1
+    assert expected_jaccard(np.ones((5, 30, 4)), 10, 0) == 1
+
+
+@pytest.mark.parametrize("arguments", [{"n_jobs": 0}, {"n_jobs": "all"}, {"engine": "xgboost"}, {"n_seeds": 0}])
 def test_impossible_settings_are_refused(arguments):
     with pytest.raises(UserError, match=f"inferer.{next(iter(arguments))}="):
         GRNBoost2(**arguments)
 
 
-WORKER = """
-import os, time
-from llm4grn.inference.grnboost2 import _leave_with_parent
-_leave_with_parent(os.getppid())
-print("ready", flush=True)
-time.sleep(60)
-"""
-PARENT = "import subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[1]])"
+def test_the_spread_over_seeds_goes_with_the_edges(adata, monkeypatch):
+    from llm4grn import grn as module
 
-
-def test_a_worker_does_not_outlive_a_killed_parent():
-    parent = subprocess.Popen([sys.executable, "-c", PARENT, WORKER], stdout=subprocess.PIPE, text=True)
-    assert parent.stdout.readline() == "ready\n"
-    parent.send_signal(signal.SIGKILL)
-    # The pipe closes when the last process that writes to it, the worker, is gone.
-    assert parent.communicate(timeout=15)[0] == ""
+    tables = []
+    original = module.GRN.from_edges.__func__
+    monkeypatch.setattr(
+        module.GRN, "from_edges", classmethod(lambda cls, e, p=None: tables.append(e) or original(cls, e, p))
+    )
+    GRNBoost2(n_jobs=1, n_seeds=3).infer(adata, TFS, 7)
+    table = tables[0]
+    assert (table["importance_std"] >= 0).all()
+    strong = table[table["TF"] + table["target"] == "At1"]
+    assert 0 < strong["importance_std"].item() < strong["importance"].item()
