@@ -50,6 +50,7 @@ class GRN:
     edges
         Columns ``TF``, ``target`` (gene names) and ``importance`` (float64, the larger the surer; only its order
         within a target matters). Descending by importance, ties by the names, so equal networks give equal files.
+        A method that knows it adds ``importance_std``, the spread of each importance between its runs.
     provenance
         Where the edges come from: JSON values only.
     """
@@ -59,7 +60,7 @@ class GRN:
 
     @classmethod
     def from_edges(cls, edges: pd.DataFrame, provenance: Mapping[str, object] | None = None) -> GRN:
-        """Check and order a table of edges; columns beyond the three are dropped.
+        """Check and order a table of edges; columns beyond the three and ``importance_std`` are dropped.
 
         Raises
         ------
@@ -73,13 +74,13 @@ class GRN:
         if missing:
             raise UserError(f"edges without the column {', '.join(missing)}; {_EXPECTED}")
         names = edges[["TF", "target"]].fillna("").astype(str)
+        numbers = [name for name in ("importance", "importance_std") if name in edges.columns]
         try:
-            importance = edges["importance"].astype("float64")
+            table = names.assign(**edges[numbers].astype("float64"))
         except (ValueError, TypeError) as error:
             raise UserError(f"column importance holds something that is not a number ({error}); {_EXPECTED}") from error
-        table = names.assign(importance=importance)
         _refuse(table, (names == "").any(axis=1), "an edge without a gene name")
-        _refuse(table, ~np.isfinite(table["importance"]), "an importance that is not a finite number")
+        _refuse(table, ~np.isfinite(table[numbers]).all(axis=1), "an importance that is not a finite number")
         _refuse(table, table.duplicated(["TF", "target"]), "an edge that is given twice")
         _refuse(table, table["TF"] == table["target"], "a gene that regulates itself")
         table = table.sort_values(["importance", "TF", "target"], ascending=[False, True, True], ignore_index=True)
@@ -203,7 +204,7 @@ def _draw(tfs: Sequence[str], k: int, seed: int, target: str) -> tuple[str, ...]
 
 def _refuse(table: pd.DataFrame, wrong: pd.Series, what: str) -> None:
     if wrong.any():
-        tf, target, importance = table[wrong].iloc[0]
+        tf, target, importance = table[wrong].iloc[0][COLUMNS]
         raise UserError(
             f"{what}: {tf!r} -> {target!r} with importance {importance} ({wrong.sum()} such edges); remove them"
         )

@@ -195,3 +195,16 @@ def test_a_tf_that_is_no_gene_is_refused():
 def test_provenance_of_a_foreign_file_is_its_name(tmp_path):
     (tmp_path / "net.csv").write_text("TF,target,importance\nA,t,1\n")
     assert json.dumps(GRN.read(tmp_path / "net.csv").provenance) == '{"source": "net.csv"}'
+
+
+def test_the_spread_of_importances_is_kept_where_there_is_one(tmp_path):
+    table = pd.DataFrame(
+        {"TF": ["A", "B"], "target": ["T", "T"], "importance": [1.0, 2.0], "importance_std": [0.5, 0.1]}
+    )
+    grn = GRN.from_edges(pd.concat([table.iloc[:1], table.iloc[1:].set_axis([0])]))  # an index that repeats itself
+    assert list(grn.edges["importance_std"]) == [0.1, 0.5]
+    grn.write(tmp_path / "grn.tsv")
+    assert GRN.read(tmp_path / "grn.tsv").edges.equals(grn.edges)
+    with pytest.raises(UserError, match="not a finite number"):
+        GRN.from_edges(table.assign(importance_std=[1.0, float("inf")]))
+    assert "importance_std" not in GRN.from_edges(table.drop(columns="importance_std")).edges

@@ -39,7 +39,7 @@ class GRNBoost2(Inferer):
         ``infer_partial_network``, the reference, on the genes in alphabetical order. Their random numbers differ, so
         the two agree as either does with itself under another seed.
     n_seeds
-        Importances are the mean over so many independent runs. The table of edges then has their standard deviation
+        Importances combine so many independent runs, see :func:`combine`. The table of edges then has their standard deviation
         as ``importance_std``, and the provenance the expected agreement of two such networks.
 
     Raises
@@ -79,7 +79,7 @@ class GRNBoost2(Inferer):
                 desc = f"GRNBoost2 {run + 1}/{self.n_seeds}" if self.n_seeds > 1 else "GRNBoost2"
                 run_seed = derive_seed(seed, "grnboost2", run) if run else seed
                 runs[run] = regress(expression, run_seed, self.n_jobs, desc)
-        scores = runs.mean(axis=0)
+        scores = combine(runs)
         _warn_of_targets_without_edges(expression, scores)
         edges = expression.edges(scores)
         provenance = {"method": "grnboost2", "engine": self.engine, "seed": seed, "cells": adata.n_obs}
@@ -94,8 +94,25 @@ class GRNBoost2(Inferer):
         return GRN.from_edges(edges, provenance)
 
 
+def combine(runs: np.ndarray) -> np.ndarray:
+    """Importances of several runs as one: their power mean with exponent 1/4.
+
+    On sparse counts a TF's importance varies between seeds by orders of magnitude, so that the largest of ten would
+    decide an arithmetic mean. The fourth root tames that tail: on pbmc3k two networks of ten seeds each share 0.81 of
+    their top ten instead of 0.75, and a simulated truth is found as well (``benchmarks.grnboost2``).
+
+    Parameters
+    ----------
+    runs
+        Shape (n_runs, ...), 0 or more.
+    """
+    import numpy as np
+
+    return runs[0] if len(runs) == 1 else np.mean(runs**0.25, axis=0) ** 4
+
+
 def expected_jaccard(runs: np.ndarray, k: int, seed: int) -> float:
-    """Expected top-k Jaccard J, mean over targets, of two networks that are means of as many independent runs each.
+    """Expected top-k Jaccard J, mean over targets, of two networks of as many independent runs each.
 
     Halves of the runs at hand can be compared, and quarters too. The odds against agreement, (1 - J) / J, fall with a
     power of the number of runs, at most the square root: from quarters to halves, and as far again to all of them.
@@ -120,13 +137,13 @@ def expected_jaccard(runs: np.ndarray, k: int, seed: int) -> float:
 
 
 def _odds(runs: np.ndarray, size: int, k: int, rng: np.random.Generator) -> float:
-    """(1 - J) / J of the means of two groups of ``size`` runs, J averaged over ten choices of the groups."""
+    """(1 - J) / J of two groups of ``size`` runs, J averaged over ten choices of the groups."""
     import numpy as np
 
     overlaps = []
     for _ in range(10):
         order = rng.permutation(len(runs))
-        one, other = (_top(runs[part].mean(axis=0), k) for part in (order[:size], order[size : 2 * size]))
+        one, other = (_top(combine(runs[part]), k) for part in (order[:size], order[size : 2 * size]))
         shared, named = (one & other).sum(axis=0), (one | other).sum(axis=0)
         overlaps.append(np.mean(shared[named > 0] / named[named > 0]) if named.any() else 1.0)
     return (1 - np.mean(overlaps)) / max(np.mean(overlaps), 1e-9)

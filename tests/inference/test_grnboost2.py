@@ -8,7 +8,7 @@ import pytest
 from cells import GENES, TFS, driven_cells, regulators, shuffled
 
 from llm4grn.errors import UserError
-from llm4grn.inference.grnboost2 import GRNBoost2, expected_jaccard
+from llm4grn.inference.grnboost2 import GRNBoost2, combine, expected_jaccard
 
 ENGINES = ["native", "arboreto"]
 
@@ -108,6 +108,7 @@ def test_seeds_are_averaged_and_tell_how_well_two_such_networks_would_agree(adat
     first = GRNBoost2(n_jobs=1).infer(adata, TFS, 7).edges.set_index(["TF", "target"])["importance"]
     mean = grn.edges.set_index(["TF", "target"])["importance"]
     assert 0 < (mean - first).abs().max() < 0.5 * first.max()
+    assert (grn.edges["importance_std"] > 0).all()
     assert grn.provenance["n_seeds"] == 4
     assert 0.5 < grn.provenance["expected_top10_jaccard"] <= 1
     assert f"{grn.provenance['expected_top10_jaccard']:.2f}" in caplog.text
@@ -125,7 +126,7 @@ def test_more_seeds_agree_better_as_expected():
     expectations = []
     for n_runs in 2, 8, 32:
         expected = np.mean([expected_jaccard(draw(n_runs), 10, seed) for seed in range(5)])
-        best = [np.argsort(-draw(n_runs).mean(axis=0), axis=0)[:10].T for _ in range(10)]
+        best = [np.argsort(-combine(draw(n_runs)), axis=0)[:10].T for _ in range(10)]
         pairs = zip(np.concatenate(best[::2]), np.concatenate(best[1::2]), strict=True)
         measured = np.mean([len({*a} & {*b}) / len({*a, *b}) for a, b in pairs])
         assert abs(expected - measured) < 0.04
