@@ -39,8 +39,8 @@ class GRNBoost2(Inferer):
         ``infer_partial_network``, the reference, on the genes in alphabetical order. Their random numbers differ, so
         the two agree as either does with itself under another seed.
     n_seeds
-        Importances combine so many independent runs, see :func:`combine`. The table of edges then has their standard deviation
-        as ``importance_std``, and the provenance the expected agreement of two such networks.
+        Importances combine so many independent runs, see :func:`combine`. The table of edges then has their standard
+        deviation as ``importance_std``, and the provenance the expected agreement of two such networks.
 
     Raises
     ------
