@@ -1,0 +1,146 @@
+"""Simulated counts that are harder: non-linear regulation in layers, hubs, cell types, and the noise of 10x data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from llm4grn.data.networks import layered_graph
+from llm4grn.data.simulated import SimulatedSource, check_range, check_whole, names
+from llm4grn.errors import UserError
+from llm4grn.seeding import derive_seed
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+
+@dataclass(frozen=True, kw_only=True)
+class NonLinear(SimulatedSource):
+    """Saturating, combined regulation over a layered random network, measured as droplets measure it.
+
+    The TFs form layers; those of the first are the roots. A gene further down has a few regulators among the TFs of
+    earlier layers, drawn so that few TFs are hubs. In each cell:
+
+    1. the roots' levels are log-normal around the means of the cell's type;
+    2. any other gene's level is what its regulators make of it, ``(b + sum_a w_a h_a) / (b + sum_a w_a)`` for its
+       activators times ``prod_r (1 - w_r h_r)`` for its repressors, times log-normal noise. ``h`` is the Hill function
+       ``x^n / (x^n + K^n)`` of the regulator's level, with K near the middle of that level's range;
+    3. levels, times a log-normal factor per gene, become shares of the cell's messages. Counts are negative binomial
+       around share x library size, with log-normal library sizes: capture is where most zeros come from.
+
+    The form is that of the usual simulators (SERGIO, BoolODE) in its steady state, without their dynamics.
+
+    Parameters
+    ----------
+    n_genes, n_tfs, n_roots, n_layers
+        Genes; TFs among them; TFs that nothing regulates; layers of TFs, the roots' included. ``n_layers=1`` makes the
+        network bipartite.
+    mean_regulators
+        Regulators per gene that has any: 1 + Poisson, on average this.
+    hub_exponent
+        The i-th TF is drawn with a weight of i^-hub_exponent: 0 for no hubs.
+    repressors
+        Share of the edges that repress.
+    n_cell_types
+        Cell types, of unequal size.
+    hill
+        Exponent n of the Hill function.
+    basal
+        b above, beside activators' weights of 0.5 to 1.5.
+    noise
+        Standard deviation of the natural logarithm of the noise of roots and other genes.
+    library_size, library_size_sd
+        Median counts per cell, and the standard deviation of their natural logarithm.
+    gene_sd
+        Standard deviation of the natural logarithm of a gene's mean expression.
+    dispersion
+        Of the negative binomial: variance = mean + dispersion x mean^2.
+    """
+
+    n_cells: int = 3000
+    n_genes: int = 500
+    n_tfs: int = 60
+    n_roots: int = 20
+    n_layers: int = 3
+    mean_regulators: float = 4.0
+    hub_exponent: float = 0.8
+    repressors: float = 0.3
+    n_cell_types: int = 6
+    hill: float = 2.0
+    basal: float = 0.1
+    noise: float = 0.5
+    library_size: float = 300.0
+    library_size_sd: float = 0.4
+    gene_sd: float = 1.1
+    dispersion: float = 0.1
+
+    def __post_init__(self) -> None:
+        check_whole(self, n_cells=1, n_genes=2, n_tfs=1, n_roots=1, n_layers=1, n_cell_types=1, seed=0)
+        above = 1e-9, float("inf")
+        from_zero = 0, float("inf")
+        check_range(self, mean_regulators=(1, float("inf")), repressors=(0, 1), hub_exponent=from_zero, basal=above)
+        check_range(self, hill=above, noise=from_zero, library_size=above, library_size_sd=from_zero)
+        check_range(self, gene_sd=from_zero, dispersion=above)
+        if self.n_tfs >= self.n_genes:
+            raise UserError(f"dataset.source.n_tfs={self.n_tfs}: with {self.n_genes} genes no target would be left")
+        later = self.n_tfs - self.n_roots
+        if later < self.n_layers - 1 or (self.n_layers == 1 and later):
+            raise UserError(
+                f"dataset.source.n_roots={self.n_roots} of {self.n_tfs} TFs leave {later} for {self.n_layers - 1} "
+                "layers below the roots; n_layers=1 needs n_roots equal to n_tfs, any further layer at least one TF"
+            )
+
+    @property
+    def genes(self) -> list[str]:
+        return [*names("TF", self.n_tfs), *names("gene", self.n_genes - self.n_tfs)]
+
+    def layers(self) -> list[list[str]]:
+        """The genes in the order they are computed: the roots, the TFs of each further layer, all others."""
+        import numpy as np
+
+        tfs, others = self.genes[: self.n_tfs], self.genes[self.n_tfs :]
+        below = np.array_split(np.array(tfs[self.n_roots :]), self.n_layers - 1) if self.n_layers > 1 else []
+        return [tfs[: self.n_roots], *(layer.tolist() for layer in below), others]
+
+    def true_graph(self) -> pd.DataFrame:
+        seed = derive_seed(self.seed, "graph")
+        return layered_graph(self.layers(), self.mean_regulators, self.hub_exponent, self.repressors, seed)
+
+    def _simulate(self, graph: pd.DataFrame, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        import numpy as np
+
+        shares = rng.dirichlet(np.full(self.n_cell_types, 3.0))
+        types = rng.choice(self.n_cell_types, self.n_cells, p=shares)
+        means = rng.lognormal(0, 1, (self.n_cell_types, self.n_roots))
+        levels = self._levels(means[types], graph, rng)
+        levels *= rng.lognormal(0, self.gene_sd, self.n_genes) / np.maximum(levels.mean(axis=0), 1e-12)
+        library = self.library_size * rng.lognormal(0, self.library_size_sd, (self.n_cells, 1))
+        expected = library * levels / levels.sum(axis=1, keepdims=True)
+        counts = rng.poisson(rng.gamma(1 / self.dispersion, self.dispersion * expected))
+        return counts, np.array([f"type{i}" for i in range(self.n_cell_types)])[types]
+
+    def _levels(self, roots: np.ndarray, graph: pd.DataFrame, rng: np.random.Generator) -> np.ndarray:
+        """Level of each gene in each cell, given the expected ones of the roots."""
+        import numpy as np
+
+        column = {gene: i for i, gene in enumerate(self.genes)}
+        levels = np.empty((self.n_cells, self.n_genes))
+        noise = rng.lognormal(0, self.noise, levels.shape)
+        levels[:, : self.n_roots] = roots * noise[:, : self.n_roots]
+        edges = {target: table for target, table in graph.groupby("target", sort=False)}
+        for gene in (gene for layer in self.layers()[1:] for gene in layer):
+            made = self._production(levels[:, edges[gene]["TF"].map(column)], edges[gene]["weight"].to_numpy(), rng)
+            levels[:, column[gene]] = made * noise[:, column[gene]]
+        return levels
+
+    def _production(self, regulators: np.ndarray, weights: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """What the regulators of one gene, (n_cells, n_regulators), make of it: between 0 and 1."""
+        import numpy as np
+
+        half = np.median(regulators, axis=0) * rng.lognormal(0, 0.3, len(weights))
+        powered = (regulators / np.maximum(half, 1e-12)) ** self.hill
+        bound = powered / (1 + powered)
+        on, off = weights > 0, weights < 0
+        activation = (self.basal + bound[:, on] @ weights[on]) / (self.basal + weights[on].sum())
+        return activation * np.prod(1 + bound[:, off] * weights[off], axis=1)

@@ -1,0 +1,183 @@
+"""Simulated counts with a known regulatory network: what all have in common, and the linear ones of the paper.
+
+A source of this kind has ``true_graph`` beside the three methods of any source: the edges that made its cells. They
+are drawn from a stream of their own, so they are known without simulating a single cell.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from llm4grn.data import readers
+from llm4grn.data.networks import linear_graph
+from llm4grn.errors import UserError
+from llm4grn.seeding import derive_seed
+from llm4grn.store import atomic_write
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from anndata import AnnData
+
+_VERSION = "1"  # raised whenever the same arguments give other counts
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulatedSource(ABC):
+    """What both simulations share.
+
+    Parameters
+    ----------
+    n_cells
+        Cells.
+    seed
+        Of network and cells. It is not the seed of the run, which shuffles and splits one and the same data set.
+    """
+
+    n_cells: int = 5000
+    seed: int = 0
+
+    @abstractmethod
+    def true_graph(self) -> pd.DataFrame:
+        """The edges that made the cells: ``TF``, ``target``, and ``weight``, negative for a repressor."""
+
+    @abstractmethod
+    def _simulate(self, graph: pd.DataFrame, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray | None]:
+        """Counts, (n_cells, n_genes), genes in the order of ``genes``, and the type of each cell if there are any."""
+
+    @property
+    @abstractmethod
+    def genes(self) -> list[str]:
+        """Names of the genes."""
+
+    def prepare(self) -> None:
+        """Nothing to fetch: returns at once."""
+        return
+
+    def fingerprint(self) -> dict[str, str]:
+        """The version of the simulation: with the arguments, it decides every count."""
+        return {"simulation": _VERSION}
+
+    def load(self) -> AnnData:
+        """Integer counts, with the true edges in ``uns["true_graph"]`` and cell types, if any, in ``obs``."""
+        import anndata
+        import numpy as np
+        from scipy.sparse import csr_matrix
+
+        graph = self.true_graph()
+        counts, cell_types = self._simulate(graph, np.random.default_rng(derive_seed(self.seed, "cells")))
+        adata = anndata.AnnData(csr_matrix(counts.astype(np.int32)))
+        adata.obs_names = [f"cell{i}" for i in range(self.n_cells)]
+        adata.var_names = self.genes
+        adata = readers.as_counts(adata, type(self).__name__, cell_types)
+        adata.uns["true_graph"] = graph
+        adata.uns["simulation"] = {"class": type(self).__name__, **asdict(self)}
+        return adata
+
+    def write(self, folder: str | Path) -> tuple[Path, Path]:
+        """Write ``counts.h5ad`` and, beside it, ``true_graph.tsv``; returns their paths."""
+        counts, edges = Path(folder) / "counts.h5ad", Path(folder) / "true_graph.tsv"
+        with atomic_write(counts) as path:
+            self.load().write_h5ad(path, compression="gzip")
+        with atomic_write(edges) as path:
+            self.true_graph().to_csv(path, sep="\t", index=False, lineterminator="\n")
+        return counts, edges
+
+
+@dataclass(frozen=True, kw_only=True)
+class LinearUniform(SimulatedSource):
+    """The LinearUniform data of the paper's Appendix C, as far as it is described (protocol section 2).
+
+    Every effect has ``causes_per_effect`` distinct causes, drawn uniformly. A cause is zero with probability ``zeros``,
+    else exponential; an effect is the sum of its causes with weights from U(0, 1), plus normal noise. Values below zero
+    become zero, and all are rounded: the pipeline takes counts.
+
+    Neither paper nor protocol says how the causes are distributed or from where the weights are uniform. With these
+    choices, the distances between two samples of 500 cells are near those of the paper's control.
+
+    Parameters
+    ----------
+    n_causes, n_effects, causes_per_effect
+        Size of the bipartite network.
+    noise
+        Standard deviation of the noise, as a multiple of that of the effect without it.
+    zeros
+        Share of zeros among the values of the causes.
+    scale
+        Mean of the causes where they are not zero, in counts: the larger, the less the rounding matters.
+    """
+
+    n_causes: int = 50
+    n_effects: int = 50
+    causes_per_effect: int = 10
+    noise: float = 0.5
+    zeros: float = 0.5
+    scale: float = 50.0
+
+    def __post_init__(self) -> None:
+        check_whole(self, n_cells=1, n_causes=1, n_effects=1, causes_per_effect=1, seed=0)
+        check_range(self, noise=(0, float("inf")), zeros=(0, 0.99), scale=(1e-9, float("inf")))
+        if self.causes_per_effect > self.n_causes:
+            raise UserError(
+                f"dataset.source.causes_per_effect={self.causes_per_effect}: there are only {self.n_causes} causes"
+            )
+
+    @property
+    def genes(self) -> list[str]:
+        causes, effects = names("cause", self.n_causes), names("effect", self.n_effects)
+        return [*causes, *effects]
+
+    def true_graph(self) -> pd.DataFrame:
+        causes, effects = self.genes[: self.n_causes], self.genes[self.n_causes :]
+        return linear_graph(causes, effects, self.causes_per_effect, derive_seed(self.seed, "graph"))
+
+    def _simulate(self, graph: pd.DataFrame, rng: np.random.Generator) -> tuple[np.ndarray, None]:
+        import numpy as np
+
+        shape = self.n_cells, self.n_causes
+        causes = rng.exponential(self.scale, shape) * (rng.random(shape) >= self.zeros)
+        weights = graph.pivot(index="TF", columns="target", values="weight").fillna(0)
+        weights = weights.reindex(index=self.genes[: self.n_causes], columns=self.genes[self.n_causes :], fill_value=0)
+        effects = causes @ weights.to_numpy()
+        effects += rng.normal(size=effects.shape) * self.noise * effects.std(axis=0)
+        return np.rint(np.maximum(np.hstack([causes, effects]), 0)), None
+
+
+def true_graph(source: object) -> pd.DataFrame:
+    """The true edges of a simulated source, columns ``TF``, ``target``, ``weight``.
+
+    Raises
+    ------
+    UserError
+        If the source is not simulated.
+    """
+    if not isinstance(source, SimulatedSource):
+        raise UserError(
+            f"the true graph of {type(source).__name__} is not known; use dataset=linear_uniform or dataset=simulated"
+        )
+    return source.true_graph()
+
+
+def names(stem: str, n: int) -> list[str]:
+    """``n`` gene names that sort in their order."""
+    return [f"{stem}{i:0{len(str(n - 1))}d}" for i in range(n)]
+
+
+def check_whole(source: object, **least: int) -> None:
+    """Refuse fields that are no whole number of at least so much."""
+    for name, bound in least.items():
+        value = getattr(source, name)
+        if not isinstance(value, int) or isinstance(value, bool) or value < bound:
+            raise UserError(f"dataset.source.{name}={value!r}: expected a whole number, {bound} or more")
+
+
+def check_range(source: object, **bounds: tuple[float, float]) -> None:
+    """Refuse fields that are no finite number between their bounds."""
+    for name, (low, high) in bounds.items():
+        value = getattr(source, name)
+        is_number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")
+        if not is_number or not low <= value <= high:
+            raise UserError(f"dataset.source.{name}={value!r}: expected a number from {low:g} to {high:g}")
