@@ -98,6 +98,17 @@ class Pipeline:
         args = {"metrics": sorted(self.setting.metrics), "seed": self.setting.seed}
         return Stage("scores", 1, args, {"data": self.data, "cells": self.cells(source)})
 
+    @property
+    def stages(self) -> list[Stage]:
+        """All stages of the line, each after those it reads; without a model it ends at the graph."""
+        inferred = [self.grn, self.tfs] if self._tfs_follow else [self.tfs, self.grn]
+        stages = [self.data, *inferred, self.graph]
+        if self.setting.model is None:
+            return stages
+        sources = "control", "stage1", "run"
+        scored = [stage for source in sources for stage in (self.cells(source), self.scores(source))]
+        return [*stages, self.controller, self.causal_gan, *scored]
+
     # -- results, computed if they are not there ----------------------------------------------------------------------
 
     @cached_property
@@ -199,6 +210,7 @@ class Pipeline:
         stages.train_controller(
             self.split("train"),
             self.setting.model.controller,
+            validation=self.split("validation"),
             library_size=self.setting.dataset.preprocessing.library_size,
             seed=derive_seed(self.setting.seed, "controller"),
             folder=folder,
@@ -216,6 +228,7 @@ class Pipeline:
             controller,
             self.setting.model.controller,
             self.setting.model.causal_gan,
+            validation=self.split("validation"),
             library_size=self.setting.dataset.preprocessing.library_size,
             seed=derive_seed(self.setting.seed, "causal_gan"),
             folder=folder,
@@ -266,8 +279,13 @@ class Pipeline:
 
 def describe(part: object) -> dict[str, Any]:
     """What decides the results of a dataclass, for the key of its stage: class, fields that count in comparisons (those
-    that are dataclasses themselves described likewise), and the fingerprint of its files, if it has any."""
+    that are dataclasses themselves described likewise), and the fingerprint of its files, if it has any.
+
+    A field marked ``optional`` is left out at its default: the results are those from before there was the field.
+    """
     values = {f.name: getattr(part, f.name) for f in fields(part) if f.compare}
+    at_rest = {f.name for f in fields(part) if f.metadata.get("optional") and values[f.name] == f.default}
+    values = {name: value for name, value in values.items() if name not in at_rest}
     values = {name: describe(value) if is_dataclass(value) else value for name, value in values.items()}
     fingerprint = part.fingerprint() if hasattr(part, "fingerprint") else {}
     return {"class": type(part).__name__, **values, **fingerprint}

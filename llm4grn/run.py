@@ -163,15 +163,20 @@ class Run:
         )
 
     def _describe(self) -> dict[str, Any]:
+        from llm4grn.gan.monitor import read_warnings
+
         pipeline = self.pipeline
         stages = {"data": pipeline.data, "tfs": pipeline.tfs, "grn": pipeline.grn, "graph": pipeline.graph}
-        stages |= {"controller": pipeline.controller, "causal_gan": pipeline.causal_gan}
+        trained = {"controller": pipeline.controller, "causal_gan": pipeline.causal_gan}
+        found = {name: read_warnings(self.store.path(stage)) for name, stage in trained.items()}
         return {
             "key": self.key,
             "setting": self.setting.labels,
             "n_cells": self._n_cells[self.setting.dataset.name],
             "graph": pipeline.causal_graph.summary(),
-            "stages": {name: stage.key for name, stage in stages.items()},
+            "stages": {name: stage.key for name, stage in (stages | trained).items()},
+            # of the training; which sets of cells collapsed is read off their scores (llm4grn.evaluation.summary)
+            **({"training_warnings": found} if any(found.values()) else {}),
         }
 
 

@@ -19,8 +19,8 @@ from llm4grn.errors import UserError
 
 ROOT = Path(__file__).parents[1]
 CONF = ROOT / "conf"
-SCRIPTS = ("train", "infer_grn", "evaluate", "perturb")
-OF_RUNS = ("evaluate", "perturb")  # they read finished runs, and compose no setting
+SCRIPTS = ("train", "infer_grn", "evaluate", "perturb", "generate")
+OF_RUNS = ("evaluate", "perturb", "generate")  # they read finished runs, and compose no setting
 # What a help text calls the user's own files: written as what they stand for, so that they can be opened.
 PLACEHOLDERS = {
     "MY.h5ad": "",

@@ -47,7 +47,7 @@ def run_folder(folder: Path, pattern: str = "h5ad_*") -> Path:
 
 def stages(folder: Path) -> dict[str, set[str]]:
     """Finished stages in the store, by name."""
-    folders = [stage for stage in (folder / "store").iterdir() if stage.name != ".locks"]
+    folders = [stage for stage in (folder / "store").iterdir() if not stage.name.startswith(".")]
     return {stage.name: {finished.name for finished in stage.iterdir()} for stage in folders}
 
 

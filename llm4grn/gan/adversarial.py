@@ -30,7 +30,8 @@ class AdversarialModule(pl.LightningModule, ABC):
     holds weights, optimizer states and the step, and a resumed run is the undisturbed one.
 
     Lightning's own unit here is an "epoch" of one batch, which is a range of generator steps: its ``global_step`` would
-    count every optimizer step of every network, so the module keeps its own count in ``steps_done``.
+    count every optimizer step of every network, so the module keeps its own count in ``steps_done``. Of the
+    last epoch it keeps the mean ``losses`` and, still on the device, ``losses_of_steps``.
 
     Parameters
     ----------
@@ -49,6 +50,7 @@ class AdversarialModule(pl.LightningModule, ABC):
         self.seed = seed
         self.steps_done = 0
         self.losses: dict[str, float] = {}
+        self.losses_of_steps: list[tuple[int, dict[str, Tensor]]] = []
         self.register_buffer("cells", cells, persistent=False)
         if hyperparameters.preconditioned and len(cells):
             self.register_buffer("center", cells.mean(dim=0), persistent=False)
@@ -84,7 +86,7 @@ class AdversarialModule(pl.LightningModule, ABC):
 
     def train_dataloader(self) -> DataLoader:
         """The numbers of the next generator steps, as one batch."""
-        steps = range(self.steps_done, min(self.steps_done + STEPS_PER_EPOCH, self.hyper.steps))
+        steps = range(self.steps_done, min(self.steps_done + STEPS_PER_EPOCH, self.hyper.last_step))
         return DataLoader(steps, batch_size=STEPS_PER_EPOCH)
 
     def transfer_batch_to_device(self, batch: Tensor, device: torch.device, dataloader_idx: int) -> Tensor:
@@ -95,12 +97,15 @@ class AdversarialModule(pl.LightningModule, ABC):
         self.optimizer = dict(zip(self.networks(), optimizers, strict=True))
         random = torch.Generator(self.device)
         totals: dict[str, Tensor] = {}
+        self.losses_of_steps = []
         for step in steps.tolist():
             for name, (_, lr) in self.networks().items():
                 for group in self.optimizer[name].param_groups:
                     group["lr"] = self.hyper.learning_rate(lr, step)
             random.manual_seed(derive_seed(self.seed, "step", step))
-            for name, loss in self.train_one_step(self.batch(step), random).items():
+            losses = self.train_one_step(self.batch(step), random)
+            self.losses_of_steps.append((step, losses))
+            for name, loss in losses.items():
                 totals[name] = totals[name] + loss if name in totals else loss
         self.steps_done += len(steps)
         self.losses = {name: total.item() / len(steps) for name, total in totals.items()}

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 from llm4grn.errors import UserError
+from llm4grn.metrics.registry import METRICS
+
+
+def _optional(default: Any) -> Any:
+    """A field that, left alone, changes no result: it joins the key of a stage only with another value."""
+    return field(default=default, metadata={"optional": True})
 
 
 @dataclass(frozen=True)
@@ -38,6 +45,17 @@ class AdversarialHyperparameters:
     precision
         Of the matrix products of critic and labelers: ``float32``, or ``bfloat16`` with sums in float32, which is
         faster where the hardware has it. Weights, optimizers, BatchNorm and the generators are float32 in any case.
+    monitor_every
+        Steps between two looks of the collapse monitor (:mod:`llm4grn.gan.monitor`).
+    validate_every
+        Steps between two scorings against the validation cells (:mod:`llm4grn.gan.validation`); 0: never.
+    validation_metric
+        The metric whose lowest validation score is the best.
+    checkpoint
+        Whose weights generate: those of the ``last`` step; of a step by number, where the training then ends while the
+        learning rates decay as if it went on; or of the ``best`` validation.
+
+    Both intervals are rounded up to the steps between two readings of the losses (25).
     """
 
     steps: int
@@ -53,15 +71,33 @@ class AdversarialHyperparameters:
     amsgrad: bool = True
     preconditioned: bool = False
     precision: str = "float32"
+    monitor_every: int = _optional(250)
+    validate_every: int = _optional(0)
+    validation_metric: str = _optional("mmd")
+    checkpoint: int | str = _optional("last")
 
     #: where the values stand in the config, for error messages
     _field = "model"
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            _check(f"{self._field}.{field.name}", field.name, getattr(self, field.name))
+        for each in fields(self):
+            _check(f"{self._field}.{each.name}", each.name, getattr(self, each.name))
         if self.batch_size < 2:
             raise UserError(f"{self._field}.batch_size={self.batch_size}: BatchNorm needs at least 2 cells per batch")
+        if self.checkpoint not in ("last", "best") and self.checkpoint > self.steps:
+            raise UserError(
+                f"{self._field}.checkpoint={self.checkpoint}: there is no such step among {self.steps} of "
+                f"{self._field}.steps; expected last, best or a step"
+            )
+        if self.checkpoint == "best" and not self.validate_every:
+            raise UserError(
+                f"{self._field}.checkpoint=best: nothing is validated; add a {self._field}.validate_every such as 500"
+            )
+
+    @property
+    def last_step(self) -> int:
+        """Where the training ends."""
+        return self.steps if self.checkpoint in ("last", "best") else self.checkpoint
 
     def learning_rate(self, lr: Sequence[float], step: int) -> float:
         """Learning rate of generator step ``step`` (counted from 0): exponential from first to last, then constant."""
@@ -109,7 +145,9 @@ class CausalGANHyperparameters(AdversarialHyperparameters):
     _field = "model.causal_gan"
 
 
-_NON_NEGATIVE = {"depth", "weight_decay", "penalty_weight"}
+_NON_NEGATIVE = {"depth", "weight_decay", "penalty_weight", "validate_every"}
+_WHOLE = {"depth", "validate_every"}
+_CHOICES = {"precision": ("float32", "bfloat16"), "validation_metric": tuple(METRICS)}
 
 
 def _check(where: str, name: str, value: object) -> None:
@@ -124,9 +162,13 @@ def _check(where: str, name: str, value: object) -> None:
         if not isinstance(value, bool):
             raise refuse("true or false")
         return
-    if name == "precision":
-        if value not in ("float32", "bfloat16"):
-            raise refuse("float32 or bfloat16")
+    if name in _CHOICES:
+        if value not in _CHOICES[name]:
+            raise refuse(" or ".join(_CHOICES[name]))
+        return
+    if name == "checkpoint":
+        if value not in ("last", "best") and not (_is_int(value) and value >= 1):
+            raise refuse("last, best or a step, 1 or more")
         return
     if name.endswith("_layers"):
         if not _is_sequence(value) or not value or not all(_is_int(v) and v > 0 for v in value):
@@ -138,7 +180,7 @@ def _check(where: str, name: str, value: object) -> None:
         if not _is_sequence(value) or len(value) != 2 or not all(_is_number(v) and 0 <= v < 1 for v in value):
             raise refuse("two numbers in [0, 1), for instance [0.5, 0.9]")
     elif name in _NON_NEGATIVE:
-        whole = name == "depth"
+        whole = name in _WHOLE
         if not (_is_int(value) if whole else _is_number(value)) or value < 0:
             raise refuse("a whole number, 0 or more" if whole else "a number, 0 or more")
     elif not _is_int(value) or value < 1:

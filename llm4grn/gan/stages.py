@@ -15,7 +15,11 @@ from torch import Tensor, nn
 
 from llm4grn.gan.causal_controller import CausalController
 from llm4grn.gan.causal_gan import CausalGAN
-from llm4grn.gan.hyperparameters import CausalGANHyperparameters, ControllerHyperparameters
+from llm4grn.gan.hyperparameters import (
+    AdversarialHyperparameters,
+    CausalGANHyperparameters,
+    ControllerHyperparameters,
+)
 from llm4grn.gan.networks import CellGenerator
 from llm4grn.gan.training import fit
 from llm4grn.grn import CausalGraph
@@ -28,15 +32,16 @@ def train_controller(
     train: anndata.AnnData,
     hyperparameters: ControllerHyperparameters,
     *,
+    validation: anndata.AnnData | None = None,
     library_size: float,
     seed: int,
     folder: Path,
     trainer: Mapping[str, Any],
     loggers: Sequence[Logger],
 ) -> None:
-    """Stage 1, see :class:`CausalController`; its generator ends in ``folder``."""
+    """Stage 1, see :class:`CausalController`; its generator ends in ``folder``, beside the tables of :func:`fit`."""
     module = CausalController(_dense(train), hyperparameters, library_size, seed)
-    fit(module, folder, "controller", trainer, loggers)
+    fit(module, folder, "controller", trainer, loggers, _validation(hyperparameters, validation))
     _save(module.generator, folder)
 
 
@@ -47,6 +52,7 @@ def train_causal_gan(
     controller_hyperparameters: ControllerHyperparameters,
     hyperparameters: CausalGANHyperparameters,
     *,
+    validation: anndata.AnnData | None = None,
     library_size: float,
     seed: int,
     folder: Path,
@@ -57,7 +63,7 @@ def train_causal_gan(
     roots = _cell_generator(controller_hyperparameters, len(graph.genes))
     _load(roots, controller)
     module = CausalGAN(_dense(train), graph, roots, hyperparameters, library_size, seed)
-    fit(module, folder, "causal_gan", trainer, loggers)
+    fit(module, folder, "causal_gan", trainer, loggers, _validation(hyperparameters, validation))
     _save(module.generator, folder)
 
 
@@ -105,6 +111,10 @@ def load_causal_gan(
 
 def _cell_generator(hyperparameters: ControllerHyperparameters, n_genes: int) -> CellGenerator:
     return CellGenerator(hyperparameters.noise_dim, hyperparameters.generator_layers, n_genes)
+
+
+def _validation(hyperparameters: AdversarialHyperparameters, cells: anndata.AnnData | None) -> Tensor | None:
+    return _dense(cells) if hyperparameters.validate_every and cells is not None else None
 
 
 def _dense(adata: anndata.AnnData) -> Tensor:

@@ -1,9 +1,10 @@
-"""Runs a module under Lightning: checkpoints to resume from, losses on disk, one progress bar."""
+"""Runs a module under Lightning: checkpoints to resume from, losses and scores on disk, one progress bar."""
 
 from __future__ import annotations
 
-import csv
+import logging
 import math
+import shutil
 import time
 import warnings
 from collections.abc import Mapping, Sequence
@@ -12,14 +13,25 @@ from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.loggers import Logger
+from torch import Tensor
 
 from llm4grn.errors import UserError
 from llm4grn.gan.adversarial import STEPS_PER_EPOCH, AdversarialModule
+from llm4grn.gan.divergence import diagnosis, is_finite
+from llm4grn.gan.monitor import MONITOR, CollapseMonitor, read_warnings
+from llm4grn.gan.record import Record
+from llm4grn.gan.validation import VALIDATION, Validation, load_best
 from llm4grn.progress import progress
 from llm4grn.store import atomic_write
 
 CHECKPOINT = "last.ckpt"
 LOSSES = "losses.csv"
+
+logger = logging.getLogger("llm4grn")
+
+
+class DivergedError(Exception):
+    """A loss or a weight is no longer finite."""
 
 
 class StepProgress(pl.Callback):
@@ -29,7 +41,7 @@ class StepProgress(pl.Callback):
         self.description = description
 
     def on_train_start(self, trainer: pl.Trainer, module: AdversarialModule) -> None:
-        total, done = module.hyper.steps, module.steps_done
+        total, done = module.hyper.last_step, module.steps_done
         self.bar = progress(total=total, initial=done, desc=self.description, unit="step")
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: AdversarialModule) -> None:
@@ -41,45 +53,13 @@ class StepProgress(pl.Callback):
             self.bar.close()
 
 
-class LossHistory(pl.Callback):
-    """Mean losses of every few steps: in the checkpoint, so that a resumed run has them all, and in a CSV file.
-
-    Parameters
-    ----------
-    path
-        The CSV file, written at every checkpoint.
-    prefix
-        Of the names that the loggers get.
-    """
-
-    def __init__(self, path: Path, prefix: str) -> None:
-        self.path = path
-        self.prefix = prefix
-        self.rows: list[dict[str, float]] = []
+class LossHistory(Record):
+    """Mean losses of every epoch; the first that is not finite ends the training."""
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: AdversarialModule) -> None:
-        self.rows.append({"step": module.steps_done, **module.losses})
-        named = {f"{self.prefix}/{name}": loss for name, loss in module.losses.items()}
-        for logger in trainer.loggers:
-            logger.log_metrics(named, step=module.steps_done)
-        wrong = [name for name, loss in module.losses.items() if not math.isfinite(loss)]
-        if wrong:
-            raise UserError(
-                f"{self.prefix} diverged before step {module.steps_done}: {wrong[0]} is not finite; lower the learning "
-                f"rates of model.{self.prefix} (generator_lr, critic_lr) or raise its batch_size"
-            )
-
-    def write(self) -> None:
-        with atomic_write(self.path) as path, path.open("w", newline="") as file:
-            table = csv.DictWriter(file, fieldnames=list(self.rows[0]))
-            table.writeheader()
-            table.writerows(self.rows)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {"rows": self.rows}
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        self.rows = list(state_dict["rows"])
+        if not all(math.isfinite(loss) for loss in module.losses.values()):
+            raise DivergedError(diagnosis(module))
+        self.add(trainer, module.steps_done, module.losses)
 
 
 class Checkpoint(pl.Callback):
@@ -88,19 +68,22 @@ class Checkpoint(pl.Callback):
     Lightning's own ModelCheckpoint counts optimizer steps, which here are many per generator step.
     """
 
-    def __init__(self, path: Path, every_seconds: float, history: LossHistory) -> None:
+    def __init__(self, path: Path, every_seconds: float, records: Sequence[Record]) -> None:
         self.path = path
         self.every_seconds = every_seconds
-        self.history = history
+        self.records = records
 
     def on_train_start(self, trainer: pl.Trainer, module: AdversarialModule) -> None:
         self.saved_at = time.monotonic()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: AdversarialModule) -> None:
-        done = module.steps_done == module.hyper.steps
+        done = module.steps_done == module.hyper.last_step
         if not done and time.monotonic() - self.saved_at < self.every_seconds:
             return
-        self.history.write()
+        if not is_finite(module):  # losses are those of before the last update
+            raise DivergedError(diagnosis(module))
+        for record in self.records:
+            record.write()
         with atomic_write(self.path) as path:
             trainer.save_checkpoint(path, weights_only=False)
         self.saved_at = time.monotonic()
@@ -112,6 +95,7 @@ def fit(
     name: str,
     trainer: Mapping[str, Any],
     loggers: Sequence[Logger] = (),
+    validation: Tensor | None = None,
     checkpoint_every: float = 20.0,
 ) -> None:
     """Train ``module`` to its last step, resuming from ``folder`` if it was begun there.
@@ -121,31 +105,39 @@ def fit(
     module
         A stage, fresh from its constructor.
     folder
-        Gets ``losses.csv`` and, while training runs, ``last.ckpt``.
+        Gets ``losses.csv``, ``monitor.csv``, with ``validate_every`` also ``validation.csv``, and, while training
+        runs, ``last.ckpt``.
     name
         Of the stage, for the bar, the loggers and the messages: also its node below ``model`` in the config.
     trainer
         Arguments of ``pytorch_lightning.Trainer``: accelerator, devices, precision.
     loggers
-        Lightning loggers that get the losses while they come.
+        Lightning loggers that get losses and scores while they come.
+    validation
+        Validation cells, shape ``(n_cells, n_genes)``: needed if ``validate_every`` is set.
     checkpoint_every
         Seconds between checkpoints.
 
     Raises
     ------
     UserError
-        If a loss is no longer finite.
+        If a loss or a weight is no longer finite. The last checkpoint before that is then kept in a folder beside
+        ``folder``, with the same name and the suffix ``.diverged``.
     """
     checkpoint = folder / CHECKPOINT
-    history = LossHistory(folder / LOSSES, name)
-    epochs = math.ceil(module.hyper.steps / STEPS_PER_EPOCH)
+    records: list[Record] = [LossHistory(folder / LOSSES, name), CollapseMonitor(folder / MONITOR, f"{name}/monitor")]
+    if module.hyper.validate_every:
+        if validation is None or not len(validation):
+            raise UserError(f"model.{name}.validate_every={module.hyper.validate_every}: there are no validation cells")
+        records.append(Validation(validation, folder / VALIDATION, name))
+    epochs = math.ceil(module.hyper.last_step / STEPS_PER_EPOCH)
     lightning = pl.Trainer(
         **trainer,
         max_epochs=epochs,
         reload_dataloaders_every_n_epochs=1,
         use_distributed_sampler=False,
         logger=list(loggers) or False,
-        callbacks=[history, Checkpoint(checkpoint, checkpoint_every, history), StepProgress(name)],
+        callbacks=[*records, Checkpoint(checkpoint, checkpoint_every, records), StepProgress(name)],
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -155,5 +147,24 @@ def fit(
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     warnings.filterwarnings("ignore", message=".*is smaller than the logging interval.*")
     resume = checkpoint if checkpoint.exists() else None
-    lightning.fit(module, ckpt_path=resume, weights_only=True)
+    try:
+        lightning.fit(module, ckpt_path=resume, weights_only=True)
+    except DivergedError as error:
+        raise UserError(f"{name} diverged {error} of model.{name}; {_keep(folder)}") from error
+    if module.hyper.checkpoint == "best":
+        logger.info("%s: best %s at step %d", name, module.hyper.validation_metric, load_best(module, checkpoint))
+    if found := read_warnings(folder):
+        logger.warning("%s may have collapsed: %s", name, "; ".join(found))
     checkpoint.unlink()
+
+
+def _keep(folder: Path) -> str:
+    """Save the last good checkpoint from the folder's removal; returns where it is, in words."""
+    if not (folder / CHECKPOINT).exists():
+        return "no checkpoint was written before"
+    kept = folder.with_name(f"{folder.name.removesuffix('.partial')}.diverged")
+    kept.mkdir(exist_ok=True)
+    for name in CHECKPOINT, LOSSES, MONITOR, VALIDATION:
+        if (folder / name).exists():
+            shutil.copyfile(folder / name, kept / name)
+    return f"the last good checkpoint is {kept / CHECKPOINT}"

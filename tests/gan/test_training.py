@@ -112,8 +112,72 @@ def test_the_seed_decides_everything(tmp_path):
 
 
 def test_a_diverging_run_stops_with_the_field_to_change(tmp_path):
-    with pytest.raises(UserError, match=r"controller diverged before step .*learning rates of model\.controller"):
+    with pytest.raises(UserError, match=r"controller diverged at step 1: .*lower critic_lr.* of model\.controller"):
         training.fit(controller(critic_lr=[1e30, 1e30]), tmp_path, "controller", CPU)
+
+
+def test_the_cause_names_the_network_that_ran_away(tmp_path):
+    with pytest.raises(UserError, match=r"causal_gan diverged at step \d+: .*labeler_lr of model\.causal_gan"):
+        training.fit(causal_gan(labeler_lr=[1e30, 1e30]), tmp_path, "causal_gan", CPU)
+
+
+def test_the_last_good_checkpoint_outlives_a_divergence(tmp_path, monkeypatch):
+    """It can be resumed from, by whoever has removed the cause; the store may remove the unfinished folder."""
+    train_one_step, bad_step = CausalGAN.train_one_step, STEPS_PER_EPOCH + 9
+
+    def diverges(self, real, random):
+        losses = train_one_step(self, real, random)
+        if len(self.losses_of_steps) == bad_step - STEPS_PER_EPOCH and self.steps_done == STEPS_PER_EPOCH:
+            losses["generator_loss"] = losses["generator_loss"] * float("nan")
+        return losses
+
+    monkeypatch.setattr(CausalGAN, "train_one_step", diverges)
+    kept = tmp_path / "key.diverged"
+    with pytest.raises(UserError, match=rf"at step {bad_step + 1}: generator_loss .* generator_lr .*{kept}/last.ckpt"):
+        training.fit(causal_gan(), tmp_path / "key.partial", "causal_gan", CPU, checkpoint_every=0)
+    monkeypatch.undo()
+    assert {path.name for path in kept.iterdir()} == {"last.ckpt", "losses.csv"}
+    saved, undisturbed = causal_gan(), causal_gan()
+    training.fit(saved, kept, "causal_gan", CPU)
+    training.fit(undisturbed, tmp_path / "whole", "causal_gan", CPU)
+    assert same(weights(saved), weights(undisturbed))
+
+
+def test_weights_that_are_not_finite_are_not_saved(tmp_path, monkeypatch):
+    """The losses of the last step are those of before its updates."""
+    train_one_step = CausalController.train_one_step
+
+    def breaks_at_last(self, real, random):
+        losses = train_one_step(self, real, random)
+        if self.steps_done + len(self.losses_of_steps) + 1 == STEPS:
+            with torch.no_grad():
+                self.critic.layers[0].weight[0] = torch.inf
+        return losses
+
+    monkeypatch.setattr(CausalController, "train_one_step", breaks_at_last)
+    with pytest.raises(UserError, match=f"at step {STEPS}: weights of the critic are not finite.* critic_lr"):
+        training.fit(controller(), tmp_path, "controller", CPU)
+
+
+@pytest.mark.parametrize("make", [controller, causal_gan])
+def test_a_training_may_end_at_a_step_of_a_longer_one(make, tmp_path, monkeypatch):
+    """checkpoint=STEP: the weights that the longer training had at that step."""
+    there = 31
+    longer = make()
+    train_one_step, found = type(longer).train_one_step, []
+
+    def looked_at(self, real, random):
+        if self.steps_done + len(self.losses_of_steps) == there:
+            found.extend(weights(self))
+        return train_one_step(self, real, random)
+
+    monkeypatch.setattr(type(longer), "train_one_step", looked_at)
+    training.fit(longer, tmp_path / "longer", "model", CPU)
+    monkeypatch.undo()
+    ended = make(checkpoint=there)
+    training.fit(ended, tmp_path / "ended", "model", CPU)
+    assert ended.steps_done == there
+    assert same(weights(ended), found)
 
 
 def test_generated_cells_have_the_library_size_of_real_ones():

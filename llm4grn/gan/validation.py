@@ -1,0 +1,74 @@
+"""Scores against the validation cells while a training runs, and the weights of the best."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from llm4grn.evaluation.score import score
+from llm4grn.gan.adversarial import AdversarialModule
+from llm4grn.gan.monitor import evaluating
+from llm4grn.gan.record import Record, is_due
+from llm4grn.metrics.registry import METRICS
+from llm4grn.seeding import derive_seed
+
+VALIDATION = "validation.csv"
+
+
+class Validation(Record):
+    """All metrics every ``validate_every`` steps and at the last, on as many generated cells as there are real ones.
+
+    The noise of the generated cells is the same each time, so that scores differ by the weights alone, and it is drawn
+    from a stream of its own, so that a training takes the same course with and without validation.
+
+    Parameters
+    ----------
+    cells
+        Validation cells with equal library size, shape ``(n_cells, n_genes)``.
+    path, prefix
+        See :class:`Record`.
+
+    Attributes
+    ----------
+    best
+        ``step``, ``score`` and, if ``checkpoint=best``, ``weights`` of the generator with the lowest score.
+    """
+
+    def __init__(self, cells: Tensor, path: Path, prefix: str) -> None:
+        super().__init__(path, f"{prefix}/validation")
+        self.cells = cells.cpu().numpy()
+        self.best: dict[str, Any] = {}
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: AdversarialModule) -> None:
+        if not is_due(module, module.hyper.validate_every):
+            return
+        with evaluating(module):
+            generated = module.generate(len(self.cells), derive_seed(module.seed, "validation")).numpy()
+        values = score(self.cells, generated, derive_seed(module.seed, "validation"))
+        self.add(trainer, module.steps_done, values)
+        chosen = module.hyper.validation_metric
+        shortfall = METRICS[chosen].shortfall(values[chosen])
+        if not self.best or shortfall < self.best["score"]:
+            self.best = {"step": module.steps_done, "score": shortfall}
+            if module.hyper.checkpoint == "best":
+                weights = module.generator.state_dict()
+                self.best["weights"] = {name: tensor.to("cpu", copy=True) for name, tensor in weights.items()}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "best": self.best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        super().load_state_dict(state_dict)
+        self.best = dict(state_dict["best"])
+
+
+def load_best(module: AdversarialModule, checkpoint: Path) -> int:
+    """Give the generator of ``module`` the best weights in a finished training's checkpoint; returns their step."""
+    callbacks = torch.load(checkpoint, weights_only=True, map_location="cpu")["callbacks"]
+    best = callbacks[Validation.__qualname__]["best"]
+    module.generator.load_state_dict(best["weights"])
+    return best["step"]
