@@ -1,9 +1,10 @@
 # make demo: the main job on shipped data.   make demo-llm: a local language model draws the network.   make test: the tests.
+# make sweep-demo: twelve jobs on shipped data, compared in one table.
 # Each sets everything up first; again, it does not.
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: setup setup-llm demo demo-llm test
+.PHONY: setup setup-llm demo demo-llm sweep-demo test
 setup: .venv/ready
 
 .venv/ready: pyproject.toml constraints.txt
@@ -33,6 +34,10 @@ demo-llm: setup-llm
 	$(BIN)/python train.py $(LLM_DEMO) inferer=llm $(ARGS)
 	$(BIN)/python train.py $(LLM_DEMO) inferer=grnboost2 $(ARGS)
 	@echo 'Once more: these networks were drawn by a model that knows no biology. For one that does, see conf/llm.'
+
+# One thread per job: its numbers are then the same, to the last digit, whether jobs run one after the other or side by side.
+sweep-demo: setup
+	OMP_NUM_THREADS=1 $(BIN)/python train.py -m +multirun_sweeps=demo $(ARGS)
 
 test: setup
 	$(BIN)/ruff check .

@@ -11,7 +11,7 @@ from llm4grn.run import Run
 from llm4grn.store import Store
 
 
-def train(cfg: DictConfig) -> None:
+def train(cfg: DictConfig) -> Path:
     if cfg.llm.get("dry_run"):
         raise UserError("llm.dry_run=true: train.py has no preview; type the same options after python infer_grn.py")
     run = Run(
@@ -27,6 +27,7 @@ def train(cfg: DictConfig) -> None:
     print(f"\n{audit_text(run.pipeline.audits())}{run.table(results)}")
     for name in "tsne.png", "losses.png", "report.md", "results.csv":
         print(f"{name:12} {run.folder / name}")
+    return run.folder
 
 
 if __name__ == "__main__":

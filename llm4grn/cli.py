@@ -28,27 +28,48 @@ from llm4grn.setting import Dataset, Model, Setting
 logger = logging.getLogger("llm4grn")
 
 
-def main(task: Callable[[DictConfig], None], config_name: str) -> None:
+def main(task: Callable[[DictConfig], Path | None], config_name: str) -> None:
     """Run ``task`` with the config that Hydra composes from ``conf`` beside the script and the command line.
 
-    Whatever the user can repair ends as one line on stderr and exit status 2; anything else keeps its traceback.
+    Whatever the user can repair ends as one line on stderr and exit status 2; anything else keeps its traceback. A job
+    of a sweep ends neither way, but in its record, so that the others go on.
+
+    Parameters
+    ----------
+    task
+        Gives the folder it wrote, where a sweep has use for it.
+    config_name
+        Of the file in ``conf``.
     """
+    from llm4grn import cli_sweep
+
     _set_up_logging()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands errors on, instead of printing several lines and exiting
 
     @wraps(task)
     def guarded(cfg: DictConfig) -> None:
-        with _one_line_errors():  # inside Hydra, which would print a line of its own about the job
-            _check_paths(cfg)
+        if cli_sweep.is_job():
+            _set_up_logging()  # in a worker nobody did
+            cli_sweep.run_job(lambda: task(cfg))
+            return
+        with one_line_errors():  # inside Hydra, which would print a line of its own about the job
+            check_paths(cfg)
             task(cfg)
 
-    with _one_line_errors():
+    with one_line_errors():
         _refuse_dashes()
-        hydra.main(version_base="1.3", config_path="conf", config_name=config_name)(guarded)()
+        cli_sweep.find_sweeps(sys.argv[0])
+        try:
+            hydra.main(version_base="1.3", config_path="conf", config_name=config_name)(guarded)()
+        except Exception as error:
+            if cli_sweep.led() is None:
+                raise
+            cli_sweep.led().finish(broken=error)  # a launcher lost a worker: what a job raises is in its record
 
 
 @contextmanager
-def _one_line_errors() -> Iterator[None]:
+def one_line_errors() -> Iterator[None]:
+    """End the program with one line for what the user can repair, and with a traceback for anything else."""
     try:
         yield
     except (UserError, HydraException, OmegaConfBaseException) as error:
@@ -57,6 +78,23 @@ def _one_line_errors() -> Iterator[None]:
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on from here", file=sys.stderr)
         sys.exit(130)
+
+
+def first_line(error: Exception) -> str:
+    """Any error as one line, a bug with the name of its class."""
+    try:
+        if isinstance(error, UserError | HydraException | OmegaConfBaseException):
+            return one_line(error)
+    except InstantiationException:
+        error = error.__cause__ or error
+    text = str(error).strip()
+    return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
+
+
+def unset_variable(error: Exception) -> str | None:
+    """The environment variable that a config reads and nobody set, if that is the error."""
+    found = re.search(r"Environment variable '(\w+)' not found", str(error))
+    return found and found[1]
 
 
 def one_line(error: Exception) -> str:
@@ -82,9 +120,8 @@ def one_line(error: Exception) -> str:
     if isinstance(error, OverrideParseException):
         return f"cannot read the option {error.override}; write field=value, and quote what the shell would change"
     text = str(error)
-    variable = re.search(r"Environment variable '(\w+)' not found", text)
-    if variable:
-        return f"the environment variable {variable[1]} is not set; export it, or set the field that reads it"
+    if variable := unset_variable(error):
+        return f"the environment variable {variable} is not set; export it, or set the field that reads it"
     several = re.search(r"Ambiguous value for argument '([^']+)'", text)
     if several:
         field, _, value = several[1].partition("=")
@@ -163,8 +200,10 @@ def instantiate(node: DictConfig) -> Any:
 
 
 def resolved(cfg: DictConfig) -> dict[str, Any]:
-    """The config as plain values, every interpolation resolved."""
-    return OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    """The config as plain values, every interpolation resolved, without what decides no result."""
+    values = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    values.pop("plan_only", None)
+    return values
 
 
 def trainer_arguments(cfg: DictConfig) -> dict[str, Any]:
@@ -193,7 +232,7 @@ def trainer_arguments(cfg: DictConfig) -> dict[str, Any]:
 def command() -> str:
     """The command that was typed, as one line that a shell takes."""
     job = HydraConfig.get()
-    return shlex.join(["python", os.path.basename(sys.argv[0]), *job.overrides.task])
+    return shlex.join(["python", f"{job.job.name}.py", *job.overrides.task])  # in a worker, argv is another program's
 
 
 def _refuse_dashes() -> None:
@@ -204,7 +243,7 @@ def _refuse_dashes() -> None:
         raise UserError(f"{first}: there is no such option; fields are set without dashes, as in seed=2000; see --help")
 
 
-def _check_paths(cfg: DictConfig) -> None:
+def check_paths(cfg: DictConfig) -> None:
     """Refuse a folder for the results that cannot be written, before the work whose results would go there."""
     for name, path in cfg.paths.items():
         if not isinstance(path, str) or not path:

@@ -9,9 +9,11 @@ import math
 import os
 import re
 import shutil
+import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +25,9 @@ from llm4grn.errors import UserError
 logger = logging.getLogger("llm4grn")
 
 _TEMPORARY = ".tmp-"
+_TIMES = ".times"  # aside, as durations are no part of a result: same stage, same bytes
+# Seconds that other stages took while one was built: asked for by it, they are no part of its own duration.
+_elsewhere: ContextVar[float] = ContextVar("_elsewhere", default=0.0)
 
 
 @dataclass(frozen=True)
@@ -118,12 +123,24 @@ class Store:
         if self.has(stage):
             logger.info("reusing %s %s", stage.name, stage.key)
             return self.path(stage)
+        started, before = time.monotonic(), _elsewhere.get()
+        try:
+            self._wait_or_run(stage, build)
+        finally:
+            _elsewhere.set(before + time.monotonic() - started)
+        return self.path(stage)
+
+    def durations(self, stage: Stage) -> list[float]:
+        """Seconds that finished stages of the same name and arguments took, whatever their seeds and inputs."""
+        folder = self.root / _TIMES / stage.name / _alike(stage)
+        return [json.loads(path.read_text())["seconds"] for path in sorted(folder.glob("*.json"))]
+
+    def _wait_or_run(self, stage: Stage, build: Callable[[Path], None]) -> None:
         with self._lock(stage):
             if self.has(stage):
                 logger.info("reusing %s %s, just finished by another process", stage.name, stage.key)
             else:
                 self._run(stage, build)
-        return self.path(stage)
 
     @contextmanager
     def _lock(self, stage: Stage) -> Iterator[None]:
@@ -150,8 +167,10 @@ class Store:
     def _run(self, stage: Stage, build: Callable[[Path], None]) -> None:
         final = self.path(stage)
         partial = final.with_name(f"{stage.key}.partial")
-        logger.info("%s %s %s", "resuming" if partial.exists() else "running", stage.name, stage.key)
+        resumed = partial.exists()
+        logger.info("%s %s %s", "resuming" if resumed else "running", stage.name, stage.key)
         partial.mkdir(exist_ok=True)
+        started, elsewhere = time.monotonic(), _elsewhere.get()
         try:
             build(partial)
         except UserError:
@@ -166,6 +185,10 @@ class Store:
         if final.exists():
             shutil.rmtree(final)
         partial.rename(final)
+        if not resumed:  # else the first part of it is not known
+            seconds = time.monotonic() - started - (_elsewhere.get() - elsewhere)
+            with atomic_write(self.root / _TIMES / stage.name / _alike(stage) / f"{stage.key}.json") as path:
+                path.write_text(json.dumps({"seconds": round(seconds, 3)}) + "\n")
 
 
 @contextmanager
@@ -199,6 +222,12 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _alike(stage: Stage) -> str:
+    """The same for stages that differ in seed or inputs only."""
+    args = {name: value for name, value in stage.args.items() if name != "seed"}
+    return Stage(stage.name, stage.version, args).key
 
 
 def _canonical(value: object, where: str) -> object:

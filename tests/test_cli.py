@@ -241,6 +241,7 @@ SHOWN = [
     for script, arguments in dict.fromkeys(
         (script, tuple(arguments)) for text in (*HELP.values(), COMMENTS) for script, arguments in commands(text)
     )
+    if "-m" not in arguments  # several settings at once: tests/test_sweeps.py
 ]
 
 

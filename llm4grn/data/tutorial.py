@@ -74,6 +74,11 @@ class TutorialArchive:
                 raise UserError(f"{FIELD}: cannot write {self._folder} ({reason}); choose another folder") from error
         self._verify(self._present())
 
+    def to_download(self) -> str | None:
+        """The address of the archive, if ``prepare`` would have to fetch it."""
+        there = self._find() is not None or (self._folder / "demo_data.tar").exists()
+        return None if there else self.url
+
     def fingerprint(self) -> dict[str, str]:
         return {role: readers.digest(path) for role, path in self._present().items()} | {"member": self.member}
 

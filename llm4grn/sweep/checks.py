@@ -1,0 +1,142 @@
+"""What would stop the jobs of a sweep, found before the first of them: one line per problem, all at once."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+from llm4grn.errors import UserError
+from llm4grn.llm.client import read_key
+from llm4grn.llm.language_model import LanguageModel
+from llm4grn.pipeline import Pipeline
+from llm4grn.store import Stage, Store
+from llm4grn.sweep.jobs import Job, to_download
+
+UNSET = "http://unset.invalid"  # stands for what is missing, and is not to be missed a second time
+TIMEOUT = 5.0  # seconds to answer at all
+SPARE_BYTES = 2**30  # left over beside what stages like these took before
+
+
+class Problems:
+    """Lines, each once, with the jobs they concern."""
+
+    def __init__(self) -> None:
+        self._jobs: dict[str, list[int]] = {}
+
+    def add(self, line: str, job: int) -> None:
+        jobs = self._jobs.setdefault(line, [])
+        if job not in jobs:
+            jobs.append(job)
+
+    def catch(self, job: int, check: Callable[[], object]) -> None:
+        """Run a check, and keep what it refuses."""
+        try:
+            check()
+        except UserError as error:
+            self.add(" ".join(str(error).split()), job)
+
+    def lines(self, n_jobs: int) -> list[str]:
+        """Each problem with its jobs; without them where it concerns all."""
+        return [line if len(jobs) == n_jobs else f"{line} ({_list(jobs)})" for line, jobs in self._jobs.items()]
+
+    def __bool__(self) -> bool:
+        return bool(self._jobs)
+
+
+def check_data(job: Job, problems: Problems) -> None:
+    """The files of the data set are there and look right, or can be downloaded."""
+    source = job.setting.dataset.source
+    address = to_download(source)
+    if address is None:
+        problems.catch(job.number, source.prepare)
+    elif reason := _unreachable(address):
+        problems.add(
+            f"dataset={job.setting.dataset.name}: its files are not there, and {address} cannot be reached ({reason}); "
+            "put them below paths.data by hand (see conf/dataset), or run this where there is a network",
+            job.number,
+        )
+
+
+def check_llm(llm: LanguageModel, has_questions: bool) -> None:
+    """Who is to be asked has a key in the environment, and an address that answers if there is anything to ask.
+
+    Raises
+    ------
+    UserError
+    """
+    key, address = (getattr(llm.chat, name, None) for name in ("api_key_env", "base_url"))
+    if key is not None:
+        read_key(key)
+    if has_questions and address not in (None, UNSET) and (reason := _unreachable(address)):
+        raise UserError(f"llm={llm.name}: {address} cannot be reached ({reason}); start the server, or set its address")
+
+
+def check_disk(store: Store, to_run: Sequence[Stage], problems: Problems, jobs: Iterable[int]) -> None:
+    """Room for what is to run, as far as stages like these are in the store to judge by, and some to spare."""
+    sizes = {name: _typical_size(store.root / name) for name in {stage.name for stage in to_run}}
+    needed = sum(sizes[stage.name] for stage in to_run) + SPARE_BYTES
+    place = next(folder for folder in (store.root.absolute(), *store.root.absolute().parents) if folder.exists())
+    free = shutil.disk_usage(place).free
+    if to_run and free < needed:
+        for job in jobs:
+            problems.add(
+                f"paths.store={store.root}: {free / 2**30:.1f} GiB are free and about {needed / 2**30:.1f} GiB needed; "
+                "free some, or set paths.store to another disk",
+                job,
+            )
+
+
+def _typical_size(folder: Path) -> float:
+    """Mean bytes of the finished stages in a folder of the store, 0 if there is none."""
+    finished = [stage.parent for stage in folder.glob("*/stage.json")]
+    return sum(path.stat().st_size for stage in finished for path in stage.rglob("*")) / max(len(finished), 1)
+
+
+@cache
+def _unreachable(address: str) -> str | None:
+    """Why nobody answers there, None if somebody does or only a proxy would know."""
+    parts = urlsplit(address)
+    if parts.scheme in getproxies() and not proxy_bypass(parts.hostname or ""):
+        return None
+    port = parts.port or {"http": 80, "https": 443}.get(parts.scheme, 80)
+    try:
+        socket.create_connection((parts.hostname or "", port), TIMEOUT).close()
+    except OSError as error:
+        return error.strerror or str(error) or type(error).__name__
+    return None
+
+
+def _list(jobs: Sequence[int]) -> str:
+    """Jobs for people: ranges and single numbers.
+
+    Examples
+    --------
+    >>> _list([0, 1, 2, 5])
+    'jobs 0-2, 5'
+    >>> _list([3])
+    'job 3'
+    """
+    runs: list[list[int]] = []
+    for job in jobs:
+        if runs and runs[-1][-1] == job - 1:
+            runs[-1].append(job)
+        else:
+            runs.append([job])
+    text = ", ".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
+    return f"job{'s' if len(jobs) > 1 else ''} {text}"
+
+
+def check_stages(pipeline: Pipeline, job: Job, problems: Problems) -> list[Stage] | None:
+    """All stages of a job; None if a file that decides their keys cannot be read."""
+    try:
+        return pipeline.stages
+    except UserError as error:
+        problems.add(" ".join(str(error).split()), job.number)
+    except OSError as error:
+        problems.add(f"{error.filename}: cannot be read ({error.strerror}); check the path", job.number)
+    return None

@@ -1,0 +1,159 @@
+"""What the language models of a sweep would be asked, counted once for all jobs; nothing is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from llm4grn.errors import UserError
+from llm4grn.inference.llm import LLMInferer
+from llm4grn.knowledge.llm import LLMKnowledgeBase
+from llm4grn.knowledge.none import NoPriorList
+from llm4grn.llm.cache import AnswerCache
+from llm4grn.llm.language_model import LanguageModel
+from llm4grn.llm.limits import estimate_tokens
+from llm4grn.llm.messages import Request
+from llm4grn.pipeline import describe
+from llm4grn.setting import Setting
+from llm4grn.store import Stage
+from llm4grn.sweep.checks import Problems
+from llm4grn.sweep.jobs import PlannedPipeline
+
+Names = tuple[str, str, str]  # of a language model, what it is asked about, and the data set
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Questions of one kind.
+
+    Parameters
+    ----------
+    llm, about, dataset
+        Who would be asked what, for which data.
+    n_questions, n_answered
+        All different ones, and those whose answers are kept already.
+    prompt_tokens
+        Of the questions without an answer, estimated.
+    dollars
+        At most, as answers are counted at their longest; without repairs.
+    is_guess
+        Whether genes or TFs are not known yet: counted as if one gene in ten were a TF.
+    """
+
+    llm: str
+    about: str
+    dataset: str
+    n_questions: int
+    n_answered: int
+    prompt_tokens: int
+    dollars: float
+    is_guess: bool
+
+    @property
+    def names(self) -> Names:
+        """What tells this row from the others."""
+        return self.llm, self.about, self.dataset
+
+
+@dataclass
+class _Interview:
+    llm: LanguageModel
+    requests: dict[tuple[str, str], Request]
+    is_guess: bool = False
+
+
+def costs(pipelines: Mapping[int, PlannedPipeline], problems: Problems) -> list[Cost]:
+    """One row per language model, kind of question and data set, for the stages that are not in the store.
+
+    Parameters
+    ----------
+    pipelines
+        By the number of their jobs.
+    problems
+        Gets what makes questions impossible.
+    """
+    interviews: dict[Names, _Interview] = {}
+    seen: set[str] = set()
+    for number, pipeline in pipelines.items():
+        for stage, part, names in asking(pipeline):
+            if stage.key in seen:
+                continue
+            seen.add(stage.key)
+            try:
+                requests, is_guess = _requests(pipeline, part)
+            except UserError as error:
+                problems.add(" ".join(str(error).split()), number)
+                continue
+            interview = interviews.setdefault(names, _Interview(part.llm, {}))
+            # Made-up TFs are the same for every knowledge base, unlike the real ones: not to be counted as shared.
+            mark = repr((describe(pipeline.setting.kb), names)) if is_guess else ""
+            interview.requests |= {(mark, request.key): request for request in requests}
+            interview.is_guess |= is_guess
+    return [_cost(names, interview) for names, interview in interviews.items()]
+
+
+def asking(pipeline: PlannedPipeline) -> list[tuple[Stage, LLMKnowledgeBase | LLMInferer, Names]]:
+    """The stages that are not in the store and ask a language model: with who asks it, and the names of their costs."""
+    setting = pipeline.setting
+    parts = (pipeline.tfs, setting.kb, "transcription factors"), (pipeline.grn, setting.inferer, "regulators")
+    return [
+        (stage, part, (part.llm.name, about, setting.dataset.name))
+        for stage, part, about in parts
+        if isinstance(part, LLMKnowledgeBase | LLMInferer) and not pipeline.store.has(stage)
+    ]
+
+
+def _requests(pipeline: PlannedPipeline, part: LLMKnowledgeBase | LLMInferer) -> tuple[list[Request], bool]:
+    setting = pipeline.setting
+    has_genes = pipeline.store.has(pipeline.data)
+    genes = _gene_names(pipeline.store.path(pipeline.data)) if has_genes else _made_up(setting)
+    if isinstance(part, LLMKnowledgeBase):
+        questions, is_guess = part.questions(genes, setting.dataset.context, setting.seed), not has_genes
+    else:
+        tfs = _known_tfs(pipeline, genes) if has_genes else None
+        is_guess = tfs is None
+        tfs = genes[::10] if tfs is None else tfs
+        chosen = set(tfs)
+        targets = [gene for gene in genes if gene not in chosen]
+        questions = part.questions(targets, tfs, setting.inference_seed)
+    return [part.llm.request(question) for question in questions], is_guess
+
+
+def _known_tfs(pipeline: PlannedPipeline, genes: Sequence[str]) -> list[str] | None:
+    setting = pipeline.setting
+    if pipeline.store.has(pipeline.tfs):
+        return list(pipeline.tf_set.names)
+    if isinstance(setting.kb, LLMKnowledgeBase | NoPriorList):
+        return None
+    return list(setting.kb.transcription_factors(genes, setting.dataset.context, setting.seed).names)
+
+
+@cache
+def _gene_names(folder: Path) -> list[str]:
+    """Of a finished data stage, whose cells are not read."""
+    import anndata
+
+    cells = anndata.read_h5ad(folder / "cells.h5ad", backed="r")
+    try:
+        return list(cells.var_names)
+    finally:
+        cells.file.close()
+
+
+def _made_up(setting: Setting) -> list[str]:
+    """As many names as genes will be chosen, of the length of most gene symbols."""
+    return [f"GENE{i:04}" for i in range(setting.dataset.preprocessing.n_genes)]
+
+
+def _cost(names: Names, interview: _Interview) -> Cost:
+    llm, requests = interview.llm, list(interview.requests.values())
+    answered: set[str] = set()
+    if llm.cache is not None and Path(llm.cache).exists():
+        with AnswerCache(llm.cache) as cache:
+            answered = set(cache.get_many(requests))
+    to_ask = [request for request in requests if request.key not in answered]
+    tokens = sum(estimate_tokens(message["content"]) for request in to_ask for message in request.messages)
+    dollars = llm.chat.cost(tokens, llm.max_tokens * len(to_ask))
+    return Cost(*names, len(requests), len(requests) - len(to_ask), tokens, dollars, interview.is_guess)

@@ -1,0 +1,80 @@
+"""Cores and GPUs of one machine, divided among the jobs that run on it at the same time."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+logger = logging.getLogger("llm4grn")
+
+_held: list[FileLock] = []  # until this process ends: the kernel lets go of them, however it ends
+
+
+def share_threads(n: int) -> None:
+    """Use no more than ``n`` threads in this process from now on, whichever library starts them."""
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    n = max(n, 1)
+    os.environ["LOKY_MAX_CPU_COUNT"] = str(n)  # what joblib takes for the number of cores: n_jobs=-1 means n
+    torch.set_num_threads(min(torch.get_num_threads(), n))
+    threadpool_limits(n)
+
+
+@cache
+def cores() -> int:
+    """Cores that this process may use, before they were shared."""
+    from joblib import cpu_count
+
+    return cpu_count()
+
+
+def visible_gpus() -> list[str]:
+    """The GPUs that this process may use, as ``CUDA_VISIBLE_DEVICES`` names them; CUDA is not started for it."""
+    import torch
+
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if chosen is not None:
+        return [name.strip() for name in chosen.split(",") if name.strip()]
+    return [str(i) for i in range(torch.cuda.device_count())]
+
+
+def take_gpu(gpus: Sequence[str], folder: Path | None = None) -> str | None:
+    """Keep one of several GPUs for this process: one that no other job has, or any if all are taken.
+
+    To be called before CUDA starts. A second call changes nothing.
+
+    Parameters
+    ----------
+    gpus
+        To choose from.
+    folder
+        Of the locks, on this machine; None is the user's own below the temporary folder.
+
+    Returns
+    -------
+    Its name; None if there are not several to choose from.
+    """
+    if _held or len(gpus) < 2:
+        return None
+    folder = folder or Path(tempfile.gettempdir()) / f"llm4grn-gpus-{os.getuid()}"
+    folder.mkdir(parents=True, exist_ok=True)
+    for gpu in gpus:
+        lock = FileLock(folder / f"{gpu.replace('/', '_')}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            continue
+        _held.append(lock)
+        break
+    else:
+        gpu = gpus[os.getpid() % len(gpus)]
+        logger.warning("all %d GPUs have a job already: sharing number %s", len(gpus), gpu)
+    os.environ["CUDA_VISIBLE_DEVICES"] = gpu
+    return gpu
