@@ -7,19 +7,20 @@ so that sixteen targets can share one walk over the data (see ``boosting_trees``
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import pairwise
 from typing import NamedTuple
 
-import numba
 import numpy as np
 from scipy.sparse import csc_matrix
 
 from llm4grn.inference.boosting_arrays import Columns
+from llm4grn.inference.boosting_cache import compiled
+from llm4grn.inference.boosting_draws import mix
 from llm4grn.inference.boosting_lanes import LANES
-from llm4grn.inference.boosting_trees import WINDOW, boost, mix
+from llm4grn.inference.boosting_trees import WINDOW, boost
 from llm4grn.progress import progress
 
 N_TREES = 5000
@@ -40,8 +41,40 @@ class Lane(NamedTuple):
     lane: int = 0
 
 
+class Problem(NamedTuple):
+    """Targets to be regressed, and all that their trees depend on except the seed.
+
+    Attributes
+    ----------
+    columns
+        The TFs.
+    responses
+        Expression of the targets, float64, canonical, shape (n_cells, n_targets).
+    owns
+        Which TF each target is itself, int32, shape (n_targets,); -1 if it is none.
+    n_tries
+        TFs tried at each node.
+    """
+
+    columns: Columns
+    responses: csc_matrix
+    owns: np.ndarray
+    n_tries: int
+
+    def part(self, start: int, stop: int) -> Problem:
+        """Targets ``start`` to ``stop - 1`` alone: they get the importances they have among the others."""
+        return self._replace(responses=self.responses[:, start:stop], owns=self.owns[start:stop])
+
+
+def prepare(tf_matrix: csc_matrix, responses: csc_matrix, owns: np.ndarray) -> Problem:
+    """The work of all seeds that is the same, done once; the parameters are those of :func:`boosted_importances`."""
+    owns = np.asarray(owns, np.int32)
+    n_tries = max(1, int(MAX_FEATURES * (tf_matrix.shape[1] - (owns.max(initial=-1) >= 0))))
+    return Problem(presort(tf_matrix), _canonical(responses, np.float64), owns, n_tries)
+
+
 def boosted_importances(
-    tf_matrix: csc_matrix, responses: csc_matrix, owns: np.ndarray, seed: int, n_threads: int, desc: str = "GRNBoost2"
+    tf_matrix: csc_matrix, responses: csc_matrix, owns: np.ndarray, seed: int, n_threads: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """GRNBoost2's importances of all TFs for all targets.
 
@@ -52,27 +85,37 @@ def boosted_importances(
     responses
         Expression of the targets, none of them constant, shape (n_cells, n_targets). Each is regressed on its own.
     owns
-        Which TF each target is itself, int32, shape (n_targets,); -1 if it is none. No target is its own TF.
+        Which TF each target is itself, shape (n_targets,); -1 if it is none. No target is its own TF.
     seed
         What is drawn depends on it and on nothing else.
     n_threads
         Changes the time, not the result.
-    desc
-        What the progress bar says.
 
     Returns
     -------
     importances, n_trees
         float64 (n_targets, n_tfs), those of a target adding up to its number of trees; int64 (n_targets,).
     """
-    columns, responses = presort(tf_matrix), _canonical(responses, np.float64)
+    return boost_targets(prepare(tf_matrix, responses, owns), seed, n_threads)
+
+
+def boost_on_threads(problem: Problem, seeds: Sequence[int], n_threads: int) -> np.ndarray:
+    """Importances with each of the seeds, shape (n_seeds, n_targets, n_tfs); a bar counts targets."""
+    with progress(total=len(seeds) * len(problem.owns), desc="GRNBoost2", unit="target") as bar:
+        return np.stack([boost_targets(problem, seed, n_threads, bar.update)[0] for seed in seeds])
+
+
+def boost_targets(
+    problem: Problem, seed: int, n_threads: int, advance: Callable[[int], object] = lambda n_finished: None
+) -> tuple[np.ndarray, np.ndarray]:
+    """What :func:`boosted_importances` returns; ``advance`` is called with the number of targets just finished."""
+    columns, responses, owns, n_tries = problem
     n_cells, n_targets = responses.shape
-    owns = np.asarray(owns, np.int32)
-    n_tries = max(1, int(MAX_FEATURES * (tf_matrix.shape[1] - (owns.max(initial=-1) >= 0))))
+    n_tfs = len(columns.floors)
     key = np.uint64(mix(np.uint64(seed)))
     losses = np.zeros((n_targets, WINDOW))
     n_trees = np.zeros(n_targets, np.int64)
-    removed = np.zeros((n_targets, tf_matrix.shape[1]))
+    removed = np.zeros((n_targets, n_tfs))
 
     def grow(first: int, last: int, lanes: list[Lane]) -> list[Lane]:
         """Grow trees ``first`` to ``last - 1``; gives the targets that go on."""
@@ -90,12 +133,12 @@ def boosted_importances(
 
     alive = [Lane(target) for target in range(n_targets)]
     first = 0
-    with ThreadPoolExecutor(n_threads) as threads, progress(total=n_targets, desc=desc, unit="target") as bar:
+    with ThreadPoolExecutor(n_threads) as threads:
         for last in _stops():
             tasks = list(_tasks(alive, n_threads))
             alive = []
             for task, rest in zip(tasks, threads.map(partial(grow, first, last), tasks), strict=True):
-                bar.update(len(task) - len(rest) if last < N_TREES else len(task))
+                advance(len(task) - len(rest) if last < N_TREES else len(task))
                 alive += rest
             if not alive:
                 break
@@ -167,7 +210,7 @@ def _aligned(shape: tuple[int, ...]) -> np.ndarray:
     return memory[start : start + size].view(np.float32).reshape(shape)
 
 
-@numba.njit(nogil=True, cache=True, error_model="numpy")
+@compiled
 def _standardise(starts, cells, values, target, residuals, lane):
     """Write a target's expression, less its mean and over its standard deviation, into one lane."""
     n_cells = len(residuals)

@@ -6,6 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from llm4grn.inference.boosting_cache import compiled
+from llm4grn.inference.boosting_lanes import LANES
+
 DEPTH = 3
 N_NODES = 2**DEPTH - 1
 N_LEAVES = 2**DEPTH
@@ -104,3 +107,43 @@ class Nodes(NamedTuple):
     size: np.ndarray
     mean: np.ndarray
     own: np.ndarray
+
+
+@compiled
+def new_draws(n_cells, n_tfs, n_entries):
+    """Room for the draws of one tree; ``n_entries`` are those of :class:`Columns`."""
+    return Draws(
+        np.empty(n_cells, np.uint8),
+        np.empty(n_cells, np.int32),
+        np.empty((N_NODES, n_tfs), np.int32),
+        np.empty(n_tfs, np.int64),
+        np.empty(n_tfs, np.int64),
+        np.empty(n_entries + 1, np.int32),
+        np.empty(n_entries + 1, np.int32),
+        np.empty(n_entries + 1, np.int32),
+    )
+
+
+@compiled
+def new_split():
+    """Room for the best split of one node."""
+    return Split(
+        np.empty(LANES, np.float32),
+        np.empty(LANES, np.float32),
+        np.empty(LANES, np.int32),
+        np.empty(LANES, np.float32),
+        np.empty(LANES, np.float32),
+        np.empty(LANES, np.float32),
+    )
+
+
+@compiled
+def new_nodes():
+    """Room for the nodes of one tree."""
+    return Nodes(
+        np.empty((N_LEAVES, LANES), np.int64),
+        np.empty((N_LEAVES, LANES)),
+        np.empty(LANES, np.float32),
+        np.empty(LANES, np.float32),
+        np.empty(LANES, np.int32),
+    )

@@ -3,9 +3,6 @@
 Numba has no vector type, and what its compiler makes of a loop over sixteen lanes depends on what it can prove about
 aliasing. Here the vectors are LLVM's own: each operation is one or a few instructions on any processor, and rounds as
 the scalar operation does, so that a lane's result depends neither on its neighbours nor on the processor.
-
-Numba does not see that code it keeps on disk was made with an older version of this file: after a change here, remove
-the ``*.nbi`` files in ``__pycache__``.
 """
 
 from __future__ import annotations

@@ -28,12 +28,13 @@ _TOP = 10  # the paper's TFs per target: the agreement of two networks is told f
 class GRNBoost2(Inferer):
     """GRNBoost2 (section 4 of the protocol): what a TF adds to the prediction of a target is its importance.
 
-    The edges depend on the data, the seed and the names of the genes, not on ``n_jobs`` or the order of the genes.
+    The edges depend on the data, the seed and the names of the genes, not on the order of the genes or on ``n_jobs``,
+    ``backend`` and ``scheduler``.
 
     Parameters
     ----------
     n_jobs
-        Threads of the native engine, processes of arboreto; -1 for one per available core.
+        Threads of the native engine, processes of arboreto or of a local cluster; -1 for one per available core.
     engine
         ``native``: ours, see :func:`~llm4grn.inference.boosting.boosted_importances`. ``arboreto``: its
         ``infer_partial_network``, the reference, on the genes in alphabetical order. Their random numbers differ, so
@@ -41,6 +42,10 @@ class GRNBoost2(Inferer):
     n_seeds
         Importances combine so many independent runs, see :func:`combine`. The table of edges then has their standard
         deviation as ``importance_std``, and the provenance the expected agreement of two such networks.
+    backend
+        ``threads`` of this process, or ``dask`` (native engine only): the workers of a cluster.
+    scheduler
+        Address of the cluster's scheduler, ``tcp://host:port``; None for one of ``n_jobs`` processes on this machine.
 
     Raises
     ------
@@ -53,11 +58,18 @@ class GRNBoost2(Inferer):
     n_jobs: int = field(default=-1, compare=False)  # changes the time, not the edges
     engine: Literal["native", "arboreto"] = "native"
     n_seeds: int = 1
+    backend: Literal["threads", "dask"] = field(default="threads", compare=False)
+    scheduler: str | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         check_n_jobs(self.n_jobs)
         require_choice("engine", self.engine, ["native", "arboreto"])
         require_whole("n_seeds", self.n_seeds)
+        require_choice("backend", self.backend, ["threads", "dask"])
+        if self.backend == "dask" and self.engine != "native":
+            raise UserError(f"inferer.backend=dask: only for inferer.engine=native, not {self.engine}")
+        if self.scheduler is not None and self.backend != "dask":
+            raise UserError(f"inferer.scheduler={self.scheduler}: only for inferer.backend=dask; set that too")
 
     def infer(self, adata: anndata.AnnData, tf_names: Sequence[str] | None, seed: int) -> GRN:
         """Regress every target on all other TFs; a gene with constant expression gets no edges, and a warning says so.
@@ -65,7 +77,7 @@ class GRNBoost2(Inferer):
         Raises
         ------
         UserError
-            If the native engine meets a value that is no finite number.
+            If the native engine meets a value that is no finite number, or the cluster fails (see ``distributed``).
         """
         import numpy as np
 
@@ -74,11 +86,11 @@ class GRNBoost2(Inferer):
         expression = Expression.of(adata, tf_names, "GRNBoost2")
         runs = np.zeros((self.n_seeds, len(expression.tfs), len(expression.targets)))
         if runs.size:
-            regress = _regress_native if self.engine == "native" else _regress_arboreto
-            for run in range(self.n_seeds):
-                desc = f"GRNBoost2 {run + 1}/{self.n_seeds}" if self.n_seeds > 1 else "GRNBoost2"
-                run_seed = derive_seed(seed, "grnboost2", run) if run else seed
-                runs[run] = regress(expression, run_seed, self.n_jobs, desc)
+            seeds = [derive_seed(seed, "grnboost2", run) if run else seed for run in range(self.n_seeds)]
+            if self.engine == "native":
+                runs = _regress_native(expression, seeds, self)
+            else:
+                runs = _regress_arboreto(expression, seeds, self.n_jobs)
         scores = combine(runs)
         _warn_of_targets_without_edges(expression, scores)
         edges = expression.edges(scores)
@@ -168,29 +180,33 @@ def _warn_of_targets_without_edges(expression: Expression, scores: np.ndarray) -
         )
 
 
-def _regress_native(expression: Expression, seed: int, n_jobs: int, desc: str) -> np.ndarray:
-    """Importances, shape (n_tfs, n_targets)."""
+def _regress_native(expression: Expression, seeds: Sequence[int], settings: GRNBoost2) -> np.ndarray:
+    """Importances, shape (n_seeds, n_tfs, n_targets)."""
     import numpy as np
     from joblib import effective_n_jobs
 
-    from llm4grn.inference.boosting import boosted_importances
+    from llm4grn.inference.boosting import boost_on_threads, prepare
 
     if not np.isfinite(expression.matrix.data).all():
         raise UserError("GRNBoost2: some expression values are no finite numbers; remove those cells or genes")
     place = {gene: i for i, gene in enumerate(expression.tfs)}
-    importances, _ = boosted_importances(
+    problem = prepare(
         expression.matrix[:, expression.tfs],
         expression.matrix[:, expression.targets],
-        owns=np.array([place.get(target, -1) for target in expression.targets], dtype=np.int32),
-        seed=seed,
-        n_threads=effective_n_jobs(n_jobs),
-        desc=desc,
+        owns=np.array([place.get(target, -1) for target in expression.targets]),
     )
-    return importances.T
+    n_jobs = effective_n_jobs(settings.n_jobs)
+    if settings.backend == "dask":
+        from llm4grn.inference.distributed import boost_on_dask
+
+        importances = boost_on_dask(problem, seeds, settings.scheduler, n_jobs)
+    else:
+        importances = boost_on_threads(problem, seeds, n_jobs)
+    return importances.transpose(0, 2, 1)
 
 
-def _regress_arboreto(expression: Expression, seed: int, n_jobs: int, desc: str) -> np.ndarray:
-    """Importances, shape (n_tfs, n_targets)."""
+def _regress_arboreto(expression: Expression, seeds: Sequence[int], n_jobs: int) -> np.ndarray:
+    """Importances, shape (n_seeds, n_tfs, n_targets)."""
     import numpy as np
     from joblib import delayed
 
@@ -201,9 +217,11 @@ def _regress_arboreto(expression: Expression, seed: int, n_jobs: int, desc: str)
         delayed(_regress)(
             tf_matrix, tfs, str(expression.genes[target]), expression.matrix[:, [target]].toarray().ravel(), seed
         )
+        for seed in seeds
         for target in expression.targets
     )
-    return np.stack(run_per_target(tasks, n_jobs, len(expression.targets), desc), axis=1)
+    importances = run_per_target(tasks, n_jobs, len(seeds) * len(expression.targets), "GRNBoost2")
+    return np.stack(importances).reshape(len(seeds), -1, len(tfs)).transpose(0, 2, 1)
 
 
 def _regress(tf_matrix: np.ndarray, tfs: list[str], target: str, response: np.ndarray, seed: int) -> np.ndarray:

@@ -6,7 +6,7 @@ import scipy.sparse as sp
 
 from llm4grn.inference import boosting
 from llm4grn.inference.boosting import boosted_importances, presort
-from llm4grn.inference.boosting_trees import draw_bag, draw_order, mix
+from llm4grn.inference.boosting_draws import draw_bag, draw_order, mix
 
 SINGLE = np.float32
 
