@@ -104,7 +104,8 @@ def test_the_script_writes_what_the_library_does(run, gan, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "70 cells" in done.stdout
     read = anndata.read_h5ad(out)
-    assert np.array_equal(read.X.toarray(), gan.generate(70, seed=5).numpy())
+    # close, not equal: the script may have another number of threads than this process
+    np.testing.assert_allclose(read.X.toarray(), gan.generate(70, seed=5).numpy(), rtol=1e-5, atol=1e-3)
     assert dict(read.uns["provenance"]) == {"run": "run", "device": "cpu", "seed": "5"}
 
 
