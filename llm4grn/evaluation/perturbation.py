@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from llm4grn.causal_graph import CausalGraph
-from llm4grn.evaluation.plots import _COLOURS, _INK, _panels, _save
+from llm4grn.evaluation.plots import COLOURS, INK, panels, save
 from llm4grn.store import atomic_write
 
 if TYPE_CHECKING:
@@ -93,9 +93,9 @@ def write_table(table: pd.DataFrame, path: Path) -> Path:
 def plot_fold_changes(table: pd.DataFrame, path: Path, title: str) -> Path:
     """Draw the genes that changed most, besides those intervened on, coloured by their role."""
     others = table[(table["role"] != "intervened") & (table["share_changed"] > 0)].head(_SHOWN)[::-1]
-    figure, axes = _panels(1, 1, width=5.0, height=max(1.8, 0.22 * len(others) + 1.0))
+    figure, axes = panels(1, 1, width=5.0, height=max(1.8, 0.22 * len(others) + 1.0))
     axis = axes[0, 0]
-    colours = {"target": _COLOURS[1], "descendant": _COLOURS[2]}
+    colours = {"target": COLOURS[1], "descendant": COLOURS[2]}
     for role, colour in colours.items():
         places = np.flatnonzero(others["role"] == role)
         if len(places):
@@ -104,13 +104,13 @@ def plot_fold_changes(table: pd.DataFrame, path: Path, title: str) -> Path:
             )
     axis.set_yticks(range(len(others)), others["gene"], fontsize=7)
     axis.tick_params(axis="x", labelsize=7)
-    axis.axvline(0, color=_INK, linewidth=0.6)
-    axis.set_xlabel("log2 fold change of the mean", fontsize=8, color=_INK)
-    axis.set_title(title if len(others) else f"{title}: no other gene changed", fontsize=9, color=_INK)
+    axis.axvline(0, color=INK, linewidth=0.6)
+    axis.set_xlabel("log2 fold change of the mean", fontsize=8, color=INK)
+    axis.set_title(title if len(others) else f"{title}: no other gene changed", fontsize=9, color=INK)
     axis.spines[["top", "right"]].set_visible(False)
     if len(others):
         axis.legend(fontsize=7, frameon=False)
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def summary(table: pd.DataFrame, n_shown: int = 10) -> str:

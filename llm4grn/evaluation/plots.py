@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 DPI = 150
 _REAL = "#9a9a9a"
 # Okabe and Ito's palette, told apart under every common colour blindness: green, blue, vermilion, then the rest.
-_COLOURS = ("#009e73", "#0072b2", "#d55e00", "#cc79a7", "#e69f00", "#56b4e9")
-_INK = "#333333"
+COLOURS = ("#009e73", "#0072b2", "#d55e00", "#cc79a7", "#e69f00", "#56b4e9")
+INK = "#333333"
 _LOSSES_PER_ROW = 3
 _LEGEND = {"frameon": False, "ncols": 2, "markerscale": 1.8, "handletextpad": 0.1, "columnspacing": 1.0}
 
@@ -69,20 +69,20 @@ def joint_tsne(
     embedded = _embed(np.concatenate(drawn), derive_seed(seed, "joint_tsne", "embedding"))
     grey, *coloured = np.split(embedded, np.cumsum([len(cells) for cells in drawn])[:-1])
 
-    figure, axes = _panels(1, len(sets), width=3.6, height=3.9)
+    figure, axes = panels(1, len(sets), width=3.6, height=3.9)
     margin = 0.04 * np.ptp(embedded, axis=0)
     limits = np.stack([embedded.min(axis=0) - margin, embedded.max(axis=0) + margin])
     for i, (axis, label, points) in enumerate(zip(axes.flat, sets, coloured, strict=True)):
         axis.scatter(*grey.T, s=11, color=_REAL, alpha=0.75, linewidths=0, label=base)
-        colour = _COLOURS[i % len(_COLOURS)]
+        colour = COLOURS[i % len(COLOURS)]
         axis.scatter(*points.T, s=8, color=colour, alpha=0.75, linewidths=0, label=label)
         axis.set(xlim=limits[:, 0], ylim=limits[:, 1], xticks=[], yticks=[])
         axis.spines[:].set(visible=True, color="#dddddd")
         value = (rf_auroc or {}).get(label)
-        axis.set_title(label if value is None else f"{label}\nRF AUROC {value:.3f}", fontsize=10, color=_INK)
+        axis.set_title(label if value is None else f"{label}\nRF AUROC {value:.3f}", fontsize=10, color=INK)
         axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.01), fontsize=8, **_LEGEND)
     figure.supxlabel("joint t-SNE of log1p counts (50 PCs of all sets together)", fontsize=8, color="#666666")
-    return _save(figure, path)
+    return save(figure, path)
 
 
 def _log_cells(cells: Cells, max_cells: int, rng: np.random.Generator) -> np.ndarray:
@@ -155,19 +155,19 @@ def plot_losses(histories: Mapping[str, Mapping[str, Sequence[float]]], path: Pa
         raise UserError("losses: nothing recorded to draw; give the tables of at least one trained stage")
     n_columns = min(_LOSSES_PER_ROW, longest)
     n_rows = {stage: -(-len(curves) // n_columns) for stage, curves in tables.items()}
-    figure, axes = _panels(sum(n_rows.values()), n_columns, width=3.2, height=2.1)
+    figure, axes = panels(sum(n_rows.values()), n_columns, width=3.2, height=2.1)
     blocks = np.split(axes, np.cumsum(list(n_rows.values()))[:-1])
     for (stage, curves), block in zip(tables.items(), blocks, strict=True):
         for axis in block.flat[len(curves) :]:
             axis.set_axis_off()
         for axis, (name, (steps, values)) in zip(block.flat, curves.items(), strict=False):
-            axis.plot(steps, values, color=_COLOURS[1], linewidth=0.9)
-            axis.set_title(f"{stage}: {name.replace('_', ' ')}", fontsize=8, color=_INK)
-            axis.tick_params(labelsize=7, colors=_INK)
+            axis.plot(steps, values, color=COLOURS[1], linewidth=0.9)
+            axis.set_title(f"{stage}: {name.replace('_', ' ')}", fontsize=8, color=INK)
+            axis.tick_params(labelsize=7, colors=INK)
             axis.grid(color="#eeeeee", linewidth=0.6)
             axis.spines[["top", "right"]].set_visible(False)
-            axis.set_xlabel("generator step", fontsize=7, color=_INK)
-    return _save(figure, path)
+            axis.set_xlabel("generator step", fontsize=7, color=INK)
+    return save(figure, path)
 
 
 def _recorded(stage: str, table: Mapping[str, Sequence[float]]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -183,7 +183,7 @@ def _recorded(stage: str, table: Mapping[str, Sequence[float]]) -> dict[str, tup
     return curves
 
 
-def _panels(n_rows: int, n_columns: int, width: float, height: float) -> tuple[Figure, np.ndarray[tuple, Axes]]:
+def panels(n_rows: int, n_columns: int, width: float, height: float) -> tuple[Figure, np.ndarray[tuple, Axes]]:
     """A figure that belongs to no window and no global state, with its axes in an array (n_rows, n_columns)."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -193,7 +193,7 @@ def _panels(n_rows: int, n_columns: int, width: float, height: float) -> tuple[F
     return figure, figure.subplots(n_rows, n_columns, squeeze=False)
 
 
-def _save(figure: Figure, path: Path) -> Path:
+def save(figure: Figure, path: Path) -> Path:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=DPI, format="png", facecolor="white", metadata={"Software": None})

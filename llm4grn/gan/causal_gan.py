@@ -206,7 +206,7 @@ class CausalGAN(AdversarialModule):
         -------
         Shape ``(n_cells, n_genes)``, on the CPU.
         """
-        return torch.cat([self(noise).cpu() for noise in self._batches(n_cells, seed)])[:n_cells]
+        return torch.cat([self(noise).cpu() for noise in self.noise_batches(n_cells, seed)])[:n_cells]
 
     @torch.no_grad()
     def do(self, interventions: Sequence[Intervention], n_cells: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -218,11 +218,11 @@ class CausalGAN(AdversarialModule):
         -------
         Before and after, shape ``(n_cells, n_genes)`` each, on the CPU.
         """
-        pairs = [self.generator.do(interventions, noise) for noise in self._batches(n_cells, seed)]
+        pairs = [self.generator.do(interventions, noise) for noise in self.noise_batches(n_cells, seed)]
         before, after = (torch.cat([cells.cpu() for cells in half])[:n_cells] for half in zip(*pairs, strict=True))
         return before, after
 
-    def _batches(self, n_cells: int, seed: int) -> Iterator[Noise]:
+    def noise_batches(self, n_cells: int, seed: int) -> Iterator[Noise]:
         """Noise for at least ``n_cells`` cells, in whole batches."""
         self.eval()
         random = torch.Generator(self.device).manual_seed(derive_seed(seed, "generate"))

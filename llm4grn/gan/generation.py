@@ -67,7 +67,7 @@ def _chunks(model: CausalGAN, n_cells: int, seed: int, cells_per_write: int) -> 
     """The cells in order, about ``cells_per_write`` at a time, shape ``(n, n_genes)``."""
     waiting: list[torch.Tensor] = []
     left = n_cells
-    for noise in model._batches(n_cells, seed):
+    for noise in model.noise_batches(n_cells, seed):
         waiting.append(model(noise)[:left].cpu())
         left -= len(waiting[-1])
         if left == 0 or sum(map(len, waiting)) >= cells_per_write:
