@@ -32,7 +32,7 @@ import scipy.sparse as sp
 
 from llm4grn.data.preprocess import Preprocessing
 from llm4grn.data.sources import PBMC3k
-from llm4grn.inference.grnboost2 import GRNBoost2
+from llm4grn.inference.grnboost2 import GRNBoost2, combine
 from llm4grn.knowledge.curated import CuratedList
 
 LIBRARY_SIZE = 20_000
@@ -233,8 +233,8 @@ def auprc(bench: Bench, n_seeds: int) -> dict[str, list[float]]:
     return found
 
 
-def seeds(bench: Bench, n_seeds: int) -> dict[str, float]:
-    """Two networks of ``n_seeds`` seeds each beside one run of arboreto."""
+def seeds(bench: Bench, n_seeds: int) -> dict[str, object]:
+    """Two networks of ``n_seeds`` seeds each beside one run of arboreto, and the two ways to combine the seeds."""
     one, other = (bench.importances("native", "pbmc3k", seed, n_seeds) for seed in (1, 2))
     ours, theirs = bench.run("native", "pbmc3k", 1, n_seeds=n_seeds), bench.run("arboreto", "pbmc3k", 1)
     return {
@@ -243,7 +243,27 @@ def seeds(bench: Bench, n_seeds: int) -> dict[str, float]:
         "spearman": spearman(one, other),
         "seconds": ours["seconds"],
         "arboreto_seconds": theirs["seconds"],
+        "combined": {data: combined(bench, data, n_seeds) for data in ("pbmc3k", "simulated")},
     }
+
+
+def combined(bench: Bench, data: str, n_seeds: int) -> dict[str, dict[str, float]]:
+    """The mean that ``n_seeds`` takes beside an arithmetic one: agreement of two groups of seeds, truth found."""
+    groups = range(1, n_seeds + 1), range(n_seeds + 1, 2 * n_seeds + 1)
+    runs = [[bench.importances("native", data, seed) for seed in group] for group in groups]
+    truth = anndata.read_h5ad(bench.data(data)).uns.get("truth")
+    found = {}
+    for name, mean in {"power mean": combine, "arithmetic mean": lambda tables: tables.mean(axis=0)}.items():
+        tables = [pd.DataFrame(mean(np.stack([run.to_numpy() for run in group]))) for group in runs]
+        found[name] = {"top10_jaccard": top_jaccard(*tables)}
+        if truth is not None:
+            from sklearn.metrics import average_precision_score
+
+            best = [np.argsort(-table.to_numpy(), axis=0, kind="stable")[:10] for table in tables]
+            precision = [average_precision_score(truth.ravel(), table.to_numpy().ravel()) for table in tables]
+            found[name]["auprc"] = np.mean(precision)
+            found[name]["recall_at_10"] = np.mean([np.take_along_axis(truth, b, axis=0).mean() for b in best])
+    return {name: {key: float(value) for key, value in scores.items()} for name, scores in found.items()}
 
 
 def main() -> None:

@@ -23,6 +23,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from llm4grn.errors import UserError
+from llm4grn.secrets import without_secrets
 from llm4grn.setting import Dataset, Model, Setting
 
 logger = logging.getLogger("llm4grn")
@@ -167,6 +168,7 @@ def build_setting(cfg: DictConfig) -> Setting:
         llm=cfg.llm.name if "llm" in kb.method or "llm" in inferer.method else "",
         k=cfg.graph.k,
         strategy=cfg.graph.strategy,
+        tf_k=cfg.graph.tf_k,
         model=model and Model(model.name, instantiate(model.controller), instantiate(model.causal_gan)),
         seed=cfg.seed,
         inference_seed=cfg.inference_seed,
@@ -200,10 +202,10 @@ def instantiate(node: DictConfig) -> Any:
 
 
 def resolved(cfg: DictConfig) -> dict[str, Any]:
-    """The config as plain values, every interpolation resolved, without what decides no result."""
+    """The config as plain values, every interpolation resolved, without secrets and what decides no result."""
     values = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
     values.pop("plan_only", None)
-    return values
+    return without_secrets(values)
 
 
 def trainer_arguments(cfg: DictConfig) -> dict[str, Any]:
@@ -215,9 +217,16 @@ def trainer_arguments(cfg: DictConfig) -> dict[str, Any]:
         If there is no such accelerator, here or at all, the number of devices is none, or another field is set.
     """
     arguments = OmegaConf.to_container(cfg.trainer, resolve=True)
-    unknown = sorted(arguments.keys() - {"accelerator", "devices", "num_nodes", "strategy"})
+    unknown = sorted(arguments.keys() - {"accelerator", "devices", "compile", "stream"})
     if unknown:
-        raise UserError(f"trainer.{unknown[0]}: there is no such option; the trainer takes accelerator and devices")
+        raise UserError(
+            f"trainer.{unknown[0]}: there is no such option; the trainer takes accelerator, devices, compile and stream"
+        )
+    for name, expected in ("compile", (True, False)), ("stream", (True, False, None)):
+        if not any(arguments.get(name, False) is value for value in expected):
+            raise UserError(
+                f"trainer.{name}={arguments[name]}: expected true or false" + " or null" * (None in expected)
+            )
     accelerator, devices = arguments.get("accelerator", "auto"), arguments.get("devices", "auto")
     if accelerator not in (known := ("auto", "cpu", "gpu", "cuda", "mps", "tpu")):
         raise UserError(f"trainer.accelerator={accelerator}: choose one of {', '.join(known)}")
@@ -230,9 +239,10 @@ def trainer_arguments(cfg: DictConfig) -> dict[str, Any]:
 
 
 def command() -> str:
-    """The command that was typed, as one line that a shell takes."""
+    """The command that was typed, as one line that a shell takes, without secrets."""
     job = HydraConfig.get()
-    return shlex.join(["python", f"{job.job.name}.py", *job.overrides.task])  # in a worker, argv is another program's
+    words = without_secrets(list(job.overrides.task))  # in a worker, argv is another program's
+    return shlex.join(["python", f"{job.job.name}.py", *words])
 
 
 def _refuse_dashes() -> None:

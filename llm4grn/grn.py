@@ -86,6 +86,18 @@ class GRN:
         table = table.sort_values(["importance", "TF", "target"], ascending=[False, True, True], ignore_index=True)
         return cls(table, dict(provenance or {}))
 
+    def joined(self, other: GRN) -> GRN:
+        """The edges of both networks, under this one's provenance.
+
+        Raises
+        ------
+        UserError
+            If they share an edge.
+        """
+        import pandas as pd
+
+        return GRN.from_edges(pd.concat([self.edges, other.edges], ignore_index=True), self.provenance)
+
     def write(self, path: str | Path) -> None:
         """Write the edges as tab-separated text with every digit, and the provenance as JSON of the same stem."""
         path = Path(path)
@@ -125,10 +137,12 @@ class GRN:
         tf_names: Sequence[str],
         strategy: Strategy = "top",
         seed: int = 0,
+        tf_k: int = 0,
     ) -> CausalGraph:
-        """Keep k regulators of each target: the bipartite graph of section 4 of the protocol.
+        """Keep k regulators of each target: the bipartite graph of section 4 of the protocol, or a layered one.
 
-        Targets are the genes that are no TF. Edges from a gene that is no TF, or onto a TF, are ignored.
+        Targets are the genes that are no TF, and edges from such a gene are ignored. So are edges onto a TF unless
+        ``tf_k`` asks for some: then TFs regulate TFs, as far as the graph stays acyclic.
 
         Parameters
         ----------
@@ -143,6 +157,9 @@ class GRN:
             ``even`` the first k of ranks 2, 4, 6, ...; ``random`` any k of ``tf_names``, ranked or not.
         seed
             For ``random`` only. Each target has its own stream, whatever the order of the genes.
+        tf_k
+            Regulators per TF at most. First every TF gets its best one, by name and unless that closes a cycle, then
+            its second best, and so on; a TF that ends without any is a root.
 
         Raises
         ------
@@ -160,9 +177,11 @@ class GRN:
 
         if strategy == "random":
             regulators = {target: _draw(tfs, wanted[target], seed, target) for target in targets}
+            candidates = {tf: _draw([other for other in tfs if other != tf], len(tfs) - 1, seed, tf) for tf in tfs}
         else:
-            usable = self.edges[self.edges["TF"].isin(tfs) & self.edges["target"].isin(targets)]
+            usable = self.edges[self.edges["TF"].isin(tfs) & self.edges["target"].isin(genes)]
             ranked = usable.groupby("target", sort=False)["TF"].agg(tuple).to_dict()
+            candidates = {tf: _pick(ranked.get(tf, ()), len(tfs), strategy) for tf in tfs}
             regulators = {target: _pick(ranked.get(target, ()), wanted[target], strategy) for target in targets}
         short = [target for target in targets if len(regulators[target]) < wanted[target]]
         if short:
@@ -170,7 +189,23 @@ class GRN:
                 "%d of %d targets have fewer ranked TFs than graph.k asks for (strategy %s), for instance %s with %d",
                 *(len(short), len(targets), strategy, short[0], len(regulators[short[0]])),
             )
-        return CausalGraph(tuple(genes), regulators)
+        return CausalGraph(tuple(genes), regulators | _acyclic(candidates, tf_k))
+
+
+def _acyclic(candidates: Mapping[str, Sequence[str]], k: int) -> dict[str, tuple[str, ...]]:
+    """At most ``k`` regulators of each gene, best rank first over all genes, without those that would close a cycle."""
+    chosen: dict[str, list[str]] = {gene: [] for gene in candidates}
+    ancestors: dict[str, set[str]] = {gene: {gene} for gene in candidates}  # of each gene, itself among them
+    for rank in range(max(map(len, candidates.values()), default=0)):
+        for gene in sorted(gene for gene in candidates if rank < len(candidates[gene]) and len(chosen[gene]) < k):
+            regulator = candidates[gene][rank]
+            if gene in ancestors[regulator]:
+                continue
+            chosen[gene].append(regulator)
+            for reached in ancestors.values():
+                if gene in reached:
+                    reached |= ancestors[regulator]
+    return {gene: tuple(regulators) for gene, regulators in chosen.items() if regulators}
 
 
 def _wanted(k: int | Mapping[str, int], targets: Sequence[str], n_tfs: int) -> dict[str, int]:

@@ -44,7 +44,7 @@ class Setting:
         Where the cells come from.
     kb, inferer
         Who names the TFs and who draws the edges, each with its name in the tables.
-    k, strategy
+    k, strategy, tf_k
         Which of the ranked edges are imposed, see :meth:`GRN.top`.
     model
         The generator; ``None`` for a line that ends at the graph.
@@ -65,6 +65,7 @@ class Setting:
     inferer: Inferer
     k: int = 10
     strategy: str = "top"
+    tf_k: int = 0
     model: Model | None = None
     n_samples: int = 4
     metrics: Sequence[str] = tuple(METRICS)
@@ -76,6 +77,7 @@ class Setting:
         for name in "seed", "inference_seed":
             _require_whole(name, getattr(self, name), 0)
         _require_whole("graph.k", self.k, 1)
+        _require_whole("graph.tf_k", self.tf_k, 0)
         _require_whole("evaluation.n_samples", self.n_samples, 1)
         if self.strategy not in (strategies := ("top", "bottom", "random", "odd", "even")):
             raise UserError(f"graph.strategy={self.strategy}: choose one of {', '.join(strategies)}")
@@ -92,7 +94,7 @@ class Setting:
             "inferer": self.inferer_name,
             "llm": self.llm,
             "model": self.model.name if self.model else "",
-            "graph": f"{self.strategy} {self.k}",
+            "graph": f"{self.strategy} {self.k}" + (f", TFs {self.tf_k}" if self.tf_k else ""),
             "seed": self.seed,
         }
 
@@ -101,7 +103,8 @@ class Setting:
         """For folders and lists; different settings can share it, so a key goes with it."""
         labels = self.labels
         parts = [labels[key] for key in ("dataset", "kb", "inferer", "llm", "model") if labels[key]]
-        return "_".join([*parts, f"{self.strategy}{self.k}", f"seed{self.seed}"])
+        layered = [f"tf{self.tf_k}"] if self.tf_k else []
+        return "_".join([*parts, f"{self.strategy}{self.k}", *layered, f"seed{self.seed}"])
 
 
 def _require_whole(name: str, value: object, least: int) -> None:

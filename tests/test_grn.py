@@ -5,6 +5,8 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from llm4grn.errors import UserError
 from llm4grn.grn import GRN
@@ -208,3 +210,42 @@ def test_the_spread_of_importances_is_kept_where_there_is_one(tmp_path):
     with pytest.raises(UserError, match="not a finite number"):
         GRN.from_edges(table.assign(importance_std=[1.0, float("inf")]))
     assert "importance_std" not in GRN.from_edges(table.drop(columns="importance_std")).edges
+
+
+def test_tfs_keep_their_regulators_if_asked_and_as_far_as_no_cycle_closes():
+    among = [("TF0", "TF1", 3.0), ("TF1", "TF0", 9.0), ("TF2", "TF0", 8.0), ("TF0", "TF2", 1.0), ("TF1", "TF3", 1.0)]
+    grn = ranked_grn().joined(GRN.from_edges(edges(*among)))
+    assert grn.top(2, GENES, TFS).tf_names == tuple(TFS)
+    # TF0 comes first and takes TF1, which may then not take TF0; TF2 does, before TF0 could take it in a second round.
+    for tf_k in 1, 2:
+        graph = grn.top(2, GENES, TFS, tf_k=tf_k)
+        assert {tf: graph.regulators.get(tf) for tf in TFS[:4]} == {
+            "TF0": ("TF1",), "TF1": None, "TF2": ("TF0",), "TF3": ("TF1",)
+        }  # fmt: skip
+        assert graph.layers() == [["T2", "TF0", "TF3"], ["T1", "TF2"]]
+    with pytest.raises(UserError, match="given twice"):
+        grn.joined(ranked_grn())
+
+
+@given(st.integers(0, 10_000), st.integers(1, 6), st.sampled_from(["top", "bottom", "odd", "even", "random"]))
+@settings(max_examples=60, deadline=None)
+def test_any_ranking_of_tfs_becomes_an_acyclic_graph(seed, tf_k, strategy):
+    rng = np.random.default_rng(seed)
+    among = [(a, b, rng.random()) for a in TFS for b in TFS if a != b and rng.random() < 0.7]
+    grn = ranked_grn().joined(GRN.from_edges(edges(*among))) if among else ranked_grn()
+    graph = grn.top(3, GENES, TFS, strategy, seed, tf_k)
+    graph.validate()
+    assert all(len(graph.regulators.get(tf, ())) <= tf_k for tf in TFS)
+    bipartite = grn.top(3, GENES, TFS, strategy, seed)
+    assert {target: graph.regulators[target] for target in ("T1", "T2")} == bipartite.regulators
+
+
+@given(st.integers(0, 10_000))
+@settings(max_examples=30, deadline=None)
+def test_an_acyclic_network_is_kept_whole(seed):
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(TFS)
+    among = [(order[i], order[j], rng.random()) for i in range(6) for j in range(i + 1, 6) if rng.random() < 0.5]
+    grn = ranked_grn().joined(GRN.from_edges(edges(*among))) if among else ranked_grn()
+    graph = grn.top(6, GENES, TFS, tf_k=5)
+    assert graph.n_edges == len(grn.edges)

@@ -13,7 +13,8 @@ from llm4grn.grn import GRN, CausalGraph
 from llm4grn.pipeline import Pipeline
 from llm4grn.store import Store
 
-INFERERS = sorted(path.stem for path in (CONF / "inferer").glob("*.yaml"))
+#: truth needs simulated data: see tests/data/test_simulated.py
+INFERERS = sorted(path.stem for path in (CONF / "inferer").glob("*.yaml") if path.stem != "truth")
 #: What makes an inferer quick, or what it cannot do without.
 QUICK = {
     "genie3": ["inferer.n_trees=5", "inferer.n_jobs=1"],
@@ -64,6 +65,25 @@ def test_a_list_of_tfs(counts, folder, inferer):
     assert len(graph.targets) == 25
     assert graph.n_edges == 50
     assert np.isfinite(edges["importance"]).all()
+
+
+@pytest.mark.parametrize("inferer", [inferer for inferer in INFERERS if inferer != "file"])
+def test_tfs_that_regulate_tfs(counts, folder, inferer):
+    bipartite = pipeline_of(counts, folder, *choose(inferer, folder))
+    layered = pipeline_of(counts, folder, *choose(inferer, folder), "graph.tf_k=2")
+    graph = layered.causal_graph
+    assert 0 < len(graph.tf_names) < len(TFS)
+    assert all(graph.regulators[t] == tfs for t, tfs in bipartite.causal_graph.regulators.items())
+    assert len(graph.layers()) >= 2
+    assert layered.tfs.key == bipartite.tfs.key
+    assert layered.grn.key != bipartite.grn.key
+
+
+def test_a_language_model_is_not_asked_about_tfs_of_tfs(counts, folder):
+    answers = Path(__file__).parent / "llm" / "one_answer.jsonl"
+    asked = pipeline_of(counts, folder, "inferer=llm", "llm=recorded", f"llm.path={answers}", "graph.tf_k=2")
+    with pytest.raises(UserError, match=r"graph\.tf_k=0"):
+        _ = asked.inferred_grn
 
 
 @pytest.mark.parametrize("kb", NO_LIST.values(), ids=NO_LIST)

@@ -111,7 +111,7 @@ def combine(runs: np.ndarray) -> np.ndarray:
 
     On sparse counts a TF's importance varies between seeds by orders of magnitude, so that the largest of ten would
     decide an arithmetic mean. The fourth root tames that tail: on pbmc3k two networks of ten seeds each share 0.81 of
-    their top ten instead of 0.75, and a simulated truth is found as well (``benchmarks.grnboost2``).
+    their top ten instead of 0.78, and a simulated truth is found as well (``benchmarks.grnboost2 --parts seeds``).
 
     Parameters
     ----------

@@ -159,7 +159,7 @@ def _split(genes: Sequence[str], tf_names: Sequence[str] | None) -> tuple[list[s
     if tf_names is None:
         raise UserError(
             "kb=none and inferer=llm: every question would offer all genes as TFs; "
-            "use kb=llm, which asks for the TFs first"
+            "use kb=llm, which asks for the TFs first, and graph.tf_k=0"
         )
     tfs, targets = split_genes(genes, tf_names)
     return sorted(tfs), sorted(targets)

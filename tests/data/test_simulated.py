@@ -17,7 +17,9 @@ from llm4grn.data.nonlinear import NonLinear
 from llm4grn.data.simulated import LinearUniform, true_graph
 from llm4grn.data.sources import PBMC3k
 from llm4grn.errors import UserError
-from llm4grn.pipeline import describe
+from llm4grn.inference.truth import TrueGRN
+from llm4grn.pipeline import Pipeline, describe
+from llm4grn.store import Store
 
 SMALL = {"n_cells": 300}
 SOURCES = [LinearUniform(**SMALL), NonLinear(**SMALL)]
@@ -204,6 +206,25 @@ def test_kb_truth_of_real_data_is_refused():
     kb = cli.build_setting(config("kb=truth", name="infer_grn")).kb
     with pytest.raises(UserError, match="not known"):
         kb.transcription_factors(["a", "b"], "", 0)
+
+
+def test_simulated_data_choose_the_list_that_knows_their_tfs():
+    assert cli.build_setting(config("dataset=simulated", name="infer_grn")).kb_name == "truth"
+    assert cli.build_setting(config("kb=random", "dataset=simulated", name="infer_grn")).kb_name == "random"
+
+
+def test_the_true_network_can_be_imposed_layer_by_layer(tmp_path):
+    setting = cli.build_setting(config("dataset=simulated", "inferer=truth", "graph.tf_k=9", name="infer_grn"))
+    pipeline = Pipeline(setting, Store(tmp_path))
+    true = pipeline.setting.dataset.source.true_graph()
+    graph = pipeline.causal_graph
+    assert {(tf, target) for target, tfs in graph.regulators.items() for tf in tfs} == {
+        *zip(true["TF"], true["target"])
+    }
+    assert len(graph.layers()) == 3
+    assert len(graph.tf_names) == setting.dataset.source.n_roots
+    with pytest.raises(UserError, match="not known"):
+        TrueGRN(PBMC3k()).infer(anndata.AnnData(var=pd.DataFrame(index=["a", "b"])), ["a"], 0)
 
 
 def test_options_of_the_command_reach_the_simulation():
