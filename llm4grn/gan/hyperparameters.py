@@ -135,6 +135,9 @@ class CausalGANHyperparameters(AdversarialHyperparameters):
         Hidden widths of labeler and anti-labeler.
     labeler_lr
         First and last learning rate of both labelers.
+    revive
+        Whether a gene that no generated cell of a batch expresses still gets its gradient
+        (:func:`llm4grn.gan.target_generators.rectify`). Without, a short training leaves rare genes out for good.
     """
 
     noise_per_gene: int = 1
@@ -142,6 +145,7 @@ class CausalGANHyperparameters(AdversarialHyperparameters):
     width: int = 1
     labeler_layers: Sequence[int] = (2000, 2000, 2000)
     labeler_lr: Sequence[float] = (1e-4, 1e-4)
+    revive: bool = _optional(False)
     _field = "model.causal_gan"
 
 
@@ -158,7 +162,7 @@ def _check(where: str, name: str, value: object) -> None:
 
     if name == "schedule_steps" and value is None:
         return
-    if name in ("amsgrad", "preconditioned"):
+    if name in ("amsgrad", "preconditioned", "revive"):
         if not isinstance(value, bool):
             raise refuse("true or false")
         return

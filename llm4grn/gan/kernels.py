@@ -52,18 +52,20 @@ class Statistics(NamedTuple):
 class FusedTargets(torch.autograd.Function):
     """Values of a group of targets from their regulators, as one differentiable operation.
 
-    ``apply(genes, regulators, noise, first, inner, gamma, beta, last, bias, statistics)`` with shapes ``genes``
+    ``apply(genes, regulators, noise, first, inner, gamma, beta, last, bias, statistics, revive)`` with shapes ``genes``
     (n_genes, n_cells), ``regulators`` (n_targets, n_regulators), ``noise`` (n_targets, noise_per_gene, n_cells),
     ``first`` (n_targets, n_hidden, n_inputs), ``inner`` (depth, n_targets, n_hidden, n_hidden), ``gamma`` and ``beta``
     (depth + 1, n_targets, n_hidden), ``last`` (n_targets, n_hidden), ``bias`` (n_targets,); it returns the values,
-    shape (n_targets, n_cells).
+    shape (n_targets, n_cells). ``revive`` is explained at :func:`llm4grn.gan.target_generators.rectify`.
     """
 
     @staticmethod
-    def forward(ctx, genes, regulators, noise, first, inner, gamma, beta, last, bias, statistics: Statistics) -> Tensor:
+    def forward(
+        ctx, genes, regulators, noise, first, inner, gamma, beta, last, bias, statistics: Statistics, revive: bool
+    ) -> Tensor:
         tensors = genes, regulators, noise, first, inner, gamma, beta, last, bias
         ctx.save_for_backward(*tensors, statistics.mean, statistics.var)
-        ctx.statistics = statistics
+        ctx.statistics, ctx.revive = statistics, revive
         values = genes.new_empty(len(regulators), genes.shape[1])
         _over_targets(_forward, *tensors, *_plain(statistics), values)
         return values
@@ -77,11 +79,11 @@ class FusedTargets(torch.autograd.Function):
         gradients = [torch.zeros_like(parameter) for parameter in parameters]
         inputs = genes.new_zeros((n_targets, n_regulators, genes.shape[1]) if wants_genes else (n_targets, 0, 0))
         statistics = _plain(ctx.statistics._replace(mean=mean, var=var))
-        _over_targets(_backward, *tensors, *statistics, gradient.contiguous(), *gradients, inputs)
+        _over_targets(_backward, *tensors, *statistics, ctx.revive, gradient.contiguous(), *gradients, inputs)
         to_genes = None
         if wants_genes:
             to_genes = torch.zeros_like(genes).index_add_(0, regulators.flatten(), inputs.flatten(0, 1))
-        return to_genes, None, None, *gradients, None
+        return to_genes, None, None, *gradients, None, None
 
 
 def _plain(statistics: Statistics) -> tuple[Any, ...]:
@@ -224,7 +226,7 @@ def _through_norm(upstream, normal, active, gamma, inverse, training, batch_size
 @numba.njit(**_COMPILE)
 def _backward(
     start, stop, genes, regulators, noise, first, inner, gamma, beta, last, bias, mean, var, training, batch_size,
-    momentum, eps, gradient, d_first, d_inner, d_gamma, d_beta, d_last, d_bias, d_inputs,
+    momentum, eps, revive, gradient, d_first, d_inner, d_gamma, d_beta, d_last, d_bias, d_inputs,
 ):  # fmt: skip
     n_cells, n_hidden, n_layers = genes.shape[1], first.shape[1], len(gamma)
     zero = genes.dtype.type(0)
@@ -239,9 +241,11 @@ def _backward(
         _gather(genes, regulators[t], noise[t], inputs)
         _recompute(t, inputs, first, inner, gamma, beta, mean, var, training, batch_size, eps, normal, active, inverse)
         np.dot(last[t], active[n_layers - 1], value)
-        total = zero
+        total, dead = zero, revive
+        for cell in range(n_cells):
+            dead = dead and not value[cell] + bias[t] > 0
         for cell in range(n_cells):  # from here on, value is the gradient before the last ReLU
-            value[cell] = gradient[t, cell] if value[cell] + bias[t] > 0 else zero
+            value[cell] = gradient[t, cell] if dead or value[cell] + bias[t] > 0 else zero
             total += value[cell]
         d_bias[t] = total
         np.dot(active[n_layers - 1], value, d_last[t])

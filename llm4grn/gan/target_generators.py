@@ -30,10 +30,13 @@ class TargetGroup(nn.Module):
         Number of hidden blocks after the first.
     width
         Units of a hidden block per input.
+    revive
+        See :func:`rectify`.
     """
 
-    def __init__(self, regulators: Tensor, noise_per_gene: int, depth: int, width: int) -> None:
+    def __init__(self, regulators: Tensor, noise_per_gene: int, depth: int, width: int, revive: bool) -> None:
         super().__init__()
+        self.revive = revive
         n_targets, n_regulators = regulators.shape
         n_inputs = n_regulators + noise_per_gene
         n_hidden = width * n_inputs
@@ -64,16 +67,16 @@ class TargetGroup(nn.Module):
         -------
         Shape ``(n_targets, n_cells)``.
         """
-        if genes.device.type != "cpu":
+        if genes.device.type != "cpu" or torch.compiler.is_compiling():  # which sees through operators only
             return self.forward_by_operators(genes, noise, batch_size)
         parameters = self.first, self.inner, self.gamma, self.beta, self.last, self.bias
         statistics = Statistics(self.running_mean, self.running_var, self.training, batch_size)
-        return FusedTargets.apply(genes, self.regulators, noise, *parameters, statistics)
+        return FusedTargets.apply(genes, self.regulators, noise, *parameters, statistics, self.revive)
 
     def forward_by_operators(self, genes: Tensor, noise: Tensor, batch_size: int) -> Tensor:
         """The same in torch's operators: what other devices run, and what the fused kernel is tested against."""
         batches = zip(genes.split(batch_size, dim=1), noise.split(batch_size, dim=2), strict=True)
-        return F.relu(torch.cat([self.pre_activation(*batch) for batch in batches], dim=1))
+        return rectify(torch.cat([self.pre_activation(*batch) for batch in batches], dim=1), self.revive)
 
     def pre_activation(self, genes: Tensor, noise: Tensor) -> Tensor:
         """What goes into the last ReLU, shape ``(n_targets, n_cells)``."""
@@ -96,7 +99,7 @@ class TargetGenerators(nn.Module):
     ----------
     graph
         A valid acyclic graph. Its roots come in as input, in the order of ``graph.tf_names``.
-    noise_per_gene, depth, width
+    noise_per_gene, depth, width, revive
         Of each network, see :class:`TargetGroup`.
 
     Attributes
@@ -112,7 +115,9 @@ class TargetGenerators(nn.Module):
         ones unless :meth:`start_at` is called.
     """
 
-    def __init__(self, graph: CausalGraph, noise_per_gene: int = 1, depth: int = 2, width: int = 1) -> None:
+    def __init__(
+        self, graph: CausalGraph, noise_per_gene: int = 1, depth: int = 2, width: int = 1, revive: bool = False
+    ) -> None:
         super().__init__()
         row = {gene: i for i, gene in enumerate(graph.tf_names)}
         groups, self.group_targets = [], []
@@ -122,7 +127,7 @@ class TargetGenerators(nn.Module):
                 by_size[len(graph.regulators[target])].append(target)
             for _, targets in sorted(by_size.items()):
                 regulators = torch.tensor([[row[tf] for tf in graph.regulators[target]] for target in targets])
-                groups.append(TargetGroup(regulators, noise_per_gene, depth, width))
+                groups.append(TargetGroup(regulators, noise_per_gene, depth, width, revive))
                 self.group_targets.append(targets)
                 row |= {target: len(row) + i for i, target in enumerate(targets)}
         self.groups = nn.ModuleList(groups)
@@ -195,6 +200,25 @@ class TargetGenerators(nn.Module):
         """Roots in their units, genes in rows, and the noise of each group."""
         genes = (roots / self.units[: roots.shape[1], 0]).t().contiguous()
         return genes, noise.split([len(targets) for targets in self.group_targets])
+
+
+def rectify(values: Tensor, revive: bool) -> Tensor:
+    """ReLU that, asked to ``revive``, lets the gradient of a gene through if no cell of the batch expresses the gene.
+
+    Where ReLU passes nothing, it passes no gradient either: a gene that has fallen silent once would stay so.
+
+    Parameters
+    ----------
+    values
+        Before ReLU, shape ``(n_genes, n_cells)``.
+    revive
+        False: plain ReLU.
+    """
+    active = F.relu(values)
+    if not revive:
+        return active
+    dead = ~(values > 0).any(dim=1, keepdim=True)
+    return torch.where(dead, values - values.detach(), active)
 
 
 def _assign(genes: Tensor, rows: Mapping[int, Tensor], first: int, units: Tensor) -> None:

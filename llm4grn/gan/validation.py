@@ -13,17 +13,17 @@ from llm4grn.evaluation.score import score
 from llm4grn.gan.adversarial import AdversarialModule
 from llm4grn.gan.monitor import evaluating
 from llm4grn.gan.record import Record, is_due
-from llm4grn.metrics.registry import METRICS
+from llm4grn.metrics.registry import METRICS, PAPER_METRICS
 from llm4grn.seeding import derive_seed
 
 VALIDATION = "validation.csv"
 
 
 class Validation(Record):
-    """All metrics every ``validate_every`` steps and at the last, on as many generated cells as there are real ones.
+    """The paper's four metrics and the one that chooses, every ``validate_every`` steps and at the last.
 
-    The noise of the generated cells is the same each time, so that scores differ by the weights alone, and it is drawn
-    from a stream of its own, so that a training takes the same course with and without validation.
+    As many cells are generated as there are real ones. Their noise is the same each time, so that scores differ by the
+    weights alone, and it is drawn from a stream of its own, so that a training takes the same course without.
 
     Parameters
     ----------
@@ -48,9 +48,10 @@ class Validation(Record):
             return
         with evaluating(module):
             generated = module.generate(len(self.cells), derive_seed(module.seed, "validation")).numpy()
-        values = score(self.cells, generated, derive_seed(module.seed, "validation"))
-        self.add(trainer, module.steps_done, values)
         chosen = module.hyper.validation_metric
+        names = list(dict.fromkeys([*PAPER_METRICS, chosen]))
+        values = score(self.cells, generated, derive_seed(module.seed, "validation"), names, str(module.device))
+        self.add(trainer, module.steps_done, values)
         shortfall = METRICS[chosen].shortfall(values[chosen])
         if not self.best or shortfall < self.best["score"]:
             self.best = {"step": module.steps_done, "score": shortfall}

@@ -157,3 +157,35 @@ def test_the_number_of_threads_changes_nothing(width):
             torch.set_num_threads(threads)
         results.append((cells.detach(), gradient))
     torch.testing.assert_close(results[1], results[0], rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("by_operators", [False, True], ids=["fused", "operators"])
+def test_a_silent_gene_is_revived(by_operators, monkeypatch):
+    """Its gradient is that of the network without the last ReLU; genes that some cell expresses have that of ReLU."""
+    if by_operators:
+        monkeypatch.setattr(TargetGroup, "forward", TargetGroup.forward_by_operators)
+    graph = GRAPHS["uneven"]
+    torch.manual_seed(0)
+    plain, reviving = TargetGenerators(graph).double(), TargetGenerators(graph, revive=True).double()
+    silent = "t2"
+    with torch.no_grad():
+        for group, targets in zip(plain.groups, plain.group_targets, strict=True):
+            group.bias.fill_(0.3)
+            if silent in targets:
+                group.bias[targets.index(silent)] = -1e3
+    reviving.load_state_dict(plain.state_dict())
+    roots, noise = torch.rand(9, 3, dtype=torch.float64), torch.randn(4, 1, 9, dtype=torch.float64)
+    upstream = torch.randn(9, len(graph.genes), dtype=torch.float64)
+    for generators in plain, reviving:
+        cells = generators(roots, noise)
+        assert not cells[:, graph.genes.index(silent)].any()
+        cells.backward(upstream)
+    for group, other, targets in zip(plain.groups, reviving.groups, plain.group_targets, strict=True):
+        for i, target in enumerate(targets):
+            if target == silent:
+                assert not group.bias.grad[i]
+                torch.testing.assert_close(other.bias.grad[i], upstream[:, graph.genes.index(silent)].sum())
+                assert other.first.grad[i].any()
+            else:
+                torch.testing.assert_close(other.first.grad[i], group.first.grad[i])
+                torch.testing.assert_close(other.bias.grad[i], group.bias.grad[i])
