@@ -1,14 +1,22 @@
-"""Finished runs found on disk, read or scored again from their cells."""
+"""Finished runs found on disk, read or scored again from their cells, and compared in tables."""
 
 from __future__ import annotations
 
 import glob
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from llm4grn.errors import UserError
+from llm4grn.evaluation.blocks import Table
+from llm4grn.evaluation.paper_numbers import paper_rows
 from llm4grn.evaluation.results import Result, read_results, read_run
+from llm4grn.evaluation.statistical_tables import difference_table, interval_table
+from llm4grn.evaluation.statistics import differences, intervals
+from llm4grn.evaluation.summary import summarise
+from llm4grn.evaluation.tables import scores_tables
+from llm4grn.metrics.registry import METRICS, metric_parameters
 from llm4grn.seeding import derive_seed
 
 
@@ -52,6 +60,72 @@ def load_runs(folders: Sequence[Path], rescore: bool = False) -> tuple[list[Resu
             results += _score(folder, read)
         n_cells[read[0].dataset] = run["n_cells"]
     return results, n_cells
+
+
+def score_tables(
+    folders: Sequence[Path],
+    rescore: bool = False,
+    paper: bool = False,
+    seed: int = 0,
+    loaded: tuple[Sequence[Result], Mapping[str, int]] | None = None,
+) -> list[Table]:
+    """Everything that scores of finished runs say, as tables.
+
+    Parameters
+    ----------
+    folders
+        Of finished runs, of any data sets.
+    rescore
+        Score the runs' synthetic cells again, instead of reading their scores.
+    paper
+        Set the numbers of the paper beside ours, for the data sets it has.
+    seed
+        Of the bootstrap.
+    loaded
+        What :func:`load_runs` gave for these arguments, so that nothing is scored twice.
+
+    Returns
+    -------
+    ``scores``; ``scores_with_collapsed`` if any set of cells collapsed; ``intervals``; ``differences`` if a data set
+    has two settings with a common seed.
+    """
+    results, n_cells = loaded or load_runs(folders, rescore)
+    notes = run_notes(folders, rescore)
+    rows = summarise(results)
+    theirs = paper_rows(row.dataset for row in rows) if paper else []
+    if paper and (without := sorted({row.dataset for row in rows} - {row.dataset for row in theirs})):
+        notes.append(f"The paper has no numbers for {', '.join(without)}.")
+    tables = [*scores_tables(results, n_cells, theirs, notes), interval_table(intervals(rows, seed), seed)]
+    found = differences(rows)
+    return [*tables, difference_table(found)] if found else tables
+
+
+def run_notes(folders: Sequence[Path], rescored: bool = False) -> list[str]:
+    """What the runs' own files say that a reader of their scores must know, in lines that name the run.
+
+    Warnings of a training do not leave a run out: whether its cells collapsed is read off their scores. Metrics that
+    were scored with other choices than today's are named, unless they were scored again.
+    """
+    warnings, changes = [], []
+    for folder in folders:
+        run = read_run(folder / "results.json")
+        for stage, found in run.get("training_warnings", {}).items():
+            warnings += [f"Warning from the training of {folder.name} ({stage}): {', '.join(found)}."] if found else []
+        if not rescored:
+            scored = {result.metric for result in read_results(folder / "results.json")}
+            recorded = {name: then for name, then in run.get("metrics", {}).items() if name in scored}
+            changes += [f"{folder.name}: {line}; use rescore=true." for line in _changes(recorded)]
+    return warnings + changes
+
+
+def _changes(recorded: Mapping[str, Mapping[str, object]]) -> list[str]:
+    """Metrics whose parameters are no longer those that are printed below the table."""
+    now = json.loads(json.dumps(metric_parameters()))
+    lines = []
+    for name, then in recorded.items():
+        was = [f"{key.replace('_', ' ')}: {value}" for key, value in then.items() if now[name].get(key, value) != value]
+        lines += [f"{METRICS[name].label} was scored otherwise ({'; '.join(was)})"] if was else []
+    return lines
 
 
 def _score(folder: Path, recorded: Sequence[Result]) -> list[Result]:

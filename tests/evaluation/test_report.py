@@ -32,7 +32,7 @@ def test_report_holds_verdict_table_graph_links_command_and_versions(tmp_path):
     assert verdict(ONE_RUN) in text
     for words in ("density 0.1333", "```\npython train.py seed=1000\n```", "python 3.11.7", "of 500 cells each"):
         assert words in text
-    assert "| pbmc3k | run | human | grnboost2 |" in text
+    assert "| pbmc3k | Setting 1 | human | grnboost2 |" in text
     links = re.findall(r"\]\(([^)]+)\)", text)
     assert len(links) == 2
     for link in links:
