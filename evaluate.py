@@ -1,31 +1,76 @@
-"""Finished runs in one table: mean and spread over samples and seeds, with control and stage 1 beside them."""
+"""Finished runs compared: a verdict in words, tables, figures, and one page that shows them all."""
 
+import re
+import textwrap
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
 from llm4grn import cli
 from llm4grn.errors import UserError
-from llm4grn.evaluation.comparison import find_runs, load_runs
-from llm4grn.evaluation.results import to_csv
-from llm4grn.evaluation.tables import markdown_table, terminal_table
-from llm4grn.store import atomic_write
+
+FLAGS = ("paper", "rescore", "plausibility", "recovery", "html")
 
 
-def evaluate(cfg: DictConfig) -> None:
+def evaluate(cfg: DictConfig) -> Path:
+    patterns = checked_patterns(cfg)
+    folder = Path(cfg.paths.outputs) / cfg.name
+    tracker = cli.instantiate(cfg.logger)
+
+    from llm4grn.evaluation.comparison import find_runs
+    from llm4grn.evaluation.wandb_report import check_tracker, show_in_wandb
+
+    check_tracker(tracker)
+    folders = find_runs(patterns)
+    if cfg.reference not in (None, "truth"):
+        from llm4grn.evaluation.reference_edges import load_reference
+
+        load_reference(cfg.reference, folder=cfg.paths.data)  # a wrong path is refused before any scoring
+
+    from llm4grn.evaluation.comparison_report import Options, compare_runs, write_comparison
+    from llm4grn.evaluation.renderers import to_terminal
+
+    options = Options(
+        **{name: cfg[name] for name in ("paper", "rescore", "plausibility", "recovery", "reference", "seed")},
+        celltypist=cfg.celltypist and Path(cfg.celltypist),
+        data=Path(cfg.paths.data),
+        store=Path(cfg.paths.store),
+    )
+    comparison = compare_runs(folders, folder, options)
+    files = write_comparison(comparison, folder, cli.command(), html=cfg.html)
+    for entry in comparison.verdict:
+        print(f"\n{textwrap.fill(f'{entry.dataset}: {entry.headline}', 100)}")
+        for detail in entry.details:
+            print(textwrap.fill(detail, 100, initial_indent="  - ", subsequent_indent="    "))
+    print(f"\n{to_terminal(comparison.main_table)}")
+    show_in_wandb(tracker, comparison, cfg.name, folder)
+    for what, path in files.items():
+        print(f"{what:8} {path}")
+    return folder
+
+
+def checked_patterns(cfg: DictConfig) -> list[str]:
+    """The patterns of runs, if every option has a value that it can have."""
+    for flag in FLAGS:
+        if not isinstance(cfg[flag], bool):
+            raise UserError(f"{flag}={cfg[flag]}: expected true or false")
+    if not isinstance(cfg.seed, int) or isinstance(cfg.seed, bool) or cfg.seed < 0:
+        raise UserError(f"seed={cfg.seed}: expected a whole number, 0 or more")
+    if not isinstance(cfg.name, str) or not re.fullmatch(r"\w[\w.+=-]*", cfg.name):
+        raise UserError(f"name={cfg.name}: expected the name of a folder below paths.outputs, for instance name=table1")
+    folder = Path(cfg.paths.outputs) / cfg.name
+    earlier = folder.is_dir() and ((folder / "comparison.csv").is_file() or not any(folder.iterdir()))
+    if folder.exists() and not earlier:
+        raise UserError(f"name={cfg.name}: {folder} is there and is no comparison; choose another name")
+    for field in "reference", "celltypist":
+        if not (cfg[field] is None or (isinstance(cfg[field], str) and cfg[field])):
+            raise UserError(f"{field}={cfg[field]}: expected the path of a file")
+    if cfg.celltypist is not None and not Path(cfg.celltypist).is_file():
+        raise UserError(f"celltypist={cfg.celltypist}: there is no such file; give a model that celltypist downloaded")
     patterns = OmegaConf.to_container(cfg.runs, resolve=True) if OmegaConf.is_list(cfg.runs) else [cfg.runs]
-    if not isinstance(cfg.rescore, bool):
-        raise UserError(f"rescore={cfg.rescore}: expected true or false")
-    folders = find_runs([str(pattern) for pattern in patterns])
-    results, n_cells = load_runs(folders, rescore=cfg.rescore)
-    print(f"\n{len(folders)} runs\n\n{terminal_table(results, n_cells)}")
-
-    outputs = Path(cfg.paths.outputs)
-    with atomic_write(outputs / "comparison.md") as path:
-        path.write_text(markdown_table(results, n_cells))
-    with atomic_write(outputs / "comparison.csv") as path:
-        path.write_text(to_csv(results))
-    print(f"table  {outputs / 'comparison.md'}\ntidy   {outputs / 'comparison.csv'}")
+    if wrong := [pattern for pattern in patterns if not isinstance(pattern, str | int) or isinstance(pattern, bool)]:
+        raise UserError(f"runs={wrong[0]}: expected a folder of a run, a pattern like 'outputs/*', or a list of them")
+    return [str(pattern) for pattern in patterns]
 
 
 if __name__ == "__main__":

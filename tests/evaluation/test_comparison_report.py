@@ -1,0 +1,106 @@
+"""What is written of a comparison, and where; the comparison of trained runs is in tests/test_scripts.py."""
+
+import csv
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from results_by_hand import make_results, one_run
+
+from llm4grn.errors import UserError
+from llm4grn.evaluation.blocks import Cell, Figure, Table
+from llm4grn.evaluation.comparison_report import Comparison, command_of, write_comparison
+from llm4grn.evaluation.html_report import Section
+from llm4grn.evaluation.report import write_report
+from llm4grn.evaluation.score_plot import score_figures
+from llm4grn.evaluation.summary import summarise
+from llm4grn.evaluation.verdicts import Verdict
+from llm4grn.evaluation.wandb_report import numbers_and_words
+
+TABLE = Table("scores", "Scores", ["KB", "MMD ↓"], [["human", Cell("0.010 ± 0.001", 0.01, bold=True)]])
+
+
+def comparison_in(folder: Path) -> Comparison:
+    path = folder / "figures" / "noise.png"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.zeros((20, 30, 3), dtype=np.uint8)).save(path)
+    return Comparison(
+        title="pbmc3k: 2 settings compared",
+        subtitle="4 runs",
+        results=one_run(),
+        verdict=[Verdict("pbmc3k", "No lead is larger than chance.", ("Two seeds are few.",))],
+        sections=[Section("Scores", [TABLE, Figure("Noise", path, "Black is black.")], "How close?")],
+        commands=[("RUN_A", "python train.py seed=1000")],
+    )
+
+
+def test_everything_is_written_once_and_can_be_read(tmp_path):
+    folder = tmp_path / "comparison"
+    files = write_comparison(comparison_in(folder), folder, "python evaluate.py")
+    assert {path.suffix for path in (folder / "tables").iterdir()} == {".txt", ".md", ".csv", ".tex"}
+    with (folder / "comparison.csv").open() as lines:
+        assert len(list(csv.DictReader(lines))) == len(one_run())
+    markdown = files["table"].read_text()
+    for words in (
+        "No lead is larger than chance.",
+        "- Two seeds are few.",
+        "How close?",
+        "Black is black.",
+        "0.010 ± 0.001",
+    ):
+        assert words in markdown
+    (link,) = re.findall(r"!\[Noise\]\((.+)\)", markdown)
+    assert (folder / link).is_file()
+    page = files["report"].read_text()
+    for words in "python train.py seed=1000", "python evaluate.py", "No lead is larger than chance.":
+        assert words in page
+
+
+def test_what_an_earlier_comparison_left_is_removed(tmp_path):
+    for name in "tables/recovery.csv", "figures/pbmc3k/old.png", "figures/mine.txt.bak":
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    found = comparison_in(tmp_path)
+    write_comparison(found, tmp_path, "python evaluate.py")
+    write_comparison(found, tmp_path, "python evaluate.py", html=False)
+    left = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    tables = {f"tables/scores{ending}" for ending in (".txt", ".md", ".csv", ".tex")}
+    assert left == {"comparison.md", "comparison.csv", "figures/noise.png", "figures/mine.txt.bak", *tables}
+
+
+def test_without_html_there_is_no_page(tmp_path):
+    files = write_comparison(comparison_in(tmp_path), tmp_path, "python evaluate.py", html=False)
+    assert "report" not in files
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_a_run_is_not_written_over(tmp_path):
+    (tmp_path / "results.json").write_text("{}")
+    with pytest.raises(UserError, match="folder of a run"):
+        write_comparison(comparison_in(tmp_path), tmp_path, "python evaluate.py")
+
+
+def test_the_command_of_a_run_is_read_from_its_report(tmp_path):
+    command = "python train.py kb=human 'dataset.path=a b'"
+    graph = {"n_tfs": 1, "n_targets": 1, "n_edges": 1}
+    write_report(tmp_path / "report.md", one_run(), command=command, **graph, pictures={}, files={})
+    assert command_of(tmp_path) == command
+    assert command_of(tmp_path / "nowhere") is None
+
+
+def test_one_picture_per_data_set_and_the_same_bytes_again(tmp_path):
+    results = [*one_run(), *make_results(inferer="random"), *make_results(dataset="bone marrow")]
+    for folder in "a", "b":
+        figures = score_figures(summarise(results), tmp_path / folder)
+        assert [figure.path.name for figure in figures] == ["scores_bone_marrow.png", "scores_pbmc3k.png"]
+    assert (tmp_path / "a/scores_pbmc3k.png").read_bytes() == (tmp_path / "b/scores_pbmc3k.png").read_bytes()
+    assert (tmp_path / "a/scores_pbmc3k.png").read_bytes() != (tmp_path / "a/scores_bone_marrow.png").read_bytes()
+
+
+def test_columns_for_wandb_have_one_type_and_one_name_each():
+    rows = [["a", Cell("1.0 ± 0.1", 1.0), "x"], ["b", "–", "y"]]
+    columns, data = numbers_and_words(Table("t", "T", ["", "MMD", "MMD"], rows))
+    assert columns == ["1", "MMD", "MMD (mean ± std)", "MMD 3"]
+    assert data == [["a", 1.0, "1.0 ± 0.1", "x"], ["b", None, "–", "y"]]
