@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from llm4grn.errors import UserError
+from llm4grn.metrics.mixing import tsne
 from llm4grn.seeding import derive_seed
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def joint_tsne(
     """
     rng = np.random.default_rng(derive_seed(seed, "joint_tsne", "cells"))
     drawn = [_log_cells(cells, max_cells, rng) for cells in (real, *sets.values())]
-    embedded = _embed(np.concatenate(drawn), derive_seed(seed, "joint_tsne", "embedding"))
+    embedded = tsne(np.concatenate(drawn), derive_seed(seed, "joint_tsne", "embedding"))
     grey, *coloured = np.split(embedded, np.cumsum([len(cells) for cells in drawn])[:-1])
 
     figure, axes = panels(1, len(sets), width=3.6, height=3.9)
@@ -90,28 +91,6 @@ def _log_cells(cells: Cells, max_cells: int, rng: np.random.Generator) -> np.nda
         cells = cells[np.sort(rng.choice(cells.shape[0], size=max_cells, replace=False))]
     dense = cells.toarray() if hasattr(cells, "toarray") else cells
     return np.log1p(np.asarray(dense, dtype=np.float64))
-
-
-def _embed(cells: np.ndarray, seed: int) -> np.ndarray:
-    """Two dimensions for each of the cells (n_cells, n_genes)."""
-    from sklearn.decomposition import PCA
-    from sklearn.manifold import TSNE
-    from threadpoolctl import threadpool_limits
-
-    if len(cells) < 4:
-        raise UserError(f"t-SNE needs at least 4 cells in all, got {len(cells)}: give more")
-    pca = PCA(min(50, *cells.shape), svd_solver="randomized", random_state=seed)
-    # Half of sklearn's steps and a coarser angle settle 2000 cells in a few seconds, and look no different.
-    tsne = TSNE(
-        perplexity=min(30.0, (len(cells) - 1) / 3),
-        init="pca",
-        angle=0.7,
-        max_iter=500,
-        random_state=seed,
-    )
-    # Its threads wait for each other at every step: on a busy machine several are ten times slower than one.
-    with threadpool_limits(limits=1):
-        return tsne.fit_transform(pca.fit_transform(cells))
 
 
 def read_history(path: Path) -> dict[str, list[float]]:

@@ -69,6 +69,7 @@ class MetricInfo:
 
 
 _CONTROL = "control: real training cells scored against the same test cells, as many of each"
+_OVER_GENES = "mean absolute difference"
 
 METRICS: dict[str, MetricInfo] = {
     info.name: info
@@ -127,8 +128,74 @@ METRICS: dict[str, MetricInfo] = {
                 "test_fraction": functional.TEST_FRACTION,
             },
         ),
+        MetricInfo(
+            name="milisi",
+            label="miLISI",
+            higher_is_better=True,
+            unit="effective number of sets",
+            digits=3,
+            optimum=2.0,
+            floor=f"{_CONTROL}; 2 = perfectly mixed, about 1.9 within reach of a finite number of neighbours",
+            function=functional.milisi,
+            seeded=True,
+            parameters={
+                "embedding": f"t-SNE, 2 dimensions, of {functional.TSNE_COMPONENTS} principal components of both sets",
+                "perplexity": functional.PERPLEXITY,
+            },
+        ),
+        MetricInfo(
+            name="gene_means",
+            label="Gene means",
+            higher_is_better=False,
+            unit="log counts",
+            digits=4,
+            optimum=0.0,
+            floor=_CONTROL,
+            function=functional.gene_means,
+            parameters={"of each gene": "mean of log1p counts", "over genes": _OVER_GENES},
+        ),
+        MetricInfo(
+            name="gene_variances",
+            label="Gene variances",
+            higher_is_better=False,
+            unit="squared log counts",
+            digits=4,
+            optimum=0.0,
+            floor=_CONTROL,
+            function=functional.gene_variances,
+            parameters={"of each gene": "variance of log1p counts", "over genes": _OVER_GENES},
+        ),
+        MetricInfo(
+            name="zero_fractions",
+            label="Zero fractions",
+            higher_is_better=False,
+            unit="fraction of cells",
+            digits=4,
+            optimum=0.0,
+            floor=_CONTROL,
+            function=functional.zero_fractions,
+            parameters={"of each gene": "fraction of cells without it", "over genes": _OVER_GENES},
+        ),
+        MetricInfo(
+            name="gene_correlations",
+            label="Gene correlations",
+            higher_is_better=False,
+            unit="correlation",
+            digits=4,
+            optimum=0.0,
+            floor=f"{_CONTROL}; stays above 0 and falls with the number of cells",
+            function=functional.gene_correlations,
+            parameters={
+                "of each two genes": "Pearson's correlation of log1p counts",
+                "over genes": "root mean square difference, those expressed in the real cells",
+            },
+        ),
     )
 }
+
+
+#: Those of the paper's tables.
+PAPER_METRICS = ("cosine_distance", "euclidean_distance", "mmd", "rf_auroc")
 
 
 def metric_parameters() -> dict[str, dict[str, object]]:

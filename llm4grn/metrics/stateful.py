@@ -8,7 +8,7 @@ import torch
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-from llm4grn.metrics.functional import equal_size
+from llm4grn.metrics.cells import equal_size
 from llm4grn.metrics.registry import METRICS
 
 
@@ -42,10 +42,12 @@ class _CellMetric(Metric):
         self.synthetic.append(synthetic.detach())
 
     def compute(self) -> torch.Tensor:
-        """The value over all cells seen, a float64 scalar; averaged over subsamples if the sets differ in number."""
+        """The value over all cells seen, a float64 scalar; averaged over subsamples if the sets differ in number.
+
+        Computed on the device that holds the cells, where the metric can (:mod:`llm4grn.metrics.functional`).
+        """
         info = METRICS[self.metric_name]
-        # float64 before the transfer, so that no device or autocast setting rounds the cells.
-        real, synthetic = (dim_zero_cat(cells).double().cpu().numpy() for cells in (self.real, self.synthetic))
+        real, synthetic = dim_zero_cat(self.real), dim_zero_cat(self.synthetic)
         values = [info(r, s, self.seed) for r, s in equal_size(real, synthetic, self.seed)]
         return torch.tensor(sum(values) / len(values), dtype=torch.float64)
 
@@ -97,3 +99,49 @@ class RFAUROC(_CellMetric):
     higher_is_better: bool = False
     plot_lower_bound: float = 0.5
     plot_upper_bound: float = 1.0
+
+
+class MiLISI(_CellMetric):
+    """Mean integration LISI in a joint t-SNE. See :func:`llm4grn.metrics.functional.milisi`.
+
+    Examples
+    --------
+    >>> metric = MiLISI()
+    >>> cells = torch.arange(200.0).reshape(100, 2)
+    >>> metric.update(cells, cells + 1000)
+    >>> round(metric.compute().item(), 3)
+    1.0
+    """
+
+    metric_name = "milisi"
+    higher_is_better: bool = True
+    plot_lower_bound: float = 1.0
+    plot_upper_bound: float = 2.0
+
+
+class GeneMeans(_CellMetric):
+    """Difference of the genes' mean log expression. See :func:`llm4grn.metrics.functional.gene_means`."""
+
+    metric_name = "gene_means"
+    higher_is_better: bool = False
+
+
+class GeneVariances(_CellMetric):
+    """Difference of the genes' log variances. See :func:`llm4grn.metrics.functional.gene_variances`."""
+
+    metric_name = "gene_variances"
+    higher_is_better: bool = False
+
+
+class ZeroFractions(_CellMetric):
+    """Difference of the fractions of cells without a gene. See :func:`llm4grn.metrics.functional.zero_fractions`."""
+
+    metric_name = "zero_fractions"
+    higher_is_better: bool = False
+
+
+class GeneCorrelations(_CellMetric):
+    """Difference of gene-gene correlations. See :func:`llm4grn.metrics.functional.gene_correlations`."""
+
+    metric_name = "gene_correlations"
+    higher_is_better: bool = False

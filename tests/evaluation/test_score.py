@@ -5,6 +5,7 @@ from scipy import sparse
 from llm4grn.errors import UserError
 from llm4grn.evaluation.score import score
 from llm4grn.metrics import functional
+from llm4grn.metrics.cells import on_device
 from llm4grn.metrics.registry import METRICS
 
 RNG = np.random.default_rng(0)
@@ -27,6 +28,26 @@ def test_all_metrics_in_the_registrys_order_from_dense_or_sparse():
 
 def test_a_choice_of_metrics():
     assert list(score(REAL, SYNTHETIC, 1, metrics=["mmd", "cosine_distance"])) == ["mmd", "cosine_distance"]
+
+
+def test_a_device_changes_nothing_but_rounding(monkeypatch):
+    """The CPU stands in for a GPU: tensors in, and out of them only what forest and t-SNE need."""
+    import torch
+
+    expected = score(REAL, SYNTHETIC[:30], seed=1)
+    monkeypatch.setattr("llm4grn.evaluation.score.on_device", lambda cells, device: torch.from_numpy(cells).to(device))
+    found = score(REAL, SYNTHETIC[:30], seed=1, device=torch.device("cpu"))
+    assert found == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("device", ["cpu", "mps", "mps:0"])
+def test_devices_without_float64_are_left_to_the_cpu(device):
+    assert type(on_device(REAL, device)) is np.ndarray
+
+
+def test_other_devices_get_tensors_in_double_precision():
+    tensor = on_device(REAL, "meta")
+    assert (tensor.device.type, str(tensor.dtype)) == ("meta", "torch.float64")
 
 
 def test_unequal_sets_are_averaged_over_five_subsamples():

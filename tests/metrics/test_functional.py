@@ -60,7 +60,7 @@ def test_bandwidth_is_the_median_distance_to_the_24th_other_cell(n):
 
 def test_bandwidth_in_blocks_is_the_bandwidth_at_once(monkeypatch):
     whole = mmd_bandwidth(REAL)
-    monkeypatch.setattr("llm4grn.metrics.functional._TILE", 40)
+    monkeypatch.setattr("llm4grn.metrics.mmd._TILE", 40)
     assert mmd_bandwidth(REAL) == pytest.approx(whole, rel=1e-12)
 
 
@@ -127,10 +127,37 @@ def test_rf_auroc_takes_few_cells_or_few_genes(n_genes):
     assert 0.0 <= value <= 1.0
 
 
-def test_tensors_and_arrays_score_alike():
+@pytest.mark.parametrize("metric", [cosine_distance, euclidean_distance, mmd])
+def test_tensors_are_computed_with_as_tensors_and_score_as_arrays(metric, monkeypatch):
+    expected = metric(REAL, OTHER)
+    # Nothing may leave the tensors' device on the way, which a GPU would punish.
+    monkeypatch.setattr(torch.Tensor, "__array__", None)
     tensors = torch.from_numpy(REAL).requires_grad_(), torch.from_numpy(OTHER)
-    for metric in (cosine_distance, euclidean_distance, mmd):
-        assert metric(*tensors) == metric(REAL, OTHER)
+    assert metric(*tensors) == pytest.approx(expected, rel=1e-9)
+
+
+def test_a_tensor_beside_an_array_and_single_precision_are_taken():
+    expected = euclidean_distance(REAL.astype(np.float32), OTHER)
+    assert euclidean_distance(torch.from_numpy(REAL.astype(np.float32)), OTHER) == pytest.approx(expected, rel=1e-12)
+    assert expected == pytest.approx(euclidean_distance(REAL, OTHER), rel=1e-5)
+
+
+@pytest.mark.parametrize("n_threads", [1, 3])
+def test_tensors_leave_the_number_of_threads_alone(n_threads):
+    before = torch.get_num_threads()
+    torch.set_num_threads(n_threads)
+    try:
+        mmd(torch.from_numpy(REAL), torch.from_numpy(OTHER))
+        assert torch.get_num_threads() == n_threads
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("n_workers", [1, 2, 5])
+def test_mmd_is_the_same_to_the_last_bit_on_any_number_of_threads(n_workers, monkeypatch):
+    alone = mmd(REAL, OTHER, tile=16)
+    monkeypatch.setattr("llm4grn.metrics.mmd._n_workers", lambda _: n_workers)
+    assert mmd(REAL, OTHER, tile=16) == alone
 
 
 def test_equal_sets_pass_once_and_untouched():
@@ -182,11 +209,12 @@ def test_bandwidth_that_cannot_be_read_off_is_refused():
 
 SCORE = """
 import numpy as np
-from llm4grn.metrics.functional import cosine_distance, euclidean_distance, mmd, rf_auroc
+from llm4grn.metrics.functional import cosine_distance, euclidean_distance, gene_correlations, milisi, mmd, rf_auroc
 rng = np.random.default_rng(0)
 real, synthetic = rng.gamma(0.3, 30, size=(2, 200, 300))
 print([cosine_distance(real, synthetic), euclidean_distance(real, synthetic), mmd(real, synthetic),
-       rf_auroc(real, synthetic, seed=1, n_trees=100)])
+       rf_auroc(real, synthetic, seed=1, n_trees=100), gene_correlations(real, synthetic),
+       milisi(real[:100], synthetic[:100], seed=1)])
 """
 
 

@@ -7,7 +7,17 @@ import torch
 from llm4grn.metrics import functional, stateful
 from llm4grn.metrics.registry import METRICS
 
-CLASSES = [stateful.CosineDistance, stateful.EuclideanDistance, stateful.MMD, stateful.RFAUROC]
+CLASSES = [
+    stateful.CosineDistance,
+    stateful.EuclideanDistance,
+    stateful.MMD,
+    stateful.RFAUROC,
+    stateful.MiLISI,
+    stateful.GeneMeans,
+    stateful.GeneVariances,
+    stateful.ZeroFractions,
+    stateful.GeneCorrelations,
+]
 RNG = np.random.default_rng(0)
 REAL, SYNTHETIC = (torch.from_numpy(RNG.gamma(0.4, 30, size=(40, 12))) for _ in range(2))
 
@@ -46,4 +56,4 @@ def test_unequal_sets_are_averaged_over_subsamples(cls):
 
 @pytest.mark.parametrize("cls", CLASSES)
 def test_direction_is_the_registrys(cls):
-    assert cls.higher_is_better is METRICS[cls.metric_name].higher_is_better is False
+    assert cls.higher_is_better is METRICS[cls.metric_name].higher_is_better is (cls is stateful.MiLISI)
