@@ -3,7 +3,7 @@
 import shutil
 from pathlib import Path
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from llm4grn import cli
 from llm4grn.evaluation.graph_files import write_graph_files
@@ -34,6 +34,9 @@ def infer_grn(cfg: DictConfig) -> Path | None:
     paths = {label: folder / file for label, (_, file) in files.items()}
     names = {"dataset": setting.dataset.name, "method": setting.inferer_name}
     paths |= write_graph_files(pipeline.inferred_grn, graph, folder, **names)
+    with atomic_write(folder / "config.yaml") as path:  # tells whoever compares graphs what this one is
+        OmegaConf.save(OmegaConf.create(cli.resolved(cfg)), path)
+    paths["configuration"] = folder / "config.yaml"
 
     print(f"\n{len(tfs.names)} TFs among {len(graph.genes)} genes: {_shorten(tfs.names)}\n")
     for key, value in graph.summary().items():
