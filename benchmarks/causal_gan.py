@@ -2,13 +2,17 @@
 
     python -m benchmarks.causal_gan                     1000 genes, 75 TFs, 925 targets, k 10, batch 1024
     python -m benchmarks.causal_gan --precision bfloat16     our products in bfloat16; the twin's stay in float32
-    python -m benchmarks.causal_gan --device cuda --steps 200
+    python -m benchmarks.causal_gan --compile                what a GPU runs, on the CPU: with and without torch.compile
+    python -m benchmarks.causal_gan --device cuda --compile --steps 200 --precision bfloat16
     python -m benchmarks.causal_gan --genes 300 --batch 128 --repeats 5      smaller, to try it out
 
 The twin is the textbook way: target generators as dense layers times a 0/1 mask, the gradient penalty by a second
-backward pass through autograd. Each measurement is a process of its own (peak memory is that of the process, the
-interpreter and its libraries included; on a GPU that of its allocator), the two alternate, and the last line is JSON
-with times, memory and ratios, and the share of our step that is not matrix products (torch's profiler, one more step).
+backward pass through autograd. With --compile two more are measured: the step in torch's operators, without the fused
+kernels of the CPU (on a GPU, ours is that already), and the same compiled (on a GPU as one CUDA graph as well); the
+time to compile is told apart. Each measurement is a process of its own (peak memory is that of the process, the
+interpreter and its libraries included; on a GPU that of its allocator), they alternate, and the last line is JSON
+with times, memory and ratios, the share of our step that is not matrix products (torch's profiler, one more step), and
+the losses at the first and at the last step: ours are those of the same training, whatever it runs on.
 """
 
 from __future__ import annotations
@@ -30,9 +34,13 @@ from torch.optim import AdamW
 from llm4grn.gan.causal_gan import CausalGAN
 from llm4grn.gan.hyperparameters import CausalGANHyperparameters
 from llm4grn.gan.networks import CellGenerator, Critic, Labeler, normalise_library_size
+from llm4grn.gan.target_generators import TargetGroup
 from llm4grn.grn import CausalGraph
 
 LIBRARY_SIZE = 20_000
+#: Steps before the clock starts, and steps between two looks at the clock: a GPU is not to wait for the host.
+WARM_UP = {"cpu": 1, "cuda": 5}
+STEPS_PER_LOOK = {"cpu": 1, "cuda": 25}
 
 
 def hyperparameters(batch: int, precision: str = "float32") -> CausalGANHyperparameters:
@@ -143,36 +151,61 @@ class Ours:
 
     def to(self, device: str) -> Ours:
         self.gan.to(device).train()
-        self.gan.optimizer = dict(zip(self.gan.networks(), self.gan.configure_optimizers(), strict=True))
-        self.random = torch.Generator(device)
+        self.gan.start(dict(zip(self.gan.networks(), self.gan.configure_optimizers(), strict=True)))
         return self
 
-    def step(self, i: int) -> None:
-        self.random.manual_seed(i)
-        self.gan.train_one_step(self.gan.batch(i), self.random)
+    def step(self, i: int) -> dict[str, Tensor]:
+        return self.gan.take_step(i)
 
 
-def measure(args: argparse.Namespace) -> dict[str, float]:
-    """Median seconds of a step after one to warm up, the peak memory in GB, and the share of ours outside products."""
+class Operators(Ours):
+    """Target generators in torch's operators, on a CPU as well."""
+
+    def to(self, device: str) -> Ours:
+        TargetGroup.forward = TargetGroup.forward_by_operators
+        return super().to(device)
+
+
+class Compiled(Ours):
+    """The same through torch.compile, on a GPU as a CUDA graph."""
+
+    def to(self, device: str) -> Ours:
+        self.gan.compiled = True
+        return super().to(device)
+
+
+KINDS = {"ours": Ours, "operators": Operators, "compiled": Compiled, "masked_dense": MaskedDenseGAN}
+
+
+def measure(args: argparse.Namespace) -> dict[str, object]:
+    """Median seconds of a step after some to warm up, the peak memory in GB, and more about ours."""
     torch.set_num_threads(args.threads)
     graph, cells, controller = problem(args.genes, args.tfs, args.k, args.batch)
-    kind = Ours if args.measure == "ours" else MaskedDenseGAN
-    trained = kind(cells, graph, controller, hyperparameters(args.batch, args.precision)).to(args.device)
+    trained = KINDS[args.measure](cells, graph, controller, hyperparameters(args.batch, args.precision)).to(args.device)
     wait = torch.cuda.synchronize if args.device == "cuda" else lambda: None
-    trained.step(0)
-    wait()
-    seconds = []
-    for i in range(1, args.steps + 1):
-        start = time.perf_counter()
+    start = time.perf_counter()
+    first = trained.step(0)
+    for i in range(1, WARM_UP[args.device]):
         trained.step(i)
+    wait()
+    warm_up, done, seconds = time.perf_counter() - start, WARM_UP[args.device], []
+    while done < WARM_UP[args.device] + args.steps:
+        n = min(STEPS_PER_LOOK[args.device], WARM_UP[args.device] + args.steps - done)
+        start = time.perf_counter()
+        for i in range(done, done + n):
+            last = trained.step(i)
         wait()
-        seconds.append(time.perf_counter() - start)
+        seconds.append((time.perf_counter() - start) / n)
+        done += n
     if args.device == "cuda":
         peak = torch.cuda.max_memory_allocated() / 1024**3
     else:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
-    outside = {"outside_products": outside_products(trained, args.device)} if kind is Ours else {}
-    return {"seconds": statistics.median(seconds), "peak_gb": peak, **outside}
+    measured = {"seconds": statistics.median(seconds), "peak_gb": peak, "warm_up_seconds": warm_up}
+    if args.measure == "masked_dense":
+        return measured
+    losses = {f"at_{step}": {k: v.item() for k, v in at.items()} for step, at in ((0, first), (done - 1, last))}
+    return measured | {"outside_products": outside_products(trained, args.device), "losses": losses}
 
 
 def outside_products(trained: Ours, device: str) -> float:
@@ -181,11 +214,14 @@ def outside_products(trained: Ours, device: str) -> float:
     activities = [torch.profiler.ProfilerActivity.CUDA if on_gpu else torch.profiler.ProfilerActivity.CPU]
     with torch.profiler.profile(activities=activities) as profile:
         trained.step(1)
+        if on_gpu:
+            torch.cuda.synchronize()
     times = {
         event.key: event.self_device_time_total if on_gpu else event.self_cpu_time_total
         for event in profile.key_averages()
     }
-    products = sum(time for name, time in times.items() if re.search(r"aten::(add|b|badd)?mm$|gemm|cutlass", name))
+    kernels = r"aten::(add|b|badd)?mm$|gemm|cutlass|nvjet"  # nvjet: cuBLAS on Hopper
+    products = sum(time for name, time in times.items() if re.search(kernels, name))
     return 1 - products / sum(times.values())
 
 
@@ -197,33 +233,46 @@ def main() -> None:
     parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32", help="of our products")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--steps", type=int, default=1, help="timed steps per process, after one to warm up")
-    parser.add_argument("--measure", choices=["ours", "masked_dense"], help=argparse.SUPPRESS)
+    parser.add_argument("--compile", action="store_true", help="measure operators and torch.compile, too")
+    parser.add_argument("--without", nargs="*", choices=list(KINDS), default=[], help="what not to measure")
+    parser.add_argument("--measure", choices=list(KINDS), help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.measure:
         print(json.dumps(measure(args)))
         return
-    rows: dict[str, list[dict[str, float]]] = {"ours": [], "masked_dense": []}
+    if args.device == "cuda" and not torch.cuda.is_available():
+        sys.exit("PyTorch sees no GPU here")
+    more = [] if not args.compile else ["compiled"] if args.device == "cuda" else ["operators", "compiled"]
+    rows: dict[str, list[dict]] = {name: [] for name in ("ours", *more, "masked_dense") if name not in args.without}
     for repeat in range(args.repeats):
         for name, measured in rows.items():
             command = [sys.executable, "-m", "benchmarks.causal_gan", *sys.argv[1:], "--measure", name]
             output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
             measured.append(json.loads(output.splitlines()[-1]))
             print(
-                f"{repeat} {name:13} {measured[-1]['seconds']:8.2f} s/step {measured[-1]['peak_gb']:6.2f} GB",
+                f"{repeat} {name:13} {measured[-1]['seconds']:10.4f} s/step {measured[-1]['peak_gb']:6.2f} GB",
                 flush=True,
             )
     summary = {"benchmark": "causal_gan", "torch": torch.__version__, **vars(args)}
-    for quantity in "seconds", "peak_gb":
-        ours, theirs = ([row[quantity] for row in rows[name]] for name in rows)
-        ratios = [b / a for a, b in zip(ours, theirs, strict=True)]
-        summary[quantity] = {
-            "ours": statistics.median(ours),
-            "masked_dense": statistics.median(theirs),
-            "ratio": [min(ratios), statistics.median(ratios), max(ratios)],
-        }
-    summary["outside_products"] = statistics.median(row["outside_products"] for row in rows["ours"])
     del summary["measure"]
+    for quantity in "seconds", "peak_gb":
+        summary[quantity] = {name: statistics.median(row[quantity] for row in found) for name, found in rows.items()}
+        summary[quantity]["ratio"] = ratios(rows, quantity)
+    for quantity in "outside_products", "warm_up_seconds":
+        known = {name: [row[quantity] for row in found if quantity in row] for name, found in rows.items()}
+        summary[quantity] = {name: statistics.median(values) for name, values in known.items() if values}
+    summary["losses"] = {name: found[0]["losses"] for name, found in rows.items() if "losses" in found[0]}
     print(json.dumps(summary))
+
+
+def ratios(rows: dict[str, list[dict]], quantity: str) -> dict[str, list[float]]:
+    """Least, median and greatest ratio of masked-dense to each of ours, measured one after the other."""
+    found = {}
+    for name in rows.keys() - {"masked_dense"} if "masked_dense" in rows else ():
+        pairs = zip(rows[name], rows["masked_dense"], strict=True)
+        each = [theirs[quantity] / ours[quantity] for ours, theirs in pairs]
+        found[name] = [min(each), statistics.median(each), max(each)]
+    return found
 
 
 if __name__ == "__main__":

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from pytorch_lightning.loggers import Logger
 
+    from llm4grn.gan.cells import Cells
+
 
 @dataclass(frozen=True)
 class Pipeline:
@@ -33,7 +35,8 @@ class Pipeline:
     store
         Where finished stages are kept.
     trainer
-        Arguments of Lightning's trainer (accelerator, devices, precision): they do not change what is computed.
+        Arguments of Lightning's trainer (accelerator, devices), whether to ``compile`` the training, and whether to
+        ``stream`` its cells from their file (None: if they do not fit in memory): they do not change what is computed.
     loggers
         Called when a training begins: the Lightning loggers that follow it.
     """
@@ -60,12 +63,18 @@ class Pipeline:
     @cached_property
     def grn(self) -> Stage:
         args = {"inferer": describe(self.setting.inferer), "seed": self.setting.inference_seed}
+        args |= {"tf_targets": True} if self._ranks_tfs else {}
         return Stage("grn", 1, args, {"data": self.data, **({} if self._tfs_follow else {"tfs": self.tfs})})
 
     @property
     def _tfs_follow(self) -> bool:
         """Whether the TFs are chosen from the ranked network, which then ranks all genes."""
         return isinstance(self.setting.kb, NoPriorList)
+
+    @property
+    def _ranks_tfs(self) -> bool:
+        """Whether TFs are ranked for TFs as well; without a prior list they always are."""
+        return self.setting.tf_k > 0 and not self._tfs_follow
 
     @property
     def _candidates(self) -> tuple[str, ...] | None:
@@ -75,6 +84,7 @@ class Pipeline:
     @cached_property
     def graph(self) -> Stage:
         args = {"k": self.setting.k, "strategy": self.setting.strategy, "seed": self.setting.inference_seed}
+        args |= {"tf_k": self.setting.tf_k} if self.setting.tf_k else {}
         return Stage("graph", 1, args, {"data": self.data, "tfs": self.tfs, "grn": self.grn})
 
     @cached_property
@@ -195,22 +205,28 @@ class Pipeline:
                 f"graph.k={self.setting.k}: the knowledge base names only {len(tf_names)} TFs among the genes; "
                 f"choose graph.k={len(tf_names)} or less, or another kb"
             )
-        self.setting.inferer.infer(train, tf_names, self.setting.inference_seed).write(folder / "grn.tsv")
+        infer, seed = self.setting.inferer.infer, self.setting.inference_seed
+        # the few TFs first: a method that cannot rank them says so before the many targets
+        among = infer(train[:, list(tf_names)].copy(), None, seed) if self._ranks_tfs else None
+        grn = infer(train, tf_names, seed)
+        (grn.joined(among) if among else grn).write(folder / "grn.tsv")
 
     def _build_graph(self, folder: Path) -> None:
         genes, tf_names = list(self.adata.var_names), self.tf_set.names
         setting = self.setting
-        graph = self.inferred_grn.top(setting.k, genes, tf_names, setting.strategy, setting.inference_seed)
+        seed = setting.inference_seed
+        graph = self.inferred_grn.top(setting.k, genes, tf_names, setting.strategy, seed, setting.tf_k)
         graph.validate()
         graph.to_json(folder / "graph.json")
 
     def _build_controller(self, folder: Path) -> None:
         from llm4grn.gan import stages
 
+        hyper = self.setting.model.controller
         stages.train_controller(
-            self.split("train"),
-            self.setting.model.controller,
-            validation=self.split("validation"),
+            self._training_cells(),
+            hyper,
+            validation=self.split("validation") if hyper.validate_every else None,
             library_size=self.setting.dataset.preprocessing.library_size,
             seed=derive_seed(self.setting.seed, "controller"),
             folder=folder,
@@ -222,19 +238,26 @@ class Pipeline:
         from llm4grn.gan import stages
 
         graph, controller = self.causal_graph, self.controller_folder()  # the graph first: cheap, and may be refused
+        hyper = self.setting.model.causal_gan
         stages.train_causal_gan(
-            self.split("train"),
+            self._training_cells(),
             graph,
             controller,
             self.setting.model.controller,
-            self.setting.model.causal_gan,
-            validation=self.split("validation"),
+            hyper,
+            validation=self.split("validation") if hyper.validate_every else None,
             library_size=self.setting.dataset.preprocessing.library_size,
             seed=derive_seed(self.setting.seed, "causal_gan"),
             folder=folder,
             trainer=self.trainer,
             loggers=self.loggers(),
         )
+
+    def _training_cells(self) -> Cells:
+        from llm4grn.gan.cells import open_cells
+
+        path = self.store.get_or_run(self.data, self._build_data) / "cells.h5ad"
+        return open_cells(path, "train", self.trainer.get("stream"), self.trainer.get("accelerator", "auto"))
 
     def _build_cells(self, source: str, folder: Path) -> None:
         for i, cells in enumerate(self._generate(source)):

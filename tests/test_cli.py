@@ -125,6 +125,9 @@ def test_instantiated_objects_get_plain_lists():
         (["trainer.devices=0"], "trainer.devices=0"),
         (["trainer.devices=none"], "trainer.devices=none"),
         (["trainer.devices=true"], "trainer.devices=True"),
+        (["trainer.compile=fast"], "trainer.compile=fast: expected true or false"),
+        (["trainer.stream=1"], "trainer.stream=1: expected true or false or null"),
+        (["+trainer.strategy=fsdp"], "trainer.strategy: there is no such option"),
     ],
 )
 def test_trainer_is_refused_before_lightning_sees_it(overrides, says):
@@ -138,7 +141,7 @@ def test_gpu_is_refused_where_there_is_none(monkeypatch):
     with pytest.raises(UserError, match="trainer=cpu"):
         cli.trainer_arguments(cfg)
     monkeypatch.setattr(cli, "_sees_gpu", lambda accelerator: True)
-    assert cli.trainer_arguments(cfg) == {"accelerator": "gpu", "devices": 1}
+    assert cli.trainer_arguments(cfg) == {"accelerator": "gpu", "devices": 1, "compile": False, "stream": None}
 
 
 # -- a whole script ---------------------------------------------------------------------------------------------------

@@ -107,7 +107,10 @@ def test_trainer_takes_the_arguments(option):
         return
     import pytorch_lightning as pl
 
-    trainer = pl.Trainer(**cli.trainer_arguments(cfg), logger=False, enable_checkpointing=False, max_epochs=1)
+    from llm4grn.gan.training import lightning_arguments
+
+    arguments = lightning_arguments(cli.trainer_arguments(cfg))
+    trainer = pl.Trainer(**arguments, logger=False, enable_checkpointing=False, max_epochs=1)
     assert trainer.num_devices == 1
 
 
@@ -189,7 +192,7 @@ def test_defaults_are_those_of_sections_1_4_and_6():
     cfg = composed("train")
     setting = cli.build_setting(cfg)
     assert (setting.k, setting.strategy, setting.n_samples, setting.seed) == (10, "top", 4, 1000)
-    assert set(setting.metrics) == {"cosine_distance", "euclidean_distance", "mmd", "rf_auroc"}
+    assert {"cosine_distance", "euclidean_distance", "mmd", "rf_auroc", "milisi"} <= set(setting.metrics)
     assert setting.inference_seed == setting.seed
     assert cli.build_setting(composed("train", "seed=2000")).inference_seed == 2000
 

@@ -6,9 +6,10 @@ import torch
 from torch import Tensor
 
 from llm4grn.gan.adversarial import CELLS_TO_START, AdversarialModule
+from llm4grn.gan.cells import Cells
 from llm4grn.gan.hyperparameters import ControllerHyperparameters
-from llm4grn.gan.marginals import rectified_gaussians
 from llm4grn.gan.networks import CellGenerator, Critic, normalise_library_size
+from llm4grn.gan.ranks import share
 from llm4grn.seeding import derive_seed
 
 
@@ -27,10 +28,12 @@ class CausalController(AdversarialModule):
         Seed of weights, batches and noise.
     """
 
-    def __init__(self, cells: Tensor, hyperparameters: ControllerHyperparameters, library_size: float, seed: int):
+    def __init__(
+        self, cells: Cells | Tensor, hyperparameters: ControllerHyperparameters, library_size: float, seed: int
+    ):
         super().__init__(cells, hyperparameters, seed)
         self.library_size = library_size
-        n_genes = cells.shape[1]
+        n_genes = self.cells.n_genes
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(seed, "weights"))
             self.generator = CellGenerator(hyperparameters.noise_dim, hyperparameters.generator_layers, n_genes)
@@ -38,7 +41,7 @@ class CausalController(AdversarialModule):
         if hyperparameters.preconditioned and len(cells):  # none are needed to generate with trained weights
             random = torch.Generator().manual_seed(derive_seed(seed, "start"))
             noise = torch.randn(CELLS_TO_START, hyperparameters.noise_dim, generator=random)
-            self.generator.start_at(rectified_gaussians(cells), noise)
+            self.generator.start_at(self.marginals(), noise)
 
     def networks(self):
         return {
@@ -52,7 +55,7 @@ class CausalController(AdversarialModule):
 
     def train_one_step(self, real: Tensor, random: torch.Generator) -> dict[str, Tensor]:
         critic = self.critic_updates(self.as_judged(real), random)
-        generator_loss = self.generator_update(self.noise(len(real), random))
+        generator_loss = self.generator_update(self.noise(self.hyper.batch_size, random))
         return {
             "critic_loss": critic.loss,
             "gradient_penalty": critic.gradient_penalty,
@@ -63,14 +66,18 @@ class CausalController(AdversarialModule):
         """Standard normal noise for ``n_cells`` cells, shape ``(n_cells, noise_dim)``."""
         return torch.randn(n_cells, self.generator.noise_dim, generator=random, device=self.device)
 
+    def generator_loss(self, noise: Tensor) -> Tensor:
+        n = self.hyper.batch_size
+        fake = self.generated(noise)[share(n)]
+        with self.products():
+            return -self.critic(fake).sum() / n
+
     def generator_update(self, noise: Tensor) -> Tensor:
         """One step of the generator; the critic is passed through, not changed."""
-        fake = self.as_judged(self(noise))
-        with self.products():
-            loss = -self.critic(fake).mean()
+        loss = self.generator_loss(noise)
         self.optimizer["generator"].zero_grad()
         loss.backward(inputs=list(self.generator.parameters()))
-        self.optimizer["generator"].step()
+        self.apply_gradients("generator")
         return loss.detach()
 
     @torch.no_grad()

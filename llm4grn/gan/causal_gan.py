@@ -10,10 +10,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from llm4grn.gan.adversarial import CELLS_TO_START, AdversarialModule
+from llm4grn.gan.cells import Cells
 from llm4grn.gan.hyperparameters import CausalGANHyperparameters
 from llm4grn.gan.interventions import Intervention
-from llm4grn.gan.marginals import rectified_gaussians
 from llm4grn.gan.networks import CellGenerator, Critic, Labeler, library_scale, normalise_library_size
+from llm4grn.gan.ranks import share
 from llm4grn.gan.target_generators import TargetGenerators
 from llm4grn.grn import CausalGraph
 from llm4grn.seeding import derive_seed
@@ -62,9 +63,8 @@ class CausalGenerator(nn.Module):
         controller.freeze_as_root_source(torch.tensor([position[tf] for tf in graph.tf_names]))
         self.controller = controller
         self.library_size = library_size
-        self.target_generators = TargetGenerators(
-            graph, hyperparameters.noise_per_gene, hyperparameters.depth, hyperparameters.width
-        )
+        shape = hyperparameters.noise_per_gene, hyperparameters.depth, hyperparameters.width
+        self.target_generators = TargetGenerators(graph, *shape, hyperparameters.revive)
         self.n_targets = len(self.target_generators.target_names)
 
     def noise(self, n_cells: int, random: torch.Generator) -> Noise:
@@ -114,7 +114,7 @@ class CausalGAN(AdversarialModule):
 
     def __init__(
         self,
-        cells: Tensor,
+        cells: Cells | Tensor,
         graph: CausalGraph,
         controller: CellGenerator,
         hyperparameters: CausalGANHyperparameters,
@@ -137,7 +137,9 @@ class CausalGAN(AdversarialModule):
             random = torch.Generator().manual_seed(derive_seed(seed, "start"))
             noise = self.generator.noise(CELLS_TO_START, random)
             roots = self.generator.controller(noise.controller)
-            self.generator.target_generators.start_at(rectified_gaussians(cells), roots, noise.targets)
+            self.generator.target_generators.start_at(self.marginals(), roots, noise.targets)
+
+    parts = (*AdversarialModule.parts, "labeler_error")
 
     def networks(self):
         return {
@@ -156,8 +158,9 @@ class CausalGAN(AdversarialModule):
     def train_one_step(self, real: Tensor, random: torch.Generator) -> dict[str, Tensor]:
         real = self.as_judged(real)
         critic = self.critic_updates(real, random)
-        generator_loss = self.generator_update(self.noise(len(real), random))
-        labelers = self.labeler_updates(real, self.noise(len(real), random))
+        n = self.hyper.batch_size
+        generator_loss = self.generator_update(self.noise(n, random))
+        labelers = self.labeler_updates(real, self.noise(n, random))
         return {
             "critic_loss": critic.loss,
             "gradient_penalty": critic.gradient_penalty,
@@ -165,35 +168,45 @@ class CausalGAN(AdversarialModule):
             **labelers,
         }
 
+    def generator_loss(self, noise: Noise) -> Tensor:
+        n = self.hyper.batch_size
+        fake = self.generated(noise)[share(n)]
+        with self.products():
+            loss = -self.critic(fake).sum() / n
+            for labeler in (self.labeler, self.antilabeler):
+                loss = loss + self._error(labeler, fake)
+        return loss
+
     def generator_update(self, noise: Noise) -> Tensor:
         """One step of the target generators: fool the critic, stay readable for both labelers."""
-        fake = self.as_judged(self(noise))
-        with self.products():
-            loss = -self.critic(fake).mean()
-            for labeler in (self.labeler, self.antilabeler):
-                loss = loss + self._labeler_error(labeler, fake)
+        loss = self.generator_loss(noise)
         self.optimizer["generator"].zero_grad()
         loss.backward(inputs=list(self.generator.target_generators.parameters()))
-        self.optimizer["generator"].step()
+        self.apply_gradients("generator")
         return loss.detach()
 
     def labeler_updates(self, real: Tensor, noise: Noise) -> dict[str, Tensor]:
         """The anti-labeler learns on generated cells, the labeler on the same and then on real ones (as judged)."""
         with torch.no_grad():
-            fake = self.as_judged(self(noise))
+            fake = self.generated(noise)[share(self.hyper.batch_size)]
         errors = {}
         for name, cells in ("antilabeler", fake), ("labeler", fake), ("labeler", real):
-            with self.products():
-                error = self._labeler_error(getattr(self, name), cells)
+            error = self.labeler_error(getattr(self, name), cells)
             self.optimizer[name].zero_grad()
             error.backward()
-            self.optimizer[name].step()
+            self.apply_gradients(name)
             errors[f"{name}_{'real' if cells is real else 'generated'}_loss"] = error.detach()
         return errors
 
-    def _labeler_error(self, labeler: Labeler, cells: Tensor) -> Tensor:
+    def labeler_error(self, labeler: Labeler, cells: Tensor) -> Tensor:
+        """Mean squared error of the predicted TFs: this rank's term of it."""
+        with self.products():
+            return self._error(labeler, cells)
+
+    def _error(self, labeler: Labeler, cells: Tensor) -> Tensor:
         predicted = labeler(cells.index_select(1, self.target_index))
-        return F.mse_loss(predicted, cells.index_select(1, self.tf_index))
+        squares = F.mse_loss(predicted, cells.index_select(1, self.tf_index), reduction="sum")
+        return squares / (self.hyper.batch_size * len(self.tf_index))
 
     @torch.no_grad()
     def generate(self, n_cells: int, seed: int) -> Tensor:

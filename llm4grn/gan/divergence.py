@@ -36,7 +36,7 @@ def diagnosis(module: AdversarialModule) -> str:
 
 
 def _cause(module: AdversarialModule, wrong: str, before: Mapping[str, float]) -> str:
-    if not module.cells.isfinite().all():
+    if not module.cells.per_gene(lambda cells: cells.isfinite().all(dim=0)).all():
         return "likely cause: the training cells themselves hold NaN or infinite values"
     largest = max(before, key=lambda name: abs(before[name]), default="")
     if largest and abs(before[largest]) > RAN_AWAY:

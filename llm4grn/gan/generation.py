@@ -96,11 +96,12 @@ class _Table:
         _append(self.indptr, np.zeros(1, dtype=np.int64))
 
     def append(self, cells: np.ndarray) -> None:
-        expressed = cells != 0
-        ends = len(self.data) + np.cumsum(np.count_nonzero(expressed, axis=1), dtype=np.int64)
-        _append(self.data, cells[expressed])
-        _append(self.indices, np.nonzero(expressed)[1].astype(np.int32))
-        _append(self.indptr, ends)
+        values, n_genes = cells.ravel(), len(self.genes)
+        expressed = np.flatnonzero(values)
+        ends = np.searchsorted(expressed, np.arange(1, len(cells) + 1) * n_genes)
+        _append(self.indptr, len(self.data) + ends)
+        _append(self.data, values[expressed])
+        _append(self.indices, (expressed % n_genes).astype(np.int32))
         names = [f"synthetic-{i}" for i in range(self.n_cells, self.n_cells + len(cells))]
         _append(self.names, np.array(names, dtype=object))
         self.n_cells += len(cells)

@@ -1,6 +1,6 @@
 """The Wasserstein loss with gradient penalty of a ReLU critic, its gradients written out (Gulrajani et al. 2017)."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -9,8 +9,7 @@ from torch.nn import functional as F
 from llm4grn.gan.networks import Critic
 
 
-@dataclass(frozen=True)
-class CriticLoss:
+class CriticLoss(NamedTuple):
     """Value of the critic's loss; both are scalars on the device, so that no step waits for them."""
 
     loss: Tensor
@@ -18,15 +17,16 @@ class CriticLoss:
 
 
 @torch.no_grad()
-def critic_backward(
+def critic_gradients(
     critic: Critic,
     real: Tensor,
     fake: Tensor,
     epsilon: Tensor,
     penalty_weight: float,
     dtype: torch.dtype | None = None,
-) -> CriticLoss:
-    r"""Loss of the critic and, into ``.grad`` of its parameters, the gradient.
+    n_total: int | None = None,
+) -> tuple[CriticLoss, list[Tensor]]:
+    r"""Loss of the critic and its gradient for each parameter, in the order of ``critic.parameters()``.
 
     .. math:: \bar D(fake) - \bar D(real) + \lambda\, \overline{(\lVert \nabla_x D(x) \rVert - 1)^2},
               \quad x = \epsilon\, real + (1 - \epsilon)\, fake
@@ -40,7 +40,7 @@ def critic_backward(
     Parameters
     ----------
     critic
-        Its gradients are overwritten, not accumulated.
+        It is not changed.
     real, fake
         Cells, shape ``(n_cells, n_genes)`` each.
     epsilon
@@ -49,9 +49,12 @@ def critic_backward(
         :math:`\lambda`, 10 in the paper.
     dtype
         Of the matrix products and of what is kept between them; ``None``: that of the weights.
+    n_total
+        Cells that the means are over, if these are a share of them: sums over all shares are then loss and gradient.
     """
     dtype = dtype or real.dtype
     n = len(real)
+    n_total = n_total or n
     weights = [layer.weight.to(dtype) for layer in critic.layers[:-1]]
     last = critic.layers[-1]
     cells = real.new_empty(3 * n, real.shape[1], dtype=dtype)  # the last third is filled on the way back
@@ -75,19 +78,19 @@ def critic_backward(
 
     slope_at_cells = (slopes[1][2 * n :] @ weights[0]).to(real.dtype)
     norm = slope_at_cells.norm(dim=1, keepdim=True)
-    penalty = (norm - 1).square().mean()
-    # From here on n times the gradient, so that no mean is rounded to dtype. First d penalty / d slope; a slope of
-    # exactly zero has no direction, so its gradient is taken as zero (as torch does).
+    penalty = (norm - 1).square().sum() / n_total
+    # From here on n_total times the gradient, so that no mean is rounded to dtype. First d penalty / d slope; a slope
+    # of exactly zero has no direction, so its gradient is taken as zero (as torch does).
     upstream = slope_at_cells * (2 * penalty_weight * (norm - 1) / norm.clamp_min(1e-30))
+    gradients: list[Tensor] = []
     sign = torch.cat([torch.full_like(norm, -1), torch.ones_like(norm)])  # of the scores of real and of fake cells
-    for depth, layer in enumerate(critic.layers[:-1], start=1):
+    for depth in range(1, len(inputs)):
         # one product for both terms: scores on real and fake cells, penalty in the rows of the interpolated ones
         slopes[depth][: 2 * n] *= sign
         inputs[depth - 1][2 * n :] = upstream
-        layer.weight.grad = (slopes[depth].t() @ inputs[depth - 1]).to(real.dtype).div_(n)
-        layer.bias.grad = slopes[depth][: 2 * n].sum(dim=0, dtype=real.dtype).div_(n)
+        gradients.append((slopes[depth].t() @ inputs[depth - 1]).to(real.dtype).div_(n_total))
+        gradients.append(slopes[depth][: 2 * n].sum(dim=0, dtype=real.dtype).div_(n_total))
         upstream = (inputs[depth - 1][2 * n :] @ weights[depth - 1].t()) * active[depth - 1][2 * n :]
     ends = sign.t() @ inputs[-1][: 2 * n].to(real.dtype) + upstream.sum(dim=0, keepdim=True, dtype=real.dtype)
-    last.weight.grad = ends.div_(n)
-    last.bias.grad = sign.mean(dim=0)
-    return CriticLoss((scores * sign).sum() / n + penalty_weight * penalty, penalty)
+    gradients += [ends.div_(n_total), sign.sum(dim=0) / n_total]
+    return CriticLoss((scores * sign).sum() / n_total + penalty_weight * penalty, penalty), gradients

@@ -81,9 +81,11 @@ class Reference:
     def of(cls, module: AdversarialModule) -> Reference:
         """The reference of a stage's own training cells."""
         cells = module.cells
-        some = torch.linspace(0, len(cells) - 1, min(len(cells), CELLS_PER_LOOK), device=cells.device).long()
-        mean, expressed = cells.mean(dim=0, dtype=torch.float64), (cells > 0).double().mean(dim=0)
-        return cls(mean, cells.var(dim=0).double().sum(), expressed, len(cells), module.as_judged(cells[some]))
+        some = torch.linspace(0, len(cells) - 1, min(len(cells), CELLS_PER_LOOK), device=cells.index_device).long()
+        mean = cells.per_gene(lambda values: values.mean(dim=0, dtype=torch.float64))
+        expressed = cells.per_gene(lambda values: (values > 0).double().mean(dim=0))
+        variance = cells.per_gene(lambda values: values.var(dim=0).double()).sum()
+        return cls(mean, variance, expressed, len(cells), module.as_judged(cells.rows(some)))
 
 
 class CollapseMonitor(Record):

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from llm4grn.gan.marginals import Marginals, rescale_output
+from llm4grn.gan.ranks import SharedBatchNorm
 
 
 def normalise_library_size(cells: Tensor, library_size: float) -> Tensor:
@@ -28,7 +29,7 @@ def library_scale(cells: Tensor, library_size: float) -> Tensor:
     return library_size / torch.where(total > 0, total, torch.ones_like(total))
 
 
-def hidden_blocks(widths: Sequence[int]) -> list[nn.Module]:
+def hidden_blocks(widths: Sequence[int], norm: type[nn.BatchNorm1d] = nn.BatchNorm1d) -> list[nn.Module]:
     """Linear + BatchNorm + ReLU blocks between consecutive widths.
 
     The linear layers carry no bias: BatchNorm subtracts the batch mean, so a bias in front of it changes no output and
@@ -36,7 +37,7 @@ def hidden_blocks(widths: Sequence[int]) -> list[nn.Module]:
     """
     blocks: list[nn.Module] = []
     for n_in, n_out in pairwise(widths):
-        blocks.append(nn.Sequential(nn.Linear(n_in, n_out, bias=False), nn.BatchNorm1d(n_out), nn.ReLU()))
+        blocks.append(nn.Sequential(nn.Linear(n_in, n_out, bias=False), norm(n_out), nn.ReLU()))
     return blocks
 
 
@@ -125,11 +126,14 @@ class Critic(nn.Module):
 
 
 class Labeler(nn.Module):
-    """Predicts the expression of the root TFs from that of the targets: Linear + BatchNorm + ReLU, linear output."""
+    """Predicts the expression of the root TFs from that of the targets: Linear + BatchNorm + ReLU, linear output.
+
+    BatchNorm takes the cells of all ranks as one batch, as each rank labels its share of them.
+    """
 
     def __init__(self, n_targets: int, layers: Sequence[int], n_tfs: int) -> None:
         super().__init__()
-        self.blocks = nn.Sequential(*hidden_blocks([n_targets, *layers]))
+        self.blocks = nn.Sequential(*hidden_blocks([n_targets, *layers], SharedBatchNorm))
         self.output = nn.Linear(layers[-1], n_tfs)
 
     def forward(self, targets: Tensor) -> Tensor:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import anndata
-import numpy as np
 import torch
 from pytorch_lightning.loggers import Logger
 from scipy.sparse import csr_matrix
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 
 from llm4grn.gan.causal_controller import CausalController
 from llm4grn.gan.causal_gan import CausalGAN
+from llm4grn.gan.cells import Cells, dense
 from llm4grn.gan.hyperparameters import (
     AdversarialHyperparameters,
     CausalGANHyperparameters,
@@ -29,7 +29,7 @@ GENERATOR = "generator.pt"
 
 
 def train_controller(
-    train: anndata.AnnData,
+    train: anndata.AnnData | Cells,
     hyperparameters: ControllerHyperparameters,
     *,
     validation: anndata.AnnData | None = None,
@@ -40,13 +40,13 @@ def train_controller(
     loggers: Sequence[Logger],
 ) -> None:
     """Stage 1, see :class:`CausalController`; its generator ends in ``folder``, beside the tables of :func:`fit`."""
-    module = CausalController(_dense(train), hyperparameters, library_size, seed)
+    module = CausalController(_cells(train), hyperparameters, library_size, seed)
     fit(module, folder, "controller", trainer, loggers, _validation(hyperparameters, validation))
     _save(module.generator, folder)
 
 
 def train_causal_gan(
-    train: anndata.AnnData,
+    train: anndata.AnnData | Cells,
     graph: CausalGraph,
     controller: Path,
     controller_hyperparameters: ControllerHyperparameters,
@@ -62,7 +62,7 @@ def train_causal_gan(
     """Stage 2 on the controller in folder ``controller``, see :class:`CausalGAN`; its generator ends in ``folder``."""
     roots = _cell_generator(controller_hyperparameters, len(graph.genes))
     _load(roots, controller)
-    module = CausalGAN(_dense(train), graph, roots, hyperparameters, library_size, seed)
+    module = CausalGAN(_cells(train), graph, roots, hyperparameters, library_size, seed)
     fit(module, folder, "causal_gan", trainer, loggers, _validation(hyperparameters, validation))
     _save(module.generator, folder)
 
@@ -114,11 +114,11 @@ def _cell_generator(hyperparameters: ControllerHyperparameters, n_genes: int) ->
 
 
 def _validation(hyperparameters: AdversarialHyperparameters, cells: anndata.AnnData | None) -> Tensor | None:
-    return _dense(cells) if hyperparameters.validate_every and cells is not None else None
+    return dense(cells) if hyperparameters.validate_every and cells is not None else None
 
 
-def _dense(adata: anndata.AnnData) -> Tensor:
-    return torch.from_numpy(np.asarray(adata.X.toarray(), dtype=np.float32))
+def _cells(train: anndata.AnnData | Cells) -> Cells | Tensor:
+    return train if isinstance(train, Cells) else dense(train)
 
 
 def _as_adata(cells: Tensor, genes: Sequence[str]) -> anndata.AnnData:

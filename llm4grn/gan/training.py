@@ -8,6 +8,7 @@ import shutil
 import time
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from llm4grn.errors import UserError
 from llm4grn.gan.adversarial import STEPS_PER_EPOCH, AdversarialModule
 from llm4grn.gan.divergence import diagnosis, is_finite
 from llm4grn.gan.monitor import MONITOR, CollapseMonitor, read_warnings
+from llm4grn.gan.processes import SharedBatch, n_devices, other_ranks
 from llm4grn.gan.record import Record
 from llm4grn.gan.validation import VALIDATION, Validation, load_best
 from llm4grn.progress import progress
@@ -26,6 +28,9 @@ from llm4grn.store import atomic_write
 
 CHECKPOINT = "last.ckpt"
 LOSSES = "losses.csv"
+
+#: Options of a trainer that are ours, beside those of ``pytorch_lightning.Trainer``.
+OPTIONS = "compile", "stream"
 
 logger = logging.getLogger("llm4grn")
 
@@ -110,7 +115,8 @@ def fit(
     name
         Of the stage, for the bar, the loggers and the messages: also its node below ``model`` in the config.
     trainer
-        Arguments of ``pytorch_lightning.Trainer``: accelerator, devices, precision.
+        Arguments of ``pytorch_lightning.Trainer``, accelerator and devices, and whether to ``compile``. With several
+        devices, each works on a share of every batch; what is trained is the same up to rounding.
     loggers
         Lightning loggers that get losses and scores while they come.
     validation
@@ -121,8 +127,9 @@ def fit(
     Raises
     ------
     UserError
-        If a loss or a weight is no longer finite. The last checkpoint before that is then kept in a folder beside
-        ``folder``, with the same name and the suffix ``.diverged``.
+        If there are more devices than cells in a batch, or if a loss or a weight is no longer finite. The last
+        checkpoint before that is then kept in a folder beside ``folder``, with the same name and the
+        suffix ``.diverged``.
     """
     checkpoint = folder / CHECKPOINT
     records: list[Record] = [LossHistory(folder / LOSSES, name), CollapseMonitor(folder / MONITOR, f"{name}/monitor")]
@@ -130,25 +137,19 @@ def fit(
         if validation is None or not len(validation):
             raise UserError(f"model.{name}.validate_every={module.hyper.validate_every}: there are no validation cells")
         records.append(Validation(validation, folder / VALIDATION, name))
-    epochs = math.ceil(module.hyper.last_step / STEPS_PER_EPOCH)
-    lightning = pl.Trainer(
-        **trainer,
-        max_epochs=epochs,
-        reload_dataloaders_every_n_epochs=1,
-        use_distributed_sampler=False,
-        logger=list(loggers) or False,
-        callbacks=[*records, Checkpoint(checkpoint, checkpoint_every, records), StepProgress(name)],
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        default_root_dir=folder,
-    )
-    # Lightning's advice is about data loaders; here one hands out step numbers.
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    warnings.filterwarnings("ignore", message=".*is smaller than the logging interval.*")
+    callbacks = [*records, Checkpoint(checkpoint, checkpoint_every, records), StepProgress(name)]
     resume = checkpoint if checkpoint.exists() else None
+    n = n_devices(trainer)
+    if n > module.hyper.batch_size:
+        raise UserError(
+            f"trainer.devices={n}: more than the {module.hyper.batch_size} cells of model.{name}.batch_size"
+        )
+    if n > 1 and trainer.get("compile"):
+        raise UserError(f"trainer.compile=true with trainer.devices={n}: compiled steps are for one device; drop one")
+    module.compiled = bool(trainer.get("compile"))
     try:
-        lightning.fit(module, ckpt_path=resume, weights_only=True)
+        with other_ranks(n, _train, module, trainer, folder, resume) if n > 1 else nullcontext():
+            _train(module, trainer, folder, resume, loggers, callbacks)
     except DivergedError as error:
         raise UserError(f"{name} diverged {error} of model.{name}; {_keep(folder)}") from error
     if module.hyper.checkpoint == "best":
@@ -156,6 +157,41 @@ def fit(
     if found := read_warnings(folder):
         logger.warning("%s may have collapsed: %s", name, "; ".join(found))
     checkpoint.unlink()
+
+
+def _train(
+    module: AdversarialModule,
+    trainer: Mapping[str, Any],
+    folder: Path,
+    resume: Path | None,
+    loggers: Sequence[Logger] = (),
+    callbacks: Sequence[pl.Callback] = (),
+) -> None:
+    """What every rank does."""
+    # Lightning's advice is about data loaders; here one hands out step numbers.
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    warnings.filterwarnings("ignore", message=".*is smaller than the logging interval.*")
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)  # it would announce each rank
+    n = n_devices(trainer)
+    lightning = pl.Trainer(
+        **lightning_arguments(trainer),
+        **({"strategy": SharedBatch()} if n > 1 else {}),
+        max_epochs=math.ceil(module.hyper.last_step / STEPS_PER_EPOCH),
+        reload_dataloaders_every_n_epochs=1,
+        use_distributed_sampler=False,
+        logger=list(loggers) or False,
+        callbacks=list(callbacks),
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        default_root_dir=folder,
+    )
+    lightning.fit(module, ckpt_path=resume, weights_only=True)
+
+
+def lightning_arguments(trainer: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the trainer's options that are ``pytorch_lightning.Trainer``'s."""
+    return {name: value for name, value in trainer.items() if name not in OPTIONS}
 
 
 def _keep(folder: Path) -> str:

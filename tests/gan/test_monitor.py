@@ -38,7 +38,7 @@ def test_a_short_preconditioned_training_is_healthy(make, tmp_path):
 def test_dead_genes_are_those_that_real_cells_express():
     module = controller(preconditioned=True)
     with torch.no_grad():
-        module.cells[:, 0] = 0  # nobody expresses it: no loss
+        module.cells.values[:, 0] = 0  # nobody expresses it: no loss
         module.generator.output.weight[:4] = 0
         module.generator.output.bias[:4] = -1
     assert measures(module)["dead_genes"] == pytest.approx(3 / 11)
@@ -61,7 +61,7 @@ def test_the_distance_of_real_cells_is_about_the_expected_one(monkeypatch):
 
     def draws(self, noise, batch_size=None):
         chosen = torch.randint(len(module.cells), (len(noise),), generator=torch.Generator().manual_seed(1))
-        return module.cells[chosen]
+        return module.cells.rows(chosen)
 
     monkeypatch.setattr(type(module.generator), "forward", draws)
     found = measures(module)

@@ -27,19 +27,19 @@ def real_cells() -> torch.Tensor:
     return cells / cells.sum(dim=1, keepdim=True) * 20_000
 
 
-def controller(seed: int = 1, **changes) -> CausalController:
+def controller(seed: int = 1, cells=None, **changes) -> CausalController:
     hyper = ControllerHyperparameters(
         **{**SHARED, **RATES, "steps": STEPS, "noise_dim": 4, "generator_layers": [8, 8], **changes}
     )
-    return CausalController(real_cells(), hyper, 20_000, seed)
+    return CausalController(real_cells() if cells is None else cells, hyper, 20_000, seed)
 
 
-def causal_gan(seed: int = 1, **changes) -> CausalGAN:
+def causal_gan(seed: int = 1, cells=None, **changes) -> CausalGAN:
     hyper = CausalGANHyperparameters(**{**SHARED, **RATES, "steps": STEPS, "labeler_layers": [8], **changes})
     with torch.random.fork_rng():
         torch.manual_seed(3)
         roots = CellGenerator(4, [8, 8], 12)
-    return CausalGAN(real_cells(), GRAPH, roots, hyper, 20_000, seed)
+    return CausalGAN(real_cells() if cells is None else cells, GRAPH, roots, hyper, 20_000, seed)
 
 
 def weights(module) -> list[torch.Tensor]:
@@ -199,7 +199,7 @@ def test_the_controller_is_not_trained_in_stage_2(tmp_path):
 @pytest.mark.parametrize("batch_size", [16, 50, 70])
 def test_batches_walk_through_all_cells_before_any_comes_again(batch_size):
     module = controller(batch_size=batch_size)
-    position = {tuple(cell.tolist()): i for i, cell in enumerate(module.cells)}
+    position = {tuple(cell.tolist()): i for i, cell in enumerate(module.cells.values)}
     seen = [position[tuple(cell.tolist())] for step in range(20) for cell in module.batch(step)]
     for start in range(0, len(seen) - 50, 50):
         assert sorted(seen[start : start + 50]) == list(range(50))
