@@ -295,7 +295,8 @@ class Pipeline:
         scores = []
         for i, path in enumerate(progress(files, desc=f"scoring {source}", unit="set")):
             seed = derive_seed(self.setting.seed, "score", i)
-            scores.append(score(real, anndata.read_h5ad(path).X, seed, sorted(self.setting.metrics)))
+            cells = anndata.read_h5ad(path).X
+            scores.append(score(real, cells, seed, sorted(self.setting.metrics), _device(self.trainer)))
         with atomic_write(folder / "scores.json") as path:
             path.write_text(json.dumps(scores, indent=1) + "\n")
 
@@ -312,6 +313,14 @@ def describe(part: object) -> dict[str, Any]:
     values = {name: describe(value) if is_dataclass(value) else value for name, value in values.items()}
     fingerprint = part.fingerprint() if hasattr(part, "fingerprint") else {}
     return {"class": type(part).__name__, **values, **fingerprint}
+
+
+def _device(trainer: Mapping[str, Any]) -> str:
+    """Where metrics are computed: on a GPU when the trainer would train on one."""
+    import torch
+
+    may_use_gpu = trainer.get("accelerator", "auto") in ("auto", "gpu", "cuda")
+    return "cuda" if may_use_gpu and torch.cuda.is_available() else "cpu"
 
 
 def _names_only(adata: AnnData) -> AnnData:
