@@ -17,7 +17,7 @@ def evaluate(cfg: DictConfig) -> Path:
     folder = Path(cfg.paths.outputs) / cfg.name
     tracker = cli.instantiate(cfg.logger)
 
-    from llm4grn.evaluation.comparison import find_runs
+    from llm4grn.evaluation.comparison import find_runs, is_scored
     from llm4grn.evaluation.wandb_report import check_tracker, show_in_wandb
 
     check_tracker(tracker)
@@ -27,7 +27,7 @@ def evaluate(cfg: DictConfig) -> Path:
 
         load_reference(cfg.reference, folder=cfg.paths.data)  # a wrong path is refused before any scoring
 
-    from llm4grn.evaluation.comparison_report import Options, compare_runs, write_comparison
+    from llm4grn.evaluation.comparison_report import Options, compare_graphs, compare_runs, write_comparison
     from llm4grn.evaluation.renderers import to_terminal
 
     options = Options(
@@ -36,7 +36,7 @@ def evaluate(cfg: DictConfig) -> Path:
         data=Path(cfg.paths.data),
         store=Path(cfg.paths.store),
     )
-    comparison = compare_runs(folders, folder, options)
+    comparison = (compare_runs if is_scored(folders[0]) else compare_graphs)(folders, folder, options)
     files = write_comparison(comparison, folder, cli.command(), html=cfg.html)
     for entry in comparison.verdict:
         print(f"\n{textwrap.fill(f'{entry.dataset}: {entry.headline}', 100)}")

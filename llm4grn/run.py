@@ -17,7 +17,7 @@ from llm4grn.evaluation.tables import markdown_table, terminal_table
 from llm4grn.pipeline import Pipeline
 from llm4grn.setting import Setting
 from llm4grn.store import Stage, Store, atomic_write
-from llm4grn.tracking import RunInfo, Tracker
+from llm4grn.tracking import Outcome, RunInfo, Tracker
 
 logger = logging.getLogger("llm4grn")
 
@@ -112,29 +112,43 @@ class Run:
         names = {"dataset": self.setting.dataset.name, "method": self.setting.inferer_name}
         graph_files = write_graph_files(pipeline.inferred_grn, pipeline.causal_graph, folder, **names)
         pictures = {**self._draw(results), "Degrees of the imposed graph": graph_files.pop("degrees")}
+        table = markdown_table(results, self._n_cells)
         with atomic_write(folder / "table.md") as path:
-            path.write_text(markdown_table(results, self._n_cells))
+            path.write_text(table)
         self._report(results, pictures, graph_files)
-        self.tracker.finish(self.info, _summary(results), {path.stem: path for path in pictures.values()})
+        trained = {stage.name: self.store.path(stage) for stage in (pipeline.controller, pipeline.causal_gan)}
+        shown = {path.stem: path for path in pictures.values()}
+        self.tracker.finish(self.info, Outcome(results, table, trained, shown))
         # Last, and whole: its presence says that the run is finished.
         write_results(results, folder, self._describe())
 
     def _draw(self, results: Sequence[Result]) -> dict[str, Path]:
-        import anndata
+        from llm4grn.evaluation.plots import plot_losses, read_history
 
-        from llm4grn.evaluation.plots import joint_tsne, plot_losses, read_history
-
-        labels = {"control": "control", "stage1": "stage 1", "run": f"{self.setting.inferer_name} graph"}
-        sets = {label: anndata.read_h5ad(self.pipeline.cell_files(source)[0]).X for source, label in labels.items()}
-        mean = {source: _mean(results, source, "rf_auroc") for source in SOURCES}
-        real, seed = self.pipeline.split("test").X, self.setting.seed
-        auroc = {label: mean[source] for source, label in labels.items() if mean[source] is not None}
         pictures = {"Real and generated cells in one t-SNE": self.folder / "tsne.png"}
-        joint_tsne(real, sets, self.folder / "tsne.png", seed, rf_auroc=auroc)
+        _copy(self._tsne(results), self.folder / "tsne.png")
         stages = {"stage 1": self.pipeline.controller, "stage 2": self.pipeline.causal_gan}
         histories = {name: read_history(self.store.path(stage) / "losses.csv") for name, stage in stages.items()}
         pictures["Losses"] = plot_losses(histories, self.folder / "losses.png")
         return pictures
+
+    def _tsne(self, results: Sequence[Result]) -> Path:
+        """The picture in the store: it takes longer than all else that is written."""
+        labels = {"control": "control", "stage1": "stage 1", "run": f"{self.setting.inferer_name} graph"}
+        inputs = {source: self.pipeline.scores(source) for source in labels}
+        stage = Stage("tsne", 1, {"labels": labels, "seed": self.setting.seed}, inputs)
+
+        def build(folder: Path) -> None:
+            import anndata
+
+            from llm4grn.evaluation.plots import joint_tsne
+
+            sets = {label: anndata.read_h5ad(self.pipeline.cell_files(source)[0]).X for source, label in labels.items()}
+            mean = {label: _mean(results, source, "rf_auroc") for source, label in labels.items()}
+            auroc = {label: value for label, value in mean.items() if value is not None}
+            joint_tsne(self.pipeline.split("test").X, sets, folder / "tsne.png", self.setting.seed, rf_auroc=auroc)
+
+        return self.store.get_or_run(stage, build) / "tsne.png"
 
     def _report(self, results: Sequence[Result], pictures: Mapping[str, Path], graph_files: Mapping[str, Path]) -> None:
         from llm4grn.evaluation.report import write_report
@@ -189,12 +203,6 @@ def _copy(source: Path, target: Path) -> None:
 def _mean(results: Sequence[Result], source: str, metric: str) -> float | None:
     values = [result.value for result in results if result.source == source and result.metric == metric]
     return fmean(values) if values else None
-
-
-def _summary(results: Sequence[Result]) -> dict[str, float]:
-    """Means over samples under names that group well: ``run/mmd``, ``control/mmd``, ..."""
-    names = {(result.source, result.metric) for result in results}
-    return {f"{source}/{metric}": _mean(results, source, metric) for source, metric in sorted(names)}
 
 
 def _yaml(config: Mapping[str, Any]) -> str:

@@ -135,6 +135,11 @@ class Store:
         folder = self.root / _TIMES / stage.name / _alike(stage)
         return [json.loads(path.read_text())["seconds"] for path in sorted(folder.glob("*.json"))]
 
+    def recorded(self, name: str) -> dict[str, float]:
+        """Seconds that finished stages of a name took, by their keys."""
+        paths = sorted((self.root / _TIMES / name).glob("*/*.json"))
+        return {path.stem: json.loads(path.read_text())["seconds"] for path in paths}
+
     def _wait_or_run(self, stage: Stage, build: Callable[[Path], None]) -> None:
         with self._lock(stage):
             if self.has(stage):

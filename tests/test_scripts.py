@@ -60,7 +60,7 @@ def finished(counts, tmp_path_factory):
 def test_a_run_prints_its_table_and_writes_its_folder(finished):
     folder, done = finished
     run = run_folder(folder)
-    for line in "control", "stage 1", "human / random", "RF AUROC":
+    for line in "control", "stage 1", "Setting 1 · human", "random / useless method", "RF AUROC":
         assert line in done.stdout
     for name in "tsne.png", "report.md", "results.csv":
         assert str(run / name) in done.stdout
@@ -69,7 +69,7 @@ def test_a_run_prints_its_table_and_writes_its_folder(finished):
         rows = list(csv.DictReader(file))
     setting = ["dataset", "kb", "inferer", "llm", "model", "graph", "seed"]
     assert list(rows[0]) == [*setting, "sample", "source", "metric", "value"]
-    assert len(rows) == 3 * 2 * 4  # sources x samples x metrics
+    assert len(rows) == 3 * 2 * 9  # sources x samples x metrics
     assert {row["source"] for row in rows} == {"control", "stage1", "run"}
     described = json.loads((run / "results.json").read_text())["run"]
     assert described["graph"]["edges"] == 2 * 25
@@ -110,13 +110,77 @@ def test_another_inferer_reuses_data_and_controller(finished, counts):
         assert len(after[own]) == len(before[own]) + 1
     assert len(after["scores"]) == len(before["scores"]) + 1  # control and stage 1 are scored once
 
-    compared = script("evaluate.py", f"paths.outputs={folder}", cwd=folder.parent)
-    assert compared.returncode == 0, compared.stderr
-    assert "human / grnboost2" in compared.stdout
-    assert "human / random" in compared.stdout
-    assert (folder / "comparison.csv").exists()
-    rescored = script("evaluate.py", f"paths.outputs={folder}", "rescore=true", cwd=folder.parent)
-    assert rescored.stdout == compared.stdout
+
+def evaluate(folder: Path, *more: str) -> subprocess.CompletedProcess:
+    done = script("evaluate.py", f"paths.outputs={folder}", f"paths.store={folder}/store", *more, cwd=folder.parent)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def test_runs_are_compared_in_files_and_on_a_page(finished, counts):
+    folder, _ = finished
+    train(counts, folder, "inferer=grnboost2", "inferer.n_jobs=1")
+    done = evaluate(folder, "recovery=true")
+    comparison = folder / "comparison"
+    for words in "Of the 2 settings", "no two settings share two seeds", "random / useless method", "grnboost2":
+        assert words in " ".join(done.stdout.split())
+    for name in "report.html", "comparison.md", "comparison.csv", "tables", "figures":
+        assert str(comparison / name) in done.stdout
+    page = (comparison / "report.html").read_text()
+    for words in "How to reproduce", "inferer=grnboost2", "Recovery of the imposed graph", "data:image/png;base64,":
+        assert words in page
+    shown = {path.name for path in (comparison / "tables").iterdir()}
+    assert {"scores.csv", "intervals.tex", "differences.md", "graph_density.txt"} <= shown
+
+    before = {path: path.read_bytes() for path in comparison.rglob("*") if path.is_file()}
+    again = evaluate(folder, "recovery=true")
+    assert again.stdout == done.stdout
+    assert {path: path.read_bytes() for path in comparison.rglob("*") if path.is_file()} == before
+
+
+def test_scores_are_the_same_when_cells_are_scored_again(finished):
+    folder, _ = finished
+    tables = [
+        evaluate(folder, "plausibility=false", "html=false", f"name={name}", *more).stdout.partition("table  ")[0]
+        for name, more in (("read", []), ("scored", ["rescore=true"]))
+    ]
+    assert tables[0] == tables[1]
+    assert not (folder / "read" / "report.html").exists()
+
+
+def test_a_comparison_is_shown_in_wandb(finished):
+    from wandb_reader import read, summary
+
+    folder, _ = finished
+    evaluate(folder, "plausibility=false", "logger=wandb", "logger.mode=offline", "name=shown")
+    (offline,) = (folder / "wandb").glob("offline-run-*")
+    records = read(offline)
+    assert records["run"][0]["job_type"] == "comparison"
+    shown = {name.partition(".")[0] for name in summary(records)}
+    assert {"tables/scores", "tables/graph_density", "figures/scores_h5ad"} <= shown
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["paper=perhaps"], "paper=perhaps: expected true or false"),
+        (["recovery=3"], "recovery=3: expected true or false"),
+        (["name=../elsewhere"], "name=../elsewhere: expected the name of a folder"),
+        (["name=store"], "is no comparison; choose another name"),
+        (["runs=null"], "runs=None: expected a folder of a run"),
+        (["runs=nothing_here"], "runs=nothing_here: no finished run there"),
+        (["reference=nothing.tsv"], "reference=nothing.tsv: cannot be read"),
+        (["celltypist=nothing.pkl"], "celltypist=nothing.pkl: there is no such file"),
+        (["seed=-1"], "seed=-1: expected a whole number"),
+        (["logger=tensorboard"], "use logger=csv or logger=wandb"),
+    ],
+)
+def test_evaluate_refuses_what_it_cannot_do_before_any_work(finished, options, words):
+    folder, _ = finished
+    done = script("evaluate.py", f"paths.outputs={folder}", *options, cwd=folder.parent)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
 
 
 def test_perturb_changes_descendants_of_what_it_is_told_and_nothing_else(finished):
@@ -180,6 +244,6 @@ def test_infer_grn_stops_at_the_graph(counts, tmp_path):
     for line in "5 TFs among 30 genes", "edges                    50", "density                  0.4000":
         assert line in done.stdout
     (folder,) = (tmp_path / "out").glob("grn_*")
-    of_others = {"graph.graphml", "prediction.h5ad", "degrees.png"}
+    of_others = {"config.yaml", "graph.graphml", "prediction.h5ad", "degrees.png"}
     assert {path.name for path in folder.iterdir()} == {"grn.tsv", "graph.json", "tfs.json", *of_others}
     assert set(stages(tmp_path / "out")) == {"data", "tfs", "grn", "graph"}

@@ -1,28 +1,18 @@
 """Sweeps: planned and checked before they start, each stage computed once, failures named, kills survived."""
 
 import json
-import os
 import random
 import re
 import shlex
-import subprocess
-import sys
 import time
-from collections import Counter
 from pathlib import Path
 
 import pytest
 from server import running_server
-from tiny import options, write_counts
+from sweeping import ROOT, end, inferring, numbers, ran, stages, start, sweep_folder, training
+from tiny import write_counts
 
-ROOT = Path(__file__).resolve().parents[1]
 SWEEPS = sorted((ROOT / "multirun_sweeps").glob("*.yaml"))
-#: Keys, servers and proxies of whoever runs the tests are none of theirs. One thread: sums over two round differently.
-_PRIVATE = re.compile(r"OPENAI_|LLAMA_|WANDB_|.*_proxy$", re.I)
-ENVIRONMENT = {name: value for name, value in os.environ.items() if not _PRIVATE.match(name)} | {"OMP_NUM_THREADS": "1"}
-GRID = ["inferer=random,correlation", "seed=1000,2000"]
-QUICK = ["evaluation.n_samples=1", "evaluation.metrics=[cosine_distance]", "model.controller.steps=30"]
-OF_TRAINING = "model.", "evaluation.", "logger=", "trainer="
 
 
 @pytest.fixture(scope="module")
@@ -30,53 +20,9 @@ def counts(tmp_path_factory):
     return write_counts(tmp_path_factory.mktemp("data") / "counts.h5ad")
 
 
-def start(script: str, *arguments: str, cwd: Path) -> subprocess.Popen:
-    cwd.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, str(ROOT / script), *arguments]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, cwd=cwd, env=ENVIRONMENT, **pipes)
-
-
-def end(process: subprocess.Popen, code: int = 0) -> tuple[str, str]:
-    """What it wrote to stdout and stderr."""
-    out, err = process.communicate(timeout=300)
-    assert process.returncode == code, err
-    return out, err
-
-
-def training(counts: Path, folder: Path, *more: str) -> subprocess.Popen:
-    """A sweep of ``train.py`` over two inferers and two seeds."""
-    return start("train.py", "-m", *options(counts, folder), *QUICK, *GRID, *more, cwd=folder.parent)
-
-
-def inferring(counts: Path, folder: Path, *more: str, flag: str = "-m") -> subprocess.Popen:
-    """One of ``infer_grn.py``, which takes a second."""
-    shared = [option for option in options(counts, folder) if not option.startswith(OF_TRAINING)]
-    return start("infer_grn.py", flag, *shared, *more, cwd=folder.parent)
-
-
-def stages(folder: Path) -> dict[str, int]:
-    """How many finished stages the store has, by name."""
-    return Counter(path.parent.parent.name for path in (folder / "store").glob("*/*/stage.json"))
-
-
-def sweep_folder(folder: Path) -> Path:
-    return max((folder / "sweeps").iterdir())
-
-
-def numbers(folder: Path) -> dict[str, bytes]:
-    """The results of each run."""
-    return {path.parent.name: path.read_bytes() for path in folder.glob("h5ad_*/results.json")}
-
-
-def ran(err: str) -> Counter[str]:
-    """How often each stage was begun, by name and key."""
-    return Counter(re.findall(r"(?:running|resuming) (\w+ [0-9a-f]{20})", err))
-
-
 # -- while it runs, and at the end -------------------------------------------------------------------------------------
 
-ONCE = {"data": 2, "tfs": 2, "controller": 2, "grn": 4, "graph": 4, "causal_gan": 4, "cells": 8, "scores": 8}
+ONCE = {"data": 2, "tfs": 2, "controller": 2, "grn": 4, "graph": 4, "causal_gan": 4, "cells": 8, "scores": 8, "tsne": 4}
 
 
 @pytest.fixture(scope="module")
@@ -90,12 +36,12 @@ def test_all_settings_are_there_and_compared_and_each_stage_was_computed_once(fi
     assert stages(folder) == ONCE
     assert max(ran(err).values()) == 1
     assert len(numbers(folder)) == 4
-    table = out.rpartition("\nh5ad")[2]  # the last one
-    for row in "control", "stage 1", "human / random", "human / correlation":
-        assert re.search(rf"^{row} +2 ", table, re.M), row  # n: one sample of each seed
+    table = out.rpartition("\nScores")[2]  # the last one
+    for row in "control +floor", "stage 1", "random +useless method", "correlation":
+        assert re.search(rf" {row} +2 ", table), row  # n: one sample of each seed
     assert "all 4 jobs done" in table
     sweep = sweep_folder(folder)
-    assert (sweep / "comparison.md").read_text().count("| run |") == 2
+    assert (sweep / "comparison.md").read_text().count("| Setting 1 |") == 2
     assert len((sweep / "comparison.csv").read_text().splitlines()) == 1 + 4 * 3
     records = [json.loads(path.read_text()) for path in (sweep / "jobs").glob("*.json")]
     assert sorted(record["number"] for record in records) == [0, 1, 2, 3]
@@ -178,9 +124,12 @@ def _words(process) -> str:
         return ""
 
 
-def test_a_failed_job_is_named_and_the_others_finish(counts, tmp_path):
+@pytest.mark.parametrize("launcher", ["basic", "joblib"])
+def test_a_failed_job_is_named_and_the_others_finish(counts, tmp_path, launcher):
+    if launcher == "joblib":
+        pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
     folder = tmp_path / "outputs"
-    out, err = end(inferring(counts, folder, "graph.k=100,2", "seed=1,2"), code=1)
+    out, err = end(inferring(counts, folder, "graph.k=100,2", "seed=1,2", f"hydra/launcher={launcher}"), code=1)
     assert len(list(folder.glob("grn_*/graph.json"))) == 2
     assert "2 of 4 jobs are not done" in err
     said = re.findall(r"job (\d) \((graph\.k=\d+ seed=\d)\): (.*)", err)

@@ -21,24 +21,29 @@ from llm4grn.seeding import derive_seed
 
 
 def find_runs(patterns: Sequence[str]) -> list[Path]:
-    """Folders with a ``results.json`` that match, sorted.
+    """Folders of finished runs that match, sorted; where no run has scores, folders of graphs (``infer_grn.py``).
 
     Raises
     ------
     UserError
-        If a pattern matches no finished run.
+        If a pattern matches neither.
     """
     if not patterns:
         raise UserError("runs=[]: name at least one folder of a run, or a pattern like 'outputs/*'")
     found: set[Path] = set()
     for pattern in patterns:
-        runs = {Path(path) for path in glob.glob(pattern) if (Path(path) / "results.json").is_file()}
-        if not runs:
+        graphs = {Path(path) for path in glob.glob(pattern) if (Path(path) / "graph.json").is_file()}
+        if not graphs:
             raise UserError(
                 f"runs={pattern}: no finished run there (a folder with results.json); train one with python train.py"
             )
-        found |= runs
-    return sorted(found)
+        found |= graphs
+    return sorted(folder for folder in found if is_scored(folder)) or sorted(found)
+
+
+def is_scored(folder: Path) -> bool:
+    """Whether the folder is that of a finished run, rather than of a graph alone."""
+    return (folder / "results.json").is_file()
 
 
 def load_runs(folders: Sequence[Path], rescore: bool = False) -> tuple[list[Result], dict[str, int]]:

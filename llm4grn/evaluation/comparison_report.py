@@ -90,8 +90,9 @@ class Comparison:
 
     @property
     def main_table(self) -> Table:
-        """The scores."""
-        return next(block for block in self.blocks if isinstance(block, Table))
+        """The scores or, without any, the overlap of the graphs."""
+        tables = [block for block in self.blocks if isinstance(block, Table)]
+        return next((table for table in tables if table.name in ("scores", "graph_overlap")), tables[0])
 
 
 def compare_runs(folders: Sequence[Path], folder: Path, options: Options) -> Comparison:

@@ -14,7 +14,8 @@ from llm4grn.errors import UserError
 from llm4grn.llm.client import read_key
 from llm4grn.llm.language_model import LanguageModel
 from llm4grn.pipeline import Pipeline
-from llm4grn.store import Stage, Store
+from llm4grn.store import Stage
+from llm4grn.sweep.estimates import networks_of
 from llm4grn.sweep.jobs import Job, to_download
 
 UNSET = "http://unset.invalid"  # stands for what is missing, and is not to be missed a second time
@@ -76,25 +77,45 @@ def check_llm(llm: LanguageModel, has_questions: bool) -> None:
         raise UserError(f"llm={llm.name}: {address} cannot be reached ({reason}); start the server, or set its address")
 
 
-def check_disk(store: Store, to_run: Sequence[Stage], problems: Problems, jobs: Iterable[int]) -> None:
-    """Room for what is to run, as far as stages like these are in the store to judge by, and some to spare."""
-    sizes = {name: _typical_size(store.root / name) for name in {stage.name for stage in to_run}}
-    needed = sum(sizes[stage.name] for stage in to_run) + SPARE_BYTES
-    place = next(folder for folder in (store.root.absolute(), *store.root.absolute().parents) if folder.exists())
-    free = shutil.disk_usage(place).free
-    if to_run and free < needed:
-        for job in jobs:
-            problems.add(
-                f"paths.store={store.root}: {free / 2**30:.1f} GiB are free and about {needed / 2**30:.1f} GiB needed; "
-                "free some, or set paths.store to another disk",
-                job,
+def check_disk(folders: Iterable[Path], needed: float, problems: Problems, jobs: Iterable[int]) -> None:
+    """Room for what is to be written, and some to spare, on each disk that is written to.
+
+    Parameters
+    ----------
+    folders
+        Of the store and of the runs; they need not exist.
+    needed
+        Bytes; 0 if nothing is to be written.
+    """
+    for folder in folders if needed else ():
+        place = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
+        free = shutil.disk_usage(place).free
+        if free < needed + SPARE_BYTES:
+            line = (
+                f"{place}: {free / 2**30:.1f} GiB are free and about {(needed + SPARE_BYTES) / 2**30:.1f} GiB needed; "
+                "free some, or set paths.store and paths.outputs to another disk"
             )
+            for job in jobs:
+                problems.add(line, job)
 
 
-def _typical_size(folder: Path) -> float:
-    """Mean bytes of the finished stages in a folder of the store, 0 if there is none."""
-    finished = [stage.parent for stage in folder.glob("*/stage.json")]
-    return sum(path.stat().st_size for stage in finished for path in stage.rglob("*")) / max(len(finished), 1)
+def check_gpu(free: Sequence[float], stages: Iterable[Stage], job: int, problems: Problems) -> None:
+    """One of the GPUs has room for each training of a job.
+
+    Parameters
+    ----------
+    free
+        Bytes of each GPU; none if that is not known.
+    stages
+        That the job has to run.
+    """
+    needed = max((networks.gpu_bytes for stage in stages if (networks := networks_of(stage))), default=0.0)
+    if free and needed > max(free):
+        problems.add(
+            f"trainer.accelerator=gpu: {max(free) / 2**30:.1f} GiB of GPU memory are free and about "
+            f"{needed / 2**30:.1f} GiB needed; end what else runs there, or choose a smaller model or batch_size",
+            job,
+        )
 
 
 @cache

@@ -1,65 +1,68 @@
-"""The end of a sweep: its runs in one table, and what did not end well."""
+"""The end of a sweep: its runs compared as ``evaluate.py`` does, and what did not end well."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
-from itertools import combinations
 from pathlib import Path
-from statistics import fmean
+from textwrap import fill
 
-from llm4grn.causal_graph import CausalGraph, overlap
-from llm4grn.evaluation.comparison import load_runs
-from llm4grn.evaluation.results import to_csv
-from llm4grn.evaluation.tables import markdown_table, terminal_table
+from llm4grn.evaluation.comparison import is_scored
 from llm4grn.store import atomic_write
 from llm4grn.sweep.jobs import Job
-from llm4grn.sweep.plan import aligned
 from llm4grn.sweep.records import Record, read_record
 
 
-def compare(sweep: Path, jobs: Sequence[Job]) -> str:
-    """Write ``comparison.md`` and ``comparison.csv`` of the finished jobs into the folder of the sweep, and tell them.
+def compare(sweep: Path, jobs: Sequence[Job], *, store: Path, data: Path, command: str) -> str:
+    """Compare the finished jobs into the folder of the sweep, and tell what came out and where it is.
 
-    Runs with scores are compared by these; jobs that end at the graph by the overlap of the graphs of a setting over
-    its inference seeds (section 4 of the protocol).
+    Runs with scores are compared by these, jobs that end at the graph by their graphs. If the results are those of the
+    last time, the files are left as they are.
+
+    Parameters
+    ----------
+    sweep
+        Its folder, with the records of its jobs.
+    jobs
+        All of them.
+    store, data
+        Folders of finished stages and of downloaded data.
+    command
+        What to type to get the same again.
     """
-    done = [(job, Path(record.folder)) for job, record in records(sweep, jobs) if record and record.folder]
-    scored = sorted({folder for _, folder in done if (folder / "results.json").is_file()})
-    graphs = [(job, folder) for job, folder in done if not (folder / "results.json").is_file()]
-    if scored:
-        results, n_cells = load_runs(scored)
-        table, markdown, tidy = terminal_table(results, n_cells), markdown_table(results, n_cells), to_csv(results)
-    elif rows := consistency(graphs):
-        table = aligned(rows, left=len(rows[0]) - 4) + "\n"
-        markdown = "\n".join("| " + " | ".join(row) + " |" for row in [rows[0], ["---"] * len(rows[0]), *rows[1:]])
-        markdown, tidy = markdown + "\n", "\n".join(",".join(row) for row in rows) + "\n"
-    else:
+    done = sorted({Path(record.folder) for _, record in records(sweep, jobs) if record and record.folder})
+    scored = [folder for folder in done if is_scored(folder)]
+    if not done:
         return ""
-    paths = {"table": sweep / "comparison.md", "tidy": sweep / "comparison.csv"}
-    for (_, path), text in zip(paths.items(), (markdown, tidy), strict=True):
-        with atomic_write(path) as temporary:
-            temporary.write_text(text)
-    return table + "\n" + "\n".join(f"{name:6} {path}" for name, path in paths.items())
+    summary, key = sweep / "summary.txt", _key(scored or done, "results.json" if scored else "graph.json")
+    if not (summary.is_file() and summary.read_text().endswith(key + "\n")):
+        from llm4grn.evaluation.comparison_report import Options, compare_graphs, compare_runs, write_comparison
+        from llm4grn.evaluation.renderers import to_terminal
+
+        compared = compare_runs if scored else compare_graphs
+        comparison = compared(scored or done, sweep, Options(store=store, data=data))
+        files = write_comparison(comparison, sweep, command)
+        parts = [fill(f"{entry.dataset}: {entry.headline}", 100) for entry in comparison.verdict]
+        parts += [to_terminal(comparison.main_table).rstrip()]
+        parts += ["\n".join(f"{what:8} {path}" for what, path in files.items()), f"of {key}"]
+        with atomic_write(summary) as path:
+            path.write_text("\n\n".join(parts) + "\n")
+    return summary.read_text().rsplit("\n\n", 1)[0]
+
+
+def _key(folders: Sequence[Path], name: str) -> str:
+    """What the comparison depends on."""
+    from llm4grn.evaluation.report import installed_versions
+
+    digest = hashlib.sha256(repr(sorted(installed_versions().items())).encode())
+    for folder in folders:
+        digest.update(folder.name.encode() + (folder / name).read_bytes())
+    return digest.hexdigest()
 
 
 def records(sweep: Path, jobs: Sequence[Job]) -> list[tuple[Job, Record | None]]:
     """What became of each job."""
     return [(job, read_record(sweep, job.overrides)) for job in jobs]
-
-
-def consistency(graphs: Sequence[tuple[Job, Path]]) -> list[list[str]]:
-    """Heading and one row per setting with several graphs: overlap of each two that differ in the inference seed."""
-    columns = ["dataset", "kb", "inferer", "llm", "graph", "seed"]
-    groups: dict[tuple[str, ...], list[CausalGraph]] = {}
-    for job, folder in graphs:
-        labels = tuple(str(job.setting.labels[column]) or "-" for column in columns)
-        groups.setdefault(labels, []).append(CausalGraph.from_json(folder / "graph.json"))
-    rows = [
-        [*labels, str(len(group)), *(f"{value(overlaps):.4f}" for value in (fmean, min, max))]
-        for labels, group in groups.items()
-        if (overlaps := [overlap(a, b) for a, b in combinations(group, 2)])
-    ]
-    return [[*columns, "graphs", "mean overlap", "least", "most"], *rows] if rows else []
 
 
 def failures(sweep: Path, jobs: Sequence[Job]) -> list[str]:

@@ -22,11 +22,14 @@ class Job:
         What distinguishes it, as typed: ``field=value``.
     setting
         What it computes; None if that cannot be built.
+    on_gpu
+        Whether it trains on one.
     """
 
     number: int
     overrides: tuple[str, ...]
     setting: Setting | None = None
+    on_gpu: bool = False
 
 
 @dataclass(frozen=True)

@@ -3,13 +3,37 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median
+from functools import cached_property
 
 from llm4grn.store import Stage, Store
+from llm4grn.sweep.estimates import GPU, Estimates
 from llm4grn.sweep.jobs import Job
-from llm4grn.sweep.questions import Cost
+from llm4grn.sweep.questions import SECONDS_PER_ANSWER, Cost
+
+RULES = {
+    "cpu": "trainings on a CPU by steps and size of the networks, from others in this store, or from 2.6 s per step\n"
+    "  of the paper's stage 2 on two cores; all else as pbmc3k takes on two cores",
+    "gpu": f"trainings on a GPU by steps and size of the networks, {GPU.operations:.0e} operations a second (a guess)",
+    "answers": f"{SECONDS_PER_ANSWER:.0f} s for an answer (a guess), and as many at once as conf/llm allows",
+}
+
+
+@dataclass(frozen=True)
+class Time:
+    """Seconds that were measured, or guessed."""
+
+    seconds: float
+    is_guess: bool
+
+    def __str__(self) -> str:
+        return ("~" if self.is_guess else "") + duration(self.seconds)
+
+    @property
+    def hours(self) -> str:
+        """As one reads GPU hours."""
+        return f"{'~' if self.is_guess else ''}{self.seconds / 3600:.1f}"
 
 
 @dataclass(frozen=True)
@@ -24,20 +48,36 @@ class Plan:
         All stages of each job, by its number; jobs that cannot be planned are absent.
     costs
         Of the language models.
+    asking
+        Keys of the stages that wait for these.
+    on_gpu
+        Keys of the trainings that have a GPU.
     """
 
     store: Store
     stages: Mapping[int, Sequence[Stage]]
     costs: Sequence[Cost]
+    asking: Collection[str] = ()
+    on_gpu: Collection[str] = ()
 
-    @property
+    @cached_property
+    def estimates(self) -> Estimates:
+        """Of the time and the space of a stage."""
+        return Estimates(self.store, self.on_gpu)
+
+    @cached_property
+    def bytes(self) -> float:
+        """What is to be written, the copies in the folders of the runs included."""
+        return 2 * sum(self.estimates.bytes(stage) for stage in self.to_run)
+
+    @cached_property
     def distinct(self) -> dict[str, Stage]:
         """Every stage once, by its key, in the order of the first job that wants it."""
         return {stage.key: stage for stages in self.stages.values() for stage in stages}
 
     @property
     def to_run(self) -> list[Stage]:
-        """Stages that no job has to compute twice, and that are not in the store."""
+        """Stages that are not in the store, each once."""
         return [stage for stage in self.distinct.values() if not self.store.has(stage)]
 
     def text(self, jobs: Sequence[Job], name: str) -> str:
@@ -47,6 +87,7 @@ class Plan:
             self._jobs(jobs),
             self._stages(),
             self._questions(),
+            self._total(),
         ]
         return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -78,23 +119,41 @@ class Plan:
         rows = [["stage", "wanted", "different", "in the store", "to run", "expected time"]]
         for name, n in distinct.items():
             missing = to_run.get(name, [])
-            time = duration(self._seconds(missing)) if missing else "-"
+            computed = [stage for stage in missing if stage.key not in self.asking]
+            time = str(self._time(computed)) if computed else "for answers" if missing else "-"
             rows.append([name, *map(str, (wanted[name], n, n - len(missing), len(missing))), time])
-        unknown = [name for name, stages in to_run.items() if self._seconds(stages) is None]
-        known = sum(self._seconds(stages) or 0.0 for stages in to_run.values())
-        if not self.to_run:
-            total = "Nothing is left to compute."
-        elif unknown:
-            least = f"at least {duration(known)}; " if known else ""
-            total = f"Expected time: {least}unknown for {', '.join(unknown)}, which never ran with these options here."
-        else:
-            total = f"Expected time: {duration(known)}, one job after the other, as it took before in this store."
-        return f"{aligned(rows)}\n\n{total}" if len(rows) > 1 else ""
+        return aligned(rows) if len(rows) > 1 else ""
 
-    def _seconds(self, stages: Sequence[Stage]) -> float | None:
-        """What earlier stages with the same arguments took, summed; None if there is none for one of them."""
-        times = [self.store.durations(stage) for stage in stages]
-        return sum(map(median, times)) if all(times) else None
+    def _time(self, stages: Sequence[Stage]) -> Time:
+        times = [self.estimates.seconds(stage) for stage in stages if stage.key not in self.asking]
+        return Time(sum(seconds for seconds, _ in times), not all(measured for _, measured in times))
+
+    def _total(self) -> str:
+        """The last lines: how long, on what, and what the rules were."""
+        if not self.stages:
+            return ""
+        if not self.to_run:
+            return "Nothing is left to compute."
+        on_gpu = [stage for stage in self.to_run if stage.key in self.on_gpu]
+        computing, answers = self._time(self.to_run), Time(sum(cost.seconds for cost in self.costs), True)
+        whole = Time(computing.seconds + answers.seconds, computing.is_guess or answers.seconds > 0)
+        lines = [f"Expected time: {whole}, one job after the other"]
+        lines[0] += f"; of this {answers} for answers" if answers.seconds else ""
+        lines[0] += "." if whole.is_guess else ", as it took before in this store."
+        if on_gpu:
+            lines.append(
+                f"GPU: {self._time(on_gpu).hours} hours for {len(on_gpu)} training{'s' if len(on_gpu) > 1 else ''}."
+            )
+        lines.append(f"Disk: about {self.bytes / 2**30:.1f} GiB.")
+        guessed = {
+            "cpu": self._time([stage for stage in self.to_run if stage.key not in self.on_gpu]).is_guess,
+            "gpu": self._time(on_gpu).is_guess,
+            "answers": answers.seconds > 0,
+        }
+        if any(guessed.values()):
+            lines.append("~ is an estimate for what never ran here with these options:")
+            lines += [f"- {rule}" for name, rule in RULES.items() if guessed[name]]
+        return "\n".join(lines)
 
     def _questions(self) -> str:
         if not self.costs:
@@ -127,16 +186,16 @@ def aligned(rows: Sequence[Sequence[str]], left: int = 1) -> str:
     return "\n".join([lines[0], "-" * (sum(widths) + 2 * (len(widths) - 1)), *lines[1:]])
 
 
-def duration(seconds: float | None) -> str:
+def duration(seconds: float) -> str:
     """A time as one reads it.
 
     Examples
     --------
-    >>> duration(42.3), duration(170), duration(7300), duration(None)
-    ('42 s', '3 min', '2.0 h', 'unknown')
+    >>> duration(42.3), duration(170), duration(7300), duration(1e6)
+    ('42 s', '3 min', '2.0 h', '278 h')
     """
-    if seconds is None:
-        return "unknown"
     if seconds < 120:
         return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h" if seconds < 360_000 else f"{seconds / 3600:.0f} h"

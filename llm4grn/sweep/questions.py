@@ -15,11 +15,14 @@ from llm4grn.llm.cache import AnswerCache
 from llm4grn.llm.language_model import LanguageModel
 from llm4grn.llm.limits import estimate_tokens
 from llm4grn.llm.messages import Request
+from llm4grn.llm.recorded import RecordedChat
 from llm4grn.pipeline import describe
 from llm4grn.setting import Setting
 from llm4grn.store import Stage
 from llm4grn.sweep.checks import Problems
 from llm4grn.sweep.jobs import PlannedPipeline
+
+SECONDS_PER_ANSWER = 10.0  # a guess: some hundred tokens of a large model
 
 Names = tuple[str, str, str]  # of a language model, what it is asked about, and the data set
 
@@ -40,6 +43,8 @@ class Cost:
         At most, as answers are counted at their longest; without repairs.
     is_guess
         Whether genes or TFs are not known yet: counted as if one gene in ten were a TF.
+    seconds
+        Until all are answered, at :data:`SECONDS_PER_ANSWER` and as many at once as allowed.
     """
 
     llm: str
@@ -50,6 +55,7 @@ class Cost:
     prompt_tokens: int
     dollars: float
     is_guess: bool
+    seconds: float = 0.0
 
     @property
     def names(self) -> Names:
@@ -156,4 +162,14 @@ def _cost(names: Names, interview: _Interview) -> Cost:
     to_ask = [request for request in requests if request.key not in answered]
     tokens = sum(estimate_tokens(message["content"]) for request in to_ask for message in request.messages)
     dollars = llm.chat.cost(tokens, llm.max_tokens * len(to_ask))
-    return Cost(*names, len(requests), len(requests) - len(to_ask), tokens, dollars, interview.is_guess)
+    seconds = len(to_ask) * _pace(llm)
+    return Cost(*names, len(requests), len(requests) - len(to_ask), tokens, dollars, interview.is_guess, seconds)
+
+
+def _pace(llm: LanguageModel) -> float:
+    """Seconds from one answer to the next."""
+    if isinstance(llm.chat, RecordedChat):
+        return 0.0
+    at_once = getattr(llm.chat, "max_concurrency", None) or 1
+    per_minute = getattr(llm.chat, "requests_per_minute", None)
+    return max(SECONDS_PER_ANSWER / at_once, 60 / per_minute if per_minute else 0.0)

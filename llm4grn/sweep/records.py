@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from llm4grn.secrets import without_secrets
 from llm4grn.store import atomic_write
 
 logger = logging.getLogger("llm4grn")
@@ -63,8 +64,8 @@ def run_recorded(
     one_line
         An error as one line.
     """
-    path = record_path(sweep, overrides)
-    _write(path, Record(number, tuple(overrides), "running"))
+    path, overrides = record_path(sweep, overrides), tuple(without_secrets(list(overrides)))
+    _write(path, Record(number, overrides, "running"))
     started = time.monotonic()
     try:
         folder = job()
@@ -72,10 +73,10 @@ def run_recorded(
     except Exception as error:
         story = path.with_suffix(".traceback")
         with atomic_write(story) as temporary:
-            temporary.write_text(traceback.format_exc())
-        outcome = {"status": "failed", "error": one_line(error), "traceback": str(story)}
+            temporary.write_text(without_secrets(traceback.format_exc()))
+        outcome = {"status": "failed", "error": without_secrets(one_line(error)), "traceback": str(story)}
         logger.error("job %d failed: %s", number, outcome["error"])
-    _write(path, Record(number, tuple(overrides), seconds=round(time.monotonic() - started, 3), **outcome))
+    _write(path, Record(number, overrides, seconds=round(time.monotonic() - started, 3), **outcome))
 
 
 def record_path(sweep: Path, overrides: Sequence[str]) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import subprocess
 import tempfile
 from collections.abc import Sequence
 from functools import cache
@@ -43,6 +44,20 @@ def visible_gpus() -> list[str]:
     if chosen is not None:
         return [name.strip() for name in chosen.split(",") if name.strip()]
     return [str(i) for i in range(torch.cuda.device_count())]
+
+
+@cache
+def free_gpu_bytes() -> list[float]:
+    """Free memory of each GPU that this process may use, as its driver told first; CUDA is not started for it."""
+    command = ["nvidia-smi", "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if chosen is not None:
+        command.append(f"--id={chosen}")
+    try:
+        told = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout
+        return [float(line) * 2**20 for line in told.split()]
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return []  # no driver, or one that tells nothing: the trainings will
 
 
 def take_gpu(gpus: Sequence[str], folder: Path | None = None) -> str | None:
