@@ -17,18 +17,18 @@ def evaluate(cfg: DictConfig) -> Path:
     folder = Path(cfg.paths.outputs) / cfg.name
     tracker = cli.instantiate(cfg.logger)
 
-    from llm4grn.evaluation.comparison import find_runs, is_scored
-    from llm4grn.evaluation.wandb_report import check_tracker, show_in_wandb
+    from llm4grn.evaluation.report.wandb_report import check_tracker, show_in_wandb
+    from llm4grn.evaluation.scores.comparison import find_runs, is_scored
 
     check_tracker(tracker)
     folders = find_runs(patterns)
     if cfg.reference not in (None, "truth"):
-        from llm4grn.evaluation.reference_edges import load_reference
+        from llm4grn.evaluation.graphs.reference_edges import load_reference
 
         load_reference(cfg.reference, folder=cfg.paths.data)  # a wrong path is refused before any scoring
 
-    from llm4grn.evaluation.comparison_report import Options, compare_graphs, compare_runs, write_comparison
-    from llm4grn.evaluation.renderers import to_terminal
+    from llm4grn.evaluation.report.comparison_report import Options, compare_graphs, compare_runs, write_comparison
+    from llm4grn.evaluation.report.renderers import to_terminal
 
     options = Options(
         **{name: cfg[name] for name in ("paper", "rescore", "plausibility", "recovery", "reference", "seed")},

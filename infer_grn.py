@@ -6,9 +6,9 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from llm4grn import cli
-from llm4grn.evaluation.graph_files import write_graph_files
-from llm4grn.evaluation.reference import score_against
-from llm4grn.evaluation.reference_edges import load_reference
+from llm4grn.evaluation.graphs.files import write_graph_files
+from llm4grn.evaluation.graphs.reference import score_against
+from llm4grn.evaluation.graphs.reference_edges import load_reference
 from llm4grn.knowledge.none import NoPriorList
 from llm4grn.llm.audit import audit_text
 from llm4grn.pipeline import Pipeline

@@ -18,8 +18,8 @@ def perturb(cfg: DictConfig) -> None:
     if cfg.do is not None and not OmegaConf.is_dict(cfg.do):
         raise UserError(f'do={cfg.do}: expected genes and amounts, for instance do="{{SPI1: 0, GATA3: 3.2x}}"')
 
-    from llm4grn.evaluation import perturbation
-    from llm4grn.evaluation.plots import joint_tsne
+    from llm4grn.evaluation.cells import perturbation
+    from llm4grn.evaluation.cells.plots import joint_tsne
     from llm4grn.gan.interventions import parse_interventions
     from llm4grn.gan.trained import load_trained
 

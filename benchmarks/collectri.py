@@ -4,8 +4,8 @@
     python -m benchmarks.collectri --reference net.tsv --inferers correlation,random --seeds 1000
 
 Each network is inferred by infer_grn.py (kb=human; what is in its store is not inferred again) and scored by
-``llm4grn.evaluation.reference_table``. The table is in Markdown, its notes below it; the last line is JSON. There is no
-exit status for a bad score: with so few curated edges among the genes at hand, chance is a result.
+``llm4grn.evaluation.graphs.reference_table``. The table is in Markdown, its notes below it; the last line is JSON. A
+bad score has no exit status: with so few curated edges among the genes at hand, chance is a result.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from llm4grn.evaluation.blocks import Table
-from llm4grn.evaluation.graph_runs import read_graph_runs
-from llm4grn.evaluation.reference_table import reference_table
+from llm4grn.evaluation.graphs.reference_table import reference_table
+from llm4grn.evaluation.graphs.runs import read_graph_runs
+from llm4grn.evaluation.report.blocks import Table
 
 ROOT = Path(__file__).resolve().parents[1]
 INFERERS = ("grnboost2", "correlation", "genie3", "pidc", "random")

@@ -5,8 +5,8 @@
     python -m benchmarks.inferers --seeds 0 1 2        three networks, means over them
 
 One line per inferer: AUROC, AUPRC and early precision over their values at random, the p-value of the AUPRC, seconds.
-Scores are those of ``llm4grn.evaluation.reference``. RegDiffusion takes part if it is installed. The last line is JSON;
-the exit status is 1 if an inferer that reads the expression does not beat random networks of the same degrees.
+Scores are those of ``llm4grn.evaluation.graphs.reference``. RegDiffusion takes part if it is installed. The last line
+is JSON; the exit status is 1 if an inferer that reads expression does not beat random networks of the same degrees.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import anndata
 from llm4grn.data.nonlinear import NonLinear
 from llm4grn.data.preprocess import Preprocessing, split
 from llm4grn.data.simulated import LinearUniform, SimulatedSource
-from llm4grn.evaluation.reference import score_against
+from llm4grn.evaluation.graphs.reference import score_against
 from llm4grn.inference.base import Inferer
 from llm4grn.inference.correlation import Correlation
 from llm4grn.inference.genie3 import GENIE3

@@ -22,7 +22,7 @@ import pandas as pd
 
 from llm4grn.causal_graph import CausalGraph
 from llm4grn.data.nonlinear import NonLinear
-from llm4grn.evaluation.perturbation import fold_changes
+from llm4grn.evaluation.cells.perturbation import fold_changes
 from llm4grn.gan.interventions import parse_interventions
 from llm4grn.gan.trained import load_trained
 

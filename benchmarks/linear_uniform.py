@@ -23,10 +23,10 @@ from pathlib import Path
 
 from llm4grn.data.preprocess import Preprocessing, split
 from llm4grn.data.simulated import LinearUniform
-from llm4grn.evaluation.comparison import load_runs
-from llm4grn.evaluation.paper_numbers import paper_rows
-from llm4grn.evaluation.reference import ReferenceScores, score_against
-from llm4grn.evaluation.summary import Row, summarise
+from llm4grn.evaluation.graphs.reference import ReferenceScores, score_against
+from llm4grn.evaluation.scores.comparison import load_runs
+from llm4grn.evaluation.scores.paper_numbers import paper_rows
+from llm4grn.evaluation.scores.summary import Row, summarise
 from llm4grn.inference.grnboost2 import GRNBoost2
 from llm4grn.metrics.registry import METRICS
 

@@ -75,7 +75,7 @@ def once(n_cells: int, metrics: Sequence[str]) -> dict[str, float]:
     import sklearn.metrics
     import sklearn.model_selection  # noqa: F401
 
-    from llm4grn.evaluation.score import score
+    from llm4grn.evaluation.scores.score import score
 
     real, synthetic = (_cells(n_cells, seed) for seed in (0, 1))
     begin = time.perf_counter()

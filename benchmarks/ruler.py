@@ -13,7 +13,7 @@ import numpy as np
 
 from llm4grn.data.preprocess import Preprocessing
 from llm4grn.data.sources import PBMC3k
-from llm4grn.evaluation.score import score
+from llm4grn.evaluation.scores.score import score
 from llm4grn.metrics.registry import METRICS
 from llm4grn.seeding import derive_seed
 

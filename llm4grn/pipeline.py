@@ -287,7 +287,7 @@ class Pipeline:
     def _build_scores(self, source: str, folder: Path) -> None:
         import anndata
 
-        from llm4grn.evaluation.score import score
+        from llm4grn.evaluation.scores.score import score
         from llm4grn.progress import progress
 
         files = self.cell_files(source)

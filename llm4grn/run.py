@@ -11,9 +11,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from llm4grn.evaluation.graph_files import write_graph_files
-from llm4grn.evaluation.results import SOURCES, Result, read_results, write_results
-from llm4grn.evaluation.tables import markdown_table, terminal_table
+from llm4grn.evaluation.graphs.files import write_graph_files
+from llm4grn.evaluation.scores.results import SOURCES, Result, read_results, write_results
+from llm4grn.evaluation.scores.tables import markdown_table, terminal_table
 from llm4grn.pipeline import Pipeline
 from llm4grn.setting import Setting
 from llm4grn.store import Stage, Store, atomic_write
@@ -123,7 +123,7 @@ class Run:
         write_results(results, folder, self._describe())
 
     def _draw(self, results: Sequence[Result]) -> dict[str, Path]:
-        from llm4grn.evaluation.plots import plot_losses, read_history
+        from llm4grn.evaluation.cells.plots import plot_losses, read_history
 
         pictures = {"Real and generated cells in one t-SNE": self.folder / "tsne.png"}
         _copy(self._tsne(results), self.folder / "tsne.png")
@@ -141,7 +141,7 @@ class Run:
         def build(folder: Path) -> None:
             import anndata
 
-            from llm4grn.evaluation.plots import joint_tsne
+            from llm4grn.evaluation.cells.plots import joint_tsne
 
             sets = {label: anndata.read_h5ad(self.pipeline.cell_files(source)[0]).X for source, label in labels.items()}
             mean = {label: _mean(results, source, "rf_auroc") for source, label in labels.items()}
@@ -151,7 +151,7 @@ class Run:
         return self.store.get_or_run(stage, build) / "tsne.png"
 
     def _report(self, results: Sequence[Result], pictures: Mapping[str, Path], graph_files: Mapping[str, Path]) -> None:
-        from llm4grn.evaluation.report import write_report
+        from llm4grn.evaluation.report.run_report import write_report
 
         graph = self.pipeline.causal_graph
         files = {
@@ -189,7 +189,7 @@ class Run:
             "n_cells": self._n_cells[self.setting.dataset.name],
             "graph": pipeline.causal_graph.summary(),
             "stages": {name: stage.key for name, stage in (stages | trained).items()},
-            # of the training; which sets of cells collapsed is read off their scores (llm4grn.evaluation.summary)
+            # of the training; which sets of cells collapsed is read off their scores (evaluation.scores.summary)
             **({"training_warnings": found} if any(found.values()) else {}),
         }
 

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from filelock import FileLock, Timeout
 
 from llm4grn.errors import UserError
-from llm4grn.evaluation.results import Result
+from llm4grn.evaluation.scores.results import Result
 
 if TYPE_CHECKING:
     from pytorch_lightning.loggers import Logger

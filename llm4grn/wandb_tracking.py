@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any
 
 from llm4grn.errors import UserError
-from llm4grn.evaluation.results import COLUMNS
+from llm4grn.evaluation.scores.results import COLUMNS
 from llm4grn.tracking import LiveTracker, Outcome, RunInfo
 
 logger = logging.getLogger("llm4grn")

@@ -11,7 +11,7 @@ from matplotlib import image
 from wandb_reader import curve, read, summary
 
 from llm4grn.errors import UserError
-from llm4grn.evaluation.results import COLUMNS, Result
+from llm4grn.evaluation.scores.results import COLUMNS, Result
 from llm4grn.tracking import FilesOnly, Outcome, RunInfo, TensorBoard, Tracker
 from llm4grn.wandb_tracking import WeightsAndBiases
 

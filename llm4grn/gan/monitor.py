@@ -12,7 +12,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from llm4grn.evaluation.summary import COLLAPSE_FACTOR
+from llm4grn.evaluation.scores.summary import COLLAPSE_FACTOR
 from llm4grn.gan.adversarial import AdversarialModule
 from llm4grn.gan.causal_gan import Noise
 from llm4grn.gan.networks import normalise_library_size

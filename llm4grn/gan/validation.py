@@ -9,7 +9,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from llm4grn.evaluation.score import score
+from llm4grn.evaluation.scores.score import score
 from llm4grn.gan.adversarial import AdversarialModule
 from llm4grn.gan.monitor import evaluating
 from llm4grn.gan.record import Record, is_due

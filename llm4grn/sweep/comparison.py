@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from textwrap import fill
 
-from llm4grn.evaluation.comparison import is_scored
+from llm4grn.evaluation.scores.comparison import is_scored
 from llm4grn.store import atomic_write
 from llm4grn.sweep.jobs import Job
 from llm4grn.sweep.records import Record, read_record
@@ -36,8 +36,8 @@ def compare(sweep: Path, jobs: Sequence[Job], *, store: Path, data: Path, comman
         return ""
     summary, key = sweep / "summary.txt", _key(scored or done, "results.json" if scored else "graph.json")
     if not (summary.is_file() and summary.read_text().endswith(key + "\n")):
-        from llm4grn.evaluation.comparison_report import Options, compare_graphs, compare_runs, write_comparison
-        from llm4grn.evaluation.renderers import to_terminal
+        from llm4grn.evaluation.report.comparison_report import Options, compare_graphs, compare_runs, write_comparison
+        from llm4grn.evaluation.report.renderers import to_terminal
 
         compared = compare_runs if scored else compare_graphs
         comparison = compared(scored or done, sweep, Options(store=store, data=data))
@@ -52,7 +52,7 @@ def compare(sweep: Path, jobs: Sequence[Job], *, store: Path, data: Path, comman
 
 def _key(folders: Sequence[Path], name: str) -> str:
     """What the comparison depends on."""
-    from llm4grn.evaluation.report import installed_versions
+    from llm4grn.evaluation.report.run_report import installed_versions
 
     digest = hashlib.sha256(repr(sorted(installed_versions().items())).encode())
     for folder in folders:

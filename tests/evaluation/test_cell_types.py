@@ -3,8 +3,8 @@ import pytest
 from made_up_runs import cells_of, split_of, types_at_random, write_data, write_run
 from sklearn.metrics import balanced_accuracy_score
 
-from llm4grn.evaluation.cell_types import cell_types_of, proportions, real_types, total_variation
-from llm4grn.evaluation.run_cells import RunCells
+from llm4grn.evaluation.cells.cell_types import cell_types_of, proportions, real_types, total_variation
+from llm4grn.evaluation.cells.run_cells import RunCells
 
 
 def test_synthetic_cells_of_known_type_get_it(tmp_path):

@@ -7,9 +7,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from llm4grn.errors import UserError
-from llm4grn.evaluation.cell_types import real_types
-from llm4grn.evaluation.celltypist_model import CellTypistModel
-from llm4grn.evaluation.run_cells import RunCells
+from llm4grn.evaluation.cells.cell_types import real_types
+from llm4grn.evaluation.cells.celltypist_model import CellTypistModel
+from llm4grn.evaluation.cells.run_cells import RunCells
 
 
 def trained(path, types=TYPES, protocol=4):

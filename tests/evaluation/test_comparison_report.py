@@ -10,14 +10,14 @@ from PIL import Image
 from results_by_hand import make_results, one_run
 
 from llm4grn.errors import UserError
-from llm4grn.evaluation.blocks import Cell, Figure, Table
-from llm4grn.evaluation.comparison_report import Comparison, command_of, write_comparison
-from llm4grn.evaluation.html_report import Section
-from llm4grn.evaluation.report import write_report
-from llm4grn.evaluation.score_plot import score_figures
-from llm4grn.evaluation.summary import summarise
-from llm4grn.evaluation.verdicts import Verdict
-from llm4grn.evaluation.wandb_report import numbers_and_words
+from llm4grn.evaluation.report.blocks import Cell, Figure, Table
+from llm4grn.evaluation.report.comparison_report import Comparison, command_of, write_comparison
+from llm4grn.evaluation.report.html_report import Section
+from llm4grn.evaluation.report.run_report import write_report
+from llm4grn.evaluation.report.wandb_report import numbers_and_words
+from llm4grn.evaluation.scores.score_plot import score_figures
+from llm4grn.evaluation.scores.summary import summarise
+from llm4grn.evaluation.scores.verdicts import Verdict
 
 TABLE = Table("scores", "Scores", ["KB", "MMD ↓"], [["human", Cell("0.010 ± 0.001", 0.01, bold=True)]])
 

@@ -14,10 +14,10 @@ from sklearn.metrics import mutual_info_score
 
 from llm4grn.causal_graph import CausalGraph
 from llm4grn.errors import UserError
-from llm4grn.evaluation.dependence import absolute_correlation, mutual_information, tf_target_dependence
-from llm4grn.evaluation.fidelity import cell_type_scores, fidelity_table
-from llm4grn.evaluation.fidelity_metrics import CellTypeScores, TFTargetDependence
-from llm4grn.evaluation.results import write_results
+from llm4grn.evaluation.graphs.dependence import absolute_correlation, mutual_information, tf_target_dependence
+from llm4grn.evaluation.graphs.fidelity import cell_type_scores, fidelity_table
+from llm4grn.evaluation.graphs.fidelity_metrics import CellTypeScores, TFTargetDependence
+from llm4grn.evaluation.scores.results import write_results
 from llm4grn.metrics import functional
 
 GENES = ("A", "T1", "B", "T2", "T3", "C")

@@ -9,16 +9,16 @@ from graph_folders import column, texts, write_folder
 from matplotlib.image import imread
 
 from llm4grn.errors import UserError
-from llm4grn.evaluation.blocks import Figure, Table
-from llm4grn.evaluation.graph_overlap import chance_overlap, overlaps
-from llm4grn.evaluation.graph_runs import read_graph_runs
-from llm4grn.evaluation.graph_tables import (
+from llm4grn.evaluation.graphs.overlap import chance_overlap, overlaps
+from llm4grn.evaluation.graphs.runs import read_graph_runs
+from llm4grn.evaluation.graphs.tables import (
     density_table,
     graph_blocks,
     hub_table,
     overlap_table,
     tf_overlap_table,
 )
+from llm4grn.evaluation.report.blocks import Figure, Table
 
 GENES = "ABCDxyz"
 

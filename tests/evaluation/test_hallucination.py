@@ -3,7 +3,7 @@ import pytest
 from made_up_runs import cells_of, types_at_random
 from scipy import sparse, stats
 
-from llm4grn.evaluation.hallucination import far_cells, foreign_clusters, hallucination
+from llm4grn.evaluation.cells.hallucination import far_cells, foreign_clusters, hallucination
 
 
 def real(seed: int, n_cells: int = 200):

@@ -5,7 +5,7 @@ import pytest
 from scipy import sparse
 
 from llm4grn.errors import UserError
-from llm4grn.evaluation.plots import joint_tsne, plot_losses, read_history
+from llm4grn.evaluation.cells.plots import joint_tsne, plot_losses, read_history
 
 
 def picture(path) -> np.ndarray:
@@ -78,7 +78,7 @@ def test_no_pyplot_state_is_touched():
     import subprocess
 
     code = (
-        "import sys, numpy, tempfile, pathlib; from llm4grn.evaluation.plots import plot_losses;"
+        "import sys, numpy, tempfile, pathlib; from llm4grn.evaluation.cells.plots import plot_losses;"
         "plot_losses({'stage 1': {'step': [0, 1], 'loss': [1, 2]}}, pathlib.Path(tempfile.mkdtemp()) / 'l.png');"
         "print('matplotlib.pyplot' in sys.modules)"
     )

@@ -11,8 +11,8 @@ from sklearn.metrics import average_precision_score, precision_recall_curve
 
 from llm4grn.causal_graph import CausalGraph
 from llm4grn.errors import UserError
-from llm4grn.evaluation.recovery import recovery_blocks
-from llm4grn.evaluation.recovery_score import score_recovery
+from llm4grn.evaluation.graphs.recovery import recovery_blocks
+from llm4grn.evaluation.graphs.recovery_score import score_recovery
 from llm4grn.grn import GRN
 
 TFS, TARGETS = "ABCDEF", "klmnopqrstuvwxyz"

@@ -17,9 +17,9 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from llm4grn.data.simulated import LinearUniform
 from llm4grn.data.sources import PBMC3k
 from llm4grn.errors import UserError
-from llm4grn.evaluation.ranking import PermutationTest, Ranking
-from llm4grn.evaluation.reference import METRICS, score_against
-from llm4grn.evaluation.reference_edges import load_reference, read_reference
+from llm4grn.evaluation.graphs.ranking import PermutationTest, Ranking
+from llm4grn.evaluation.graphs.reference import METRICS, score_against
+from llm4grn.evaluation.graphs.reference_edges import load_reference, read_reference
 from llm4grn.grn import GRN
 from llm4grn.inference.grnboost2 import GRNBoost2
 

@@ -10,10 +10,10 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from llm4grn.data.simulated import LinearUniform
 from llm4grn.errors import UserError
-from llm4grn.evaluation.graph_runs import read_graph_runs
-from llm4grn.evaluation.graph_tables import graph_blocks
-from llm4grn.evaluation.ranking import PermutationTest, Ranking
-from llm4grn.evaluation.reference_table import merged_p, reference_table, simulated_source
+from llm4grn.evaluation.graphs.ranking import PermutationTest, Ranking
+from llm4grn.evaluation.graphs.reference_table import merged_p, reference_table, simulated_source
+from llm4grn.evaluation.graphs.runs import read_graph_runs
+from llm4grn.evaluation.graphs.tables import graph_blocks
 
 TFS, TARGETS = "ABCD", "mnopqrstuvwxyz"
 

@@ -5,7 +5,7 @@ from urllib.parse import unquote
 import pytest
 from results_by_hand import make_results, one_run
 
-from llm4grn.evaluation.report import installed_versions, verdict, write_report
+from llm4grn.evaluation.report.run_report import installed_versions, verdict, write_report
 
 ONE_RUN = one_run()
 

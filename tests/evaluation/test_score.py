@@ -3,7 +3,7 @@ import pytest
 from scipy import sparse
 
 from llm4grn.errors import UserError
-from llm4grn.evaluation.score import score
+from llm4grn.evaluation.scores.score import score
 from llm4grn.metrics import functional
 from llm4grn.metrics.cells import on_device
 from llm4grn.metrics.registry import METRICS
@@ -35,7 +35,8 @@ def test_a_device_changes_nothing_but_rounding(monkeypatch):
     import torch
 
     expected = score(REAL, SYNTHETIC[:30], seed=1)
-    monkeypatch.setattr("llm4grn.evaluation.score.on_device", lambda cells, device: torch.from_numpy(cells).to(device))
+    moved = "llm4grn.evaluation.scores.score.on_device"
+    monkeypatch.setattr(moved, lambda cells, device: torch.from_numpy(cells).to(device))
     found = score(REAL, SYNTHETIC[:30], seed=1, device=torch.device("cpu"))
     assert found == pytest.approx(expected, rel=1e-9)
 

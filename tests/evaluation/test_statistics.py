@@ -8,7 +8,7 @@ import pytest
 from results_by_hand import make_results
 from scipy import stats
 
-from llm4grn.evaluation.statistics import (
+from llm4grn.evaluation.scores.statistics import (
     bootstrap_interval,
     critical_t,
     differences,
@@ -16,7 +16,7 @@ from llm4grn.evaluation.statistics import (
     intervals,
     useless_run,
 )
-from llm4grn.evaluation.summary import summarise
+from llm4grn.evaluation.scores.summary import summarise
 
 RNG = np.random.default_rng(7)
 
@@ -89,7 +89,7 @@ def test_a_single_value_has_no_interval_and_a_seed_gives_the_same_one_again():
 
 
 def test_coverage_is_what_the_docstring_admits(monkeypatch):
-    monkeypatch.setattr("llm4grn.evaluation.statistics.N_RESAMPLES", 500)
+    monkeypatch.setattr("llm4grn.evaluation.scores.statistics.N_RESAMPLES", 500)
     rng = np.random.default_rng(0)
     held = {2: 0, 10: 0}
     for n_seeds in held:

@@ -4,10 +4,16 @@ import statistics
 import pytest
 from results_by_hand import make_results, one_run
 
-from llm4grn.evaluation.blocks import Cell
-from llm4grn.evaluation.paper_numbers import paper_rows
-from llm4grn.evaluation.summary import setting_of, summarise
-from llm4grn.evaluation.tables import markdown_table, parameter_notes, scores_table, scores_tables, terminal_table
+from llm4grn.evaluation.report.blocks import Cell
+from llm4grn.evaluation.scores.paper_numbers import paper_rows
+from llm4grn.evaluation.scores.summary import setting_of, summarise
+from llm4grn.evaluation.scores.tables import (
+    markdown_table,
+    parameter_notes,
+    scores_table,
+    scores_tables,
+    terminal_table,
+)
 from llm4grn.metrics.registry import METRICS
 
 ONE_RUN = one_run()

@@ -7,9 +7,9 @@ import pytest
 from results_by_hand import make_results
 from scipy import stats
 
-from llm4grn.evaluation.results import Result
-from llm4grn.evaluation.summary import summarise
-from llm4grn.evaluation.verdicts import Verdict, verdicts
+from llm4grn.evaluation.scores.results import Result
+from llm4grn.evaluation.scores.summary import summarise
+from llm4grn.evaluation.scores.verdicts import Verdict, verdicts
 
 SEEDS = (1000, 2000, 3000, 4000)
 CLAIM = "by more than chance"

@@ -7,7 +7,7 @@ import torch
 from test_training import CPU, STEPS, KilledError, causal_gan, controller, real_cells, same, weights
 
 from llm4grn.errors import UserError
-from llm4grn.evaluation.score import score
+from llm4grn.evaluation.scores.score import score
 from llm4grn.gan import training, validation
 from llm4grn.gan.adversarial import STEPS_PER_EPOCH
 from llm4grn.gan.causal_gan import CausalGAN

@@ -66,8 +66,9 @@ def test_parameters_are_json_and_name_the_space():
 
 def test_importing_registry_and_tables_loads_no_heavy_library():
     code = (
-        "import sys; import llm4grn.evaluation.tables, llm4grn.evaluation.report, llm4grn.evaluation.plots, "
-        "llm4grn.evaluation.score, llm4grn.metrics.registry; "
+        "import sys; import llm4grn.evaluation.scores.tables, llm4grn.evaluation.report.run_report, "
+        "llm4grn.evaluation.cells.plots, "
+        "llm4grn.evaluation.scores.score, llm4grn.metrics.registry; "
         "print({'torch', 'sklearn', 'scipy', 'pandas', 'matplotlib', 'anndata'} & set(sys.modules))"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout

@@ -1,0 +1,1 @@
+"""The cells of finished runs: embeddings, types, markers, interventions."""

@@ -1,0 +1,123 @@
+"""The cells of a finished run: real ones, synthetic ones, and those that only the store still has."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from llm4grn.errors import UserError
+from llm4grn.evaluation.scores.results import read_run
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+
+@dataclass(frozen=True)
+class RunCells:
+    """Where the cells of one run lie.
+
+    Parameters
+    ----------
+    folder
+        Of the finished run.
+    store
+        Of finished stages; ``None`` if it is not at hand.
+    setting
+        The labels of the run: dataset, kb, inferer, llm, model, graph, seed.
+    key
+        Of the run.
+    stages
+        Name to key of the stages it was made of.
+    """
+
+    folder: Path
+    store: Path | None
+    setting: Mapping[str, str | int]
+    key: str
+    stages: Mapping[str, str]
+
+    @classmethod
+    def open(cls, folder: Path, store: Path | None = None) -> RunCells:
+        """Read what a folder says of its run.
+
+        Raises
+        ------
+        UserError
+            No results.json that ``train.py`` wrote, or no cells beside it.
+        """
+        folder = Path(folder)
+        run = read_run(folder)
+        if missing := [name for name in ("setting", "key", "stages") if name not in run]:
+            raise UserError(
+                f"{folder / 'results.json'}: no '{missing[0]}' under 'run'; give the folder of a finished run"
+            )
+        for name in ("test.h5ad", "synthetic_0.h5ad"):
+            if not (folder / name).is_file():
+                raise UserError(f"{folder}: no {name} in it; run the same command again to write it")
+        return cls(folder, None if store is None else Path(store), run["setting"], run["key"], run["stages"])
+
+    @property
+    def seed(self) -> int:
+        """Of the run and of its split."""
+        return int(self.setting["seed"])
+
+    @property
+    def data_file(self) -> Path | None:
+        """The cells of all splits; ``None`` if the store is not at hand or no longer has them."""
+        return self._stored(Path("data") / self.stages["data"] / "cells.h5ad")
+
+    def test(self) -> AnnData:
+        """Real held-out cells."""
+        return _read(self.folder / "test.h5ad")
+
+    def real(self, split: str) -> AnnData | None:
+        """Real cells of another split; ``None`` if the store has them no longer."""
+        from llm4grn.data import preprocess
+
+        return None if self.data_file is None else preprocess.split(_read(self.data_file), split)
+
+    def synthetic_files(self) -> list[Path]:
+        """One file per synthetic set of cells, in their order."""
+        return _in_order(self.folder.glob("synthetic_*.h5ad"))
+
+    def stage1_files(self) -> list[Path]:
+        """The same of the GAN without a graph; empty if the store has them no longer."""
+        wanted = {"data": self.stages["data"], "generator": self.stages["controller"]}
+        folders = [] if self.store is None else sorted((self.store / "cells").glob("*/stage.json"))
+        for path in folders:
+            stage = json.loads(path.read_text(encoding="utf-8"))
+            if stage["args"].get("source") == "stage1" and stage["inputs"] == wanted:
+                return _in_order(path.parent.glob("*.h5ad"))
+        return []
+
+    def _stored(self, path: Path) -> Path | None:
+        return self.store / path if self.store is not None and (self.store / path).is_file() else None
+
+
+def open_runs(folders: Sequence[Path], store: Path | None = None) -> list[RunCells]:
+    """The runs in ``folders`` by data set, setting and seed; one that is given twice comes once."""
+    runs = {run.key: run for run in (RunCells.open(folder, store) for folder in folders)}
+    return sorted(runs.values(), key=lambda run: (*(str(v) for k, v in run.setting.items() if k != "seed"), run.seed))
+
+
+def setting_names(runs: Sequence[RunCells]) -> list[str]:
+    """For each run its KB and inferer, and whatever else sets its data set's runs apart, seeds aside."""
+    names = []
+    for run in runs:
+        peers = [peer.setting for peer in runs if peer.setting["dataset"] == run.setting["dataset"]]
+        more = [name for name in ("llm", "model", "graph") if len({peer.get(name) for peer in peers}) > 1]
+        names.append(" / ".join(str(run.setting[name]) for name in ("kb", "inferer", *more) if run.setting.get(name)))
+    return names
+
+
+def _read(path: Path) -> AnnData:
+    import anndata
+
+    return anndata.read_h5ad(path)
+
+
+def _in_order(paths) -> list[Path]:
+    return sorted(paths, key=lambda path: int(path.stem.rpartition("_")[2]))

@@ -1,0 +1,77 @@
+"""The network in the files that other tools read: GraphML (Cytoscape, Gephi, igraph) and geneRNIB's prediction."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from llm4grn.causal_graph import CausalGraph
+from llm4grn.evaluation.graphs.plots import plot_degrees
+from llm4grn.grn import GRN
+from llm4grn.store import atomic_write
+
+#: geneRNIB reads no more edges than these.
+MAX_PREDICTED_EDGES = 50_000
+
+
+def write_graph_files(grn: GRN, graph: CausalGraph, folder: Path, *, dataset: str, method: str) -> dict[str, Path]:
+    """Write ``graph.graphml``, ``prediction.h5ad`` and ``degrees.png``; returns what they are and where."""
+    return {
+        "imposed graph, GraphML": write_graphml(graph, folder / "graph.graphml", grn),
+        "edges for geneRNIB": write_prediction(grn, folder / "prediction.h5ad", dataset=dataset, method=method),
+        "degrees": plot_degrees(graph, folder / "degrees.png"),
+    }
+
+
+def write_graphml(graph: CausalGraph, path: str | Path, grn: GRN | None = None) -> Path:
+    """Write the imposed graph: nodes with their ``role`` (TF or target), edges with their ``importance``.
+
+    Parameters
+    ----------
+    graph
+        What is imposed.
+    path
+        Of the GraphML file.
+    grn
+        Where the importances come from; an edge that is not ranked there gets none.
+    """
+    import networkx as nx
+
+    drawn = nx.DiGraph()
+    drawn.add_nodes_from((gene, {"role": "target" if gene in graph.regulators else "TF"}) for gene in graph.genes)
+    edges = [(tf, target) for target in graph.targets for tf in graph.regulators[target]]
+    ranked = {} if grn is None else _importances(grn, set(edges))
+    drawn.add_edges_from((*edge, {"importance": ranked[edge]} if edge in ranked else {}) for edge in edges)
+    with atomic_write(path) as temporary:
+        nx.write_graphml(drawn, temporary)
+    return Path(path)
+
+
+def _importances(grn: GRN, edges: set[tuple[str, str]]) -> dict[tuple[str, str], float]:
+    table = grn.edges
+    rows = zip(zip(table["TF"], table["target"], strict=True), table["importance"], strict=True)
+    return {edge: float(importance) for edge, importance in rows if edge in edges}
+
+
+def write_prediction(grn: GRN, path: str | Path, *, dataset: str, method: str) -> Path:
+    """Write the 50,000 surest edges as geneRNIB reads them: an ``.h5ad`` without cells.
+
+    ``uns["prediction"]`` is a table of ``source``, ``target`` and ``weight`` (text, as geneRNIB asks for), the surest
+    edge first, beside ``uns["dataset_id"]`` and ``uns["method_id"]``.
+
+    Parameters
+    ----------
+    grn
+        Ranked edges.
+    path
+        Of the file.
+    dataset, method
+        Their names in geneRNIB's tables.
+    """
+    import anndata
+
+    table = grn.edges.head(MAX_PREDICTED_EDGES).rename(columns={"TF": "source", "importance": "weight"})
+    table = table.assign(weight=table["weight"].map(repr)).set_axis(table.index.astype(str))
+    adata = anndata.AnnData(uns={"dataset_id": dataset, "method_id": method, "prediction": table})
+    with atomic_write(path) as temporary:
+        adata.write_h5ad(temporary, compression="gzip")
+    return Path(path)

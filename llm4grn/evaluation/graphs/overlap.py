@@ -1,0 +1,98 @@
+"""How much two imposed graphs have in common, and how much two random ones of their size would."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import chain, combinations, combinations_with_replacement, product
+from statistics import fmean
+
+from llm4grn.causal_graph import CausalGraph, overlap
+from llm4grn.evaluation.graphs.runs import GraphRun, by_setting
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Of the graphs of two settings, or of one setting with itself.
+
+    Parameters
+    ----------
+    a, b
+        The settings; the same twice for the consistency of one.
+    same_cells
+        Whether the graphs of each pair come from one split, so that the inference alone differs.
+    values
+        Of each pair of graphs: the mean over targets of the Jaccard index.
+    chance
+        Expected of random graphs with as many regulators per target, mean over the pairs.
+    targets
+        Compared, mean over the pairs.
+    """
+
+    a: tuple[str, str, str]
+    b: tuple[str, str, str]
+    same_cells: bool
+    values: tuple[float, ...]
+    chance: float
+    targets: float
+
+
+def overlaps(runs: Sequence[GraphRun]) -> list[Overlap]:
+    """All pairs of settings of each data set that can be compared, a setting with itself over its seeds first.
+
+    Graphs from one split are compared with each other if there are any, and across splits only if there are none.
+    """
+    settings = by_setting(runs)
+    found = []
+    for a, b in combinations_with_replacement(settings, 2):
+        if a[0] != b[0]:
+            continue
+        pairs = list(combinations(settings[a], 2) if a == b else product(settings[a], settings[b]))
+        within = [(one, other) for one, other in pairs if one.seed == other.seed]
+        compared = [_compare(one.causal_graph, other.causal_graph) for one, other in within or pairs]
+        compared = [each for each in compared if each is not None]
+        if compared:
+            values, chances, targets = zip(*compared, strict=True)
+            found.append(Overlap(a, b, bool(within), values, fmean(chances), fmean(targets)))
+    return found
+
+
+def _compare(a: CausalGraph, b: CausalGraph) -> tuple[float, float, int] | None:
+    """Overlap, its value by chance, and targets compared, on the genes both have; None without a common target."""
+    genes = set(a.genes) & set(b.genes)
+    one, other = ({target: set(tfs) & genes for target, tfs in graph.regulators.items()} for graph in (a, b))
+    targets = [gene for gene in a.genes if gene in one and gene in other and one[gene] | other[gene]]
+    if not targets:
+        return None
+    tfs, other_tfs = (genes & {*graph.tf_names, *chain(*graph.regulators.values())} for graph in (a, b))
+    sizes = len(tfs), len(other_tfs), len(tfs & other_tfs)
+    chance = fmean(chance_overlap(*sizes, len(one[target]), len(other[target])) for target in targets)
+    kept = (CausalGraph(tuple(genes), {target: tuple(tfs[target]) for target in targets}) for tfs in (one, other))
+    return overlap(*kept), chance, len(targets)
+
+
+@lru_cache
+def chance_overlap(n_a: int, n_b: int, n_shared: int, k_a: int, k_b: int) -> float:
+    """Expected Jaccard index of ``k_a`` of ``n_a`` TFs with ``k_b`` of ``n_b``, drawn at random.
+
+    Parameters
+    ----------
+    n_a, n_b, n_shared
+        TFs to draw from for the one and for the other, and how many of them are the same.
+    k_a, k_b
+        TFs drawn.
+
+    Examples
+    --------
+    >>> round(chance_overlap(3, 3, 3, 1, 1), 4)  # the same one of three
+    0.3333
+    """
+    import numpy as np
+    from scipy.stats import hypergeom
+
+    eligible = np.arange(k_a + 1)  # of the first draw, how many could be in the second one
+    in_both = np.arange(min(k_a, k_b) + 1)
+    jaccard = in_both / (k_a + k_b - in_both)
+    given_eligible = hypergeom.pmf(in_both, n_b, eligible[:, None], k_b) @ jaccard
+    return float(hypergeom.pmf(eligible, n_a, n_shared, k_a) @ given_eligible)

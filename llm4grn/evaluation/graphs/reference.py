@@ -1,0 +1,204 @@
+"""A ranked network against edges that are known or curated: is it better than chance?
+
+What is scored
+    The candidates are all pairs of a TF and a target, where the TF is one that the network could name (the knowledge
+    base's, or every gene without one) and regulates something in the reference, and the target is any gene that the
+    network could name as one. A gene and itself are no candidate. Reference edges between other genes are counted, not
+    scored. Candidates that the network does not rank are tied, last.
+
+How sure it is
+    The p-value is the share of random references that score as well. A random reference renames the targets, all TFs
+    alike, among targets with the same number of regulators. So each TF keeps its number of targets, each target its
+    number of regulators, and two TFs the targets they share, as the members of a complex do. Without the second, a
+    network would look significant because it and the curators prefer the same highly expressed genes; without the
+    third, edges that are copies of each other would count as independent. The price: a target whose number of
+    regulators no other has is never renamed, so few targets with many regulators give large p-values.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from llm4grn.errors import UserError
+from llm4grn.evaluation.graphs.ranking import PermutationTest, Ranking
+from llm4grn.inference.base import split_genes
+from llm4grn.seeding import derive_seed
+from llm4grn.store import atomic_write
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+
+    from llm4grn.grn import GRN
+
+PERMUTATIONS = 1000
+METRICS = ("AUROC", "AUPRC", "AUPRC ratio", "early precision", "early precision ratio")
+
+
+@dataclass(frozen=True)
+class ReferenceScores:
+    """How a network scores against a reference.
+
+    Parameters
+    ----------
+    reference
+        What it was scored against.
+    reference_edges, edges_at_hand, edges
+        Edges of the reference; those between genes of the data set; those among the candidates, the E of early
+        precision.
+    tfs, targets, candidates, ranked
+        The universe: TFs, targets, pairs; the pairs that the network ranks.
+    values, at_random, by_degrees, p_values
+        By metric: the score, what a random order gets on average (for AUPRC: of many candidates), what the network gets
+        on average on random references, by the degrees alone, and the permutation p-value. The ratios are scores over
+        their value at random, so they share the p-value of the score.
+    permutations
+        Random references behind the p-values: none is below 1 / (permutations + 1).
+    """
+
+    reference: str
+    reference_edges: int
+    edges_at_hand: int
+    edges: int
+    tfs: int
+    targets: int
+    candidates: int
+    ranked: int
+    values: dict[str, float]
+    at_random: dict[str, float]
+    by_degrees: dict[str, float]
+    p_values: dict[str, float]
+    permutations: int
+
+    def table(self) -> pd.DataFrame:
+        """One row per metric: ``metric``, ``value``, ``at_random``, ``by_degrees``, ``p_value``."""
+        import pandas as pd
+
+        columns = {"value": self.values, "at_random": self.at_random, "by_degrees": self.by_degrees}
+        columns["p_value"] = self.p_values
+        return pd.DataFrame({"metric": METRICS} | {name: list(of.values()) for name, of in columns.items()})
+
+    def text(self) -> str:
+        """The table for the terminal, with what was compared above it."""
+        rows = [
+            f"{metric:24}{value:>11.4f}{at_random:>11.4f}{by_degrees:>11.4f}{_p(p, self.permutations):>11}"
+            for metric, value, at_random, by_degrees, p in self.table().itertuples(index=False)
+        ]
+        return "\n".join(
+            [
+                f"Against {self.reference}: {self.edges} edges among {self.candidates} candidates ({self.tfs} TFs x "
+                f"{self.targets} targets), of which the network ranks {self.ranked}",
+                f"({self.reference_edges} edges in the reference, {self.edges_at_hand} of them between genes at hand)",
+                "",
+                f"{'':24}{'value':>11}{'at random':>11}{'by degrees':>11}{'p-value':>11}",
+                *rows,
+                "",
+                "by degrees: mean over random references in which every gene keeps its number of edges; the p-value is",
+                f"the share of {self.permutations} of them that score as well",
+            ]
+        )
+
+    def write(self, folder: str | Path) -> dict[str, Path]:
+        """Write ``reference_scores.tsv`` (the table) and ``reference_scores.json`` (everything)."""
+        paths = {f"scores, {kind}": Path(folder) / f"reference_scores.{kind}" for kind in ("tsv", "json")}
+        with atomic_write(paths["scores, tsv"]) as path:
+            self.table().to_csv(path, sep="\t", index=False, lineterminator="\n")
+        with atomic_write(paths["scores, json"]) as path:
+            path.write_text(json.dumps(asdict(self), indent=1) + "\n")
+        return paths
+
+
+def score_against(
+    grn: GRN,
+    reference: pd.DataFrame,
+    genes: Sequence[str],
+    tf_names: Sequence[str] | None = None,
+    *,
+    name: str = "reference",
+    permutations: int = PERMUTATIONS,
+    seed: int = 0,
+) -> ReferenceScores:
+    """Score a ranked network against reference edges; what is compared is said at the head of this module.
+
+    Parameters
+    ----------
+    grn
+        Ranked edges. All importances are compared with each other, also those of different targets.
+    reference
+        ``TF`` and ``target``; an edge that is given twice counts once, a self-loop not at all.
+    genes
+        All genes of the data set.
+    tf_names
+        The TFs that the inferer was told; None if every gene was ranked for every other one.
+    name
+        Of the reference, for tables and messages.
+    permutations, seed
+        Of the p-values.
+
+    Raises
+    ------
+    UserError
+        If no reference edge, or every candidate, is a true edge: there is nothing to score.
+    """
+    import numpy as np
+
+    reference = reference.loc[reference["TF"] != reference["target"], ["TF", "target"]].drop_duplicates()
+    tfs, targets = split_genes(genes, tf_names)
+    known = set(reference["TF"])
+    tfs = [tf for tf in tfs if tf in known]
+    at_hand = int((reference["TF"].isin(genes) & reference["target"].isin(genes)).sum())
+    true = _positions(reference, tfs, targets)
+    candidates = np.array(tfs, dtype=object)[:, None] != np.array(targets, dtype=object)
+    if not len(true) or len(true) == candidates.sum():
+        raise UserError(
+            f"reference={name}: {len(true)} of {int(candidates.sum())} candidate edges are in it ({len(reference)} "
+            f"edges, {at_hand} of them between genes at hand), so there is nothing to score; check that it is of the "
+            "same organism and has the same kind of gene names"
+        )
+    ranked = grn.edges[grn.edges["TF"].isin(tfs)].pivot(index="TF", columns="target", values="importance")
+    importance = ranked.reindex(index=tfs, columns=targets).to_numpy()[candidates]
+    test = PermutationTest(Ranking.of(np.nan_to_num(importance, nan=-np.inf)), candidates, true)
+    observed, by_degrees, p_values = test.run(permutations, derive_seed(seed, "reference"))
+    prevalence = len(true) / float(candidates.sum())
+    return ReferenceScores(
+        reference=name,
+        reference_edges=len(reference),
+        edges_at_hand=at_hand,
+        edges=len(true),
+        tfs=len(tfs),
+        targets=len(targets),
+        candidates=int(candidates.sum()),
+        ranked=int(np.isfinite(importance).sum()),
+        values=_with_ratios(observed, prevalence),
+        at_random=_with_ratios((0.5, prevalence, prevalence), prevalence),
+        by_degrees=_with_ratios(by_degrees, prevalence),
+        p_values=_with_ratios(p_values, 1),
+        permutations=permutations,
+    )
+
+
+def _positions(edges: pd.DataFrame, tfs: Sequence[str], targets: Sequence[str]) -> np.ndarray:
+    """Rows and columns, (n, 2), of the edges from ``tfs`` to ``targets``, in the order of the table."""
+    import numpy as np
+    import pandas as pd
+
+    rows = pd.Index(tfs).get_indexer(edges["TF"])
+    columns = pd.Index(targets).get_indexer(edges["target"])
+    inside = (rows >= 0) & (columns >= 0)
+    return np.stack([rows[inside], columns[inside]], axis=1)
+
+
+def _with_ratios(statistics: Sequence[float], prevalence: float) -> dict[str, float]:
+    """The three statistics and their two ratios, by metric."""
+    auroc, auprc, early = map(float, statistics)
+    return dict(zip(METRICS, (auroc, auprc, auprc / prevalence, early, early / prevalence), strict=True))
+
+
+def _p(value: float, permutations: int) -> str:
+    digits = max(2, math.ceil(math.log10(permutations + 1)))
+    return f"{'<= ' if value <= 1 / (permutations + 1) else ''}{value:.{digits}f}"

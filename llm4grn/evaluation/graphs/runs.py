@@ -1,0 +1,197 @@
+"""The graphs of finished runs, named by what sets them apart; a graph that several runs share comes once."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+from llm4grn.causal_graph import CausalGraph
+from llm4grn.errors import UserError
+from llm4grn.evaluation.report.blocks import Cell
+from llm4grn.grn import GRN
+from llm4grn.knowledge.base import TFSet
+
+# Fields of a configuration that change no edge, or that stand elsewhere in a label (k: in the name of the graph).
+_NOT_IN_NAMES = {"n_jobs", "backend", "scheduler", "device", "context", "k", "cache", "max_cost", "chat"}
+
+
+@dataclass(frozen=True)
+class GraphRun:
+    """What one folder of ``train.py`` or ``infer_grn.py`` says about its graph.
+
+    Parameters
+    ----------
+    folder
+        With ``config.yaml``, ``tfs.json``, ``grn.tsv`` and ``graph.json``.
+    dataset, kb, inferer
+        Names, with the fields in brackets that set apart what would have the same name.
+    graph
+        Which ranks are imposed, for instance ``top 10``; empty where all graphs of the data set have the same.
+    seed, inference_seed
+        Of the split; of the inference.
+    config
+        The configuration.
+    """
+
+    folder: Path
+    dataset: str
+    kb: str
+    inferer: str
+    graph: str
+    seed: int
+    inference_seed: int
+    config: Mapping[str, Any]
+
+    @property
+    def setting(self) -> tuple[str, str, str]:
+        """Data set, KB, and inferer with the graph, if that varies: runs that have it in common differ by seeds."""
+        return self.dataset, self.kb, ", ".join(filter(None, (self.inferer, self.graph)))
+
+    @property
+    def curated(self) -> bool:
+        """Whether the TFs come from a list made by people."""
+        return self.config["kb"]["method"]["_target_"].endswith(".CuratedList")
+
+    @cached_property
+    def causal_graph(self) -> CausalGraph:
+        return CausalGraph.from_json(self.folder / "graph.json")
+
+    @cached_property
+    def grn(self) -> GRN:
+        return GRN.read(self.folder / "grn.tsv")
+
+    @cached_property
+    def tf_names(self) -> tuple[str, ...]:
+        return TFSet.from_json(self.folder / "tfs.json").names
+
+    @property
+    def candidates(self) -> tuple[str, ...] | None:
+        """The TFs that the inferer was told; None if it ranked all genes."""
+        return None if self.config["kb"]["method"]["_target_"].endswith(".NoPriorList") else self.tf_names
+
+
+def read_graph_runs(folders: Sequence[Path], distinct: bool = True) -> list[GraphRun]:
+    """The graphs in ``folders``, by data set, KB (curated ones first), inferer and seeds.
+
+    Parameters
+    ----------
+    folders
+        Of ``train.py`` or ``infer_grn.py``.
+    distinct
+        Whether a graph of the same setting and seeds in several folders, of several models, comes once.
+
+    Raises
+    ------
+    UserError
+        If a folder lacks its configuration or its graph.
+    """
+    folders = [Path(folder) for folder in folders]
+    configs = [_read_config(folder) for folder in folders]
+    runs = [
+        GraphRun(folder, *names, config["seed"], config["inference_seed"], config)
+        for folder, config, names in zip(folders, configs, _names(configs), strict=True)
+    ]
+    runs.sort(key=lambda run: (run.dataset, not run.curated, *run.setting, run.seed, run.inference_seed, run.folder))
+    if not distinct:
+        return runs
+    first: dict[tuple, GraphRun] = {}
+    for run in runs:
+        first.setdefault((run.setting, run.seed, run.inference_seed, _digest(run.folder)), run)
+    return list(first.values())
+
+
+def by_setting(runs: Sequence[GraphRun]) -> dict[tuple[str, str, str], list[GraphRun]]:
+    """Runs that differ by seeds alone, together."""
+    groups = defaultdict(list)
+    for run in runs:
+        groups[run.setting].append(run)
+    return dict(groups)
+
+
+def over_seeds(values: Sequence[float], digits: int, factor: float = 1) -> Cell:
+    """Mean, with the sample standard deviation where the values differ."""
+    scaled = [factor * value for value in values]
+    text = f"{fmean(scaled):.{digits}f}"
+    return Cell(text if len(set(scaled)) == 1 else f"{text} ± {stdev(scaled):.{digits}f}", fmean(scaled))
+
+
+def file_name(text: str) -> str:
+    """``text`` with only letters that any file system takes."""
+    return "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in text)
+
+
+def _read_config(folder: Path) -> Mapping[str, Any]:
+    import yaml
+
+    path = folder / "config.yaml"
+    missing = [name for name in ("config.yaml", "tfs.json", "grn.tsv", "graph.json") if not (folder / name).is_file()]
+    if missing:
+        raise UserError(
+            f"{folder}: no {missing[0]} in it; give a finished run's folder, or run the same command again to write it"
+        )
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+        _ = [config[group]["name"] for group in ("dataset", "kb", "inferer")]
+        _ = [config[group]["method"]["_target_"] for group in ("kb", "inferer")]
+        _ = config["graph"]["strategy"], config["graph"]["k"], config["seed"], config["inference_seed"]
+    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: not the configuration of a run ({type(error).__name__}: {error})") from error
+    return config
+
+
+def _names(configs: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, str, str]]:
+    """Data set, KB, inferer and graph of each."""
+    groups = {
+        "dataset": ([str(config["dataset"]["name"]) for config in configs], ("source", "preprocessing")),
+        "kb": ([str(config["kb"]["name"]) for config in configs], ("method",)),
+        "inferer": ([_inferer(config) for config in configs], ("method",)),
+    }
+    names: list[tuple[str, ...]] = [()] * len(configs)
+    for group, (given, parts) in groups.items():
+        fields = [dict(_flat({part: config[group].get(part) for part in parts})) for config in configs]
+        names = _set_apart([(*before, name) for before, name in zip(names, given, strict=True)], fields)
+    graphs = [_graph(config["graph"]) for config in configs]
+    varied = {name[0] for name in names if len({g for n, g in zip(names, graphs, strict=True) if n[0] == name[0]}) > 1}
+    return [(*name, graph if name[0] in varied else "") for name, graph in zip(names, graphs, strict=True)]
+
+
+def _graph(options: Mapping[str, Any]) -> str:
+    layered = f", TFs {options['tf_k']}" if options.get("tf_k") else ""
+    return f"{options['strategy']} {options['k']}{layered}"
+
+
+def _inferer(config: Mapping[str, Any]) -> str:
+    """With the language model that was asked, if one was."""
+    inferer = config["inferer"]
+    return f"{inferer['name']} ({config['llm']['name']})" if "llm" in inferer["method"] else str(inferer["name"])
+
+
+def _set_apart(names: Sequence[tuple[str, ...]], fields: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
+    """Names whose last part says which fields differ, where things of one name are not the same."""
+    result = []
+    for name, own in zip(names, fields, strict=True):
+        same = [other for each, other in zip(names, fields, strict=True) if each == name]
+        varied = [field for field in own if len({str(other.get(field, own[field])) for other in same}) > 1]
+        told = ", ".join(f"{field.rpartition('.')[2]}={own[field]}" for field in varied)
+        result.append((*name[:-1], f"{name[-1]} ({told})" if told else name[-1]))
+    return result
+
+
+def _flat(value: object, path: str = "") -> Iterator[tuple[str, object]]:
+    """The leaves of nested mappings by dotted path."""
+    if not isinstance(value, Mapping):
+        yield path, value
+        return
+    for name, item in value.items():
+        if name not in _NOT_IN_NAMES:
+            yield from _flat(item, f"{path}.{name}" if path else str(name))
+
+
+def _digest(folder: Path) -> str:
+    return hashlib.sha256((folder / "graph.json").read_bytes() + (folder / "grn.tsv").read_bytes()).hexdigest()

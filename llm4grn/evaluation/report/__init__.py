@@ -1,0 +1,1 @@
+"""What shows a comparison: tables and figures in a terminal, in files, on a page."""

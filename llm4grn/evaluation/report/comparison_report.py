@@ -1,0 +1,270 @@
+"""A comparison of finished runs, whole: verdict, tables, figures, and the files and the page that show them."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from llm4grn.errors import UserError
+from llm4grn.evaluation.report.blocks import Figure, Table
+from llm4grn.evaluation.report.html_report import Section, blocks_of, write_html
+from llm4grn.evaluation.report.renderers import RENDERERS, to_markdown
+from llm4grn.evaluation.report.run_report import installed_versions
+from llm4grn.evaluation.scores.comparison import load_runs, score_tables
+from llm4grn.evaluation.scores.results import Result, to_csv
+from llm4grn.evaluation.scores.summary import summarise
+from llm4grn.evaluation.scores.verdicts import Verdict, verdicts
+from llm4grn.store import atomic_write
+
+logger = logging.getLogger("llm4grn")
+
+_GRAPHS = "What is imposed on the generator, and how much do the graphs have in common?"
+
+
+@dataclass(frozen=True)
+class Options:
+    """What is compared beyond the scores.
+
+    Parameters
+    ----------
+    paper
+        Set the paper's own numbers beside ours.
+    reference
+        Score the ranked edges against it: ``collectri``, ``truth``, the path of a table; None: not.
+    rescore
+        Score the saved cells again, instead of reading their scores.
+    plausibility
+        Cell types, markers and t-SNE of the synthetic cells.
+    celltypist
+        A model of CellTypist to tell the types by.
+    recovery
+        Infer networks from the synthetic cells, and look for the imposed edges in them.
+    seed
+        Of resampling, permutations, classifiers and embeddings.
+    data, store
+        Folders: of downloaded data, of finished stages.
+    """
+
+    paper: bool = False
+    reference: str | None = None
+    rescore: bool = False
+    plausibility: bool = True
+    celltypist: Path | None = None
+    recovery: bool = False
+    seed: int = 0
+    data: Path = Path("data")
+    store: Path = Path("outputs/store")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What a comparison found.
+
+    Parameters
+    ----------
+    title, subtitle
+        Of the report.
+    results
+        All of them, tidy.
+    verdict
+        One per data set.
+    sections
+        Tables and figures; the pictures are on disk.
+    commands
+        Run and the command that made it.
+    """
+
+    title: str
+    subtitle: str
+    results: Sequence[Result]
+    verdict: Sequence[Verdict]
+    sections: Sequence[Section]
+    commands: Sequence[tuple[str, str]]
+
+    @property
+    def blocks(self) -> list[Table | Figure]:
+        return blocks_of(self.sections)
+
+    @property
+    def main_table(self) -> Table:
+        """The scores or, without any, the overlap of the graphs."""
+        tables = [block for block in self.blocks if isinstance(block, Table)]
+        return next((table for table in tables if table.name in ("scores", "graph_overlap")), tables[0])
+
+
+def compare_runs(folders: Sequence[Path], folder: Path, options: Options) -> Comparison:
+    """Compare finished runs; the pictures are written below ``folder``, all else is for :func:`write_comparison`.
+
+    Parameters
+    ----------
+    folders
+        Of finished runs.
+    folder
+        Of the comparison.
+    options
+        What to do.
+
+    Raises
+    ------
+    UserError
+        A run lacks a file, or the reference cannot be used.
+    """
+    figures = Path(folder) / "figures"
+    results, n_cells = load_runs(folders, rescore=options.rescore)
+    rows = summarise(results)
+    sections = []
+    for title, intro, build in _parts(folders, figures, options, results, n_cells):
+        logger.info("%s of %d runs", title[0].lower() + title[1:], len(folders))
+        sections.append(Section(title, build(), intro))
+    runs = [row for row in rows if row.source == "run"]
+    seeds = sorted({seed for row in runs for seed in row.seeds})
+    return Comparison(
+        title=f"{', '.join(dict.fromkeys(row.dataset for row in runs))}: {_counted(len(runs), 'setting')} compared",
+        subtitle=f"{_counted(len(folders), 'run')}, seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}",
+        results=results,
+        verdict=verdicts(rows),
+        sections=sections,
+        commands=[(run.name, command) for run in folders if (command := command_of(run))],
+    )
+
+
+def compare_graphs(folders: Sequence[Path], folder: Path, options: Options) -> Comparison:
+    """The same for folders of ``infer_grn.py``, which have a graph and no scores."""
+    from llm4grn.evaluation.graphs.tables import graph_blocks
+
+    blocks = graph_blocks(folders, Path(folder) / "figures", options.reference, data=options.data, seed=options.seed)
+    title = f"{_counted(len(folders), 'graph')} compared"
+    return Comparison(title, "", [], [], [Section("Graphs", blocks, _GRAPHS)], [])
+
+
+_Part = tuple[str, str, Callable[[], list[Table | Figure]]]
+
+
+def _parts(
+    folders: Sequence[Path], figures: Path, options: Options, results: Sequence[Result], n_cells: Mapping[str, int]
+) -> list[_Part]:
+    """Title, question and what answers it; each imports what it needs, so that one that is not wanted costs nothing."""
+
+    def scores() -> list[Table | Figure]:
+        from llm4grn.evaluation.scores.score_plot import score_figures
+
+        tables = score_tables(folders, options.rescore, options.paper, options.seed, loaded=(results, n_cells))
+        return [*score_figures(summarise(results), figures, options.seed), *tables]
+
+    def graphs() -> list[Table | Figure]:
+        from llm4grn.evaluation.graphs.tables import graph_blocks
+
+        return graph_blocks(folders, figures, options.reference, data=options.data, seed=options.seed)
+
+    def plausible() -> list[Table | Figure]:
+        from llm4grn.evaluation.cells.plausibility import plausibility
+
+        return plausibility(folders, figures, options.store, options.seed, options.celltypist)
+
+    def imposed() -> list[Table | Figure]:
+        from llm4grn.evaluation.graphs.fidelity import fidelity_table
+
+        blocks: list[Table | Figure] = [fidelity_table(folders)]
+        if options.recovery:
+            from llm4grn.evaluation.graphs.recovery import recovery_blocks
+
+            blocks += recovery_blocks(folders, figures, options.store, seed=options.seed)
+        return blocks
+
+    parts: list[_Part] = [
+        ("Scores", "How close do the generated cells come to held-out real cells?", scores),
+        ("Graphs", _GRAPHS, graphs),
+        ("Imposed edges in the cells", "Do the generated cells show the graph that was imposed on them?", imposed),
+    ]
+    if options.plausibility:
+        question = "Are the generated cells of real types, in their proportions and with their markers?"
+        parts.append(("Biological plausibility", question, plausible))
+    return parts
+
+
+def command_of(run: Path) -> str | None:
+    """The command that made a run, from its report; None if there is none to read."""
+    report = Path(run) / "report.md"
+    text = report.read_text(encoding="utf-8") if report.is_file() else ""
+    found = re.search(r"^## Again\n+```\n(.*?)\n```", text, re.M | re.S)
+    return found and found[1]
+
+
+def write_comparison(comparison: Comparison, folder: Path, command: str, html: bool = True) -> dict[str, Path]:
+    """Write ``comparison.md``, ``comparison.csv`` (tidy results), each table in several forms, and ``report.html``.
+
+    What an earlier comparison left there, and this one does not have, is removed.
+
+    Parameters
+    ----------
+    comparison
+        From :func:`compare_runs`, with the same ``folder``.
+    folder
+        Where to.
+    command
+        What to type to get the same again.
+    html
+        Whether to write the page.
+
+    Returns
+    -------
+    What it is, to path.
+
+    Raises
+    ------
+    UserError
+        The folder is that of a run.
+    """
+    folder = Path(folder)
+    if (folder / "results.json").exists():
+        raise UserError(f"{folder}: this is the folder of a run; give the comparison another name")
+    texts = {"table": ("comparison.md", _markdown(comparison, folder))}
+    if comparison.results:
+        texts["tidy"] = "comparison.csv", to_csv(comparison.results)
+    tables = [block for block in comparison.blocks if isinstance(block, Table)]
+    rendered = [
+        (f"tables/{table.name}{ending}", render(table)) for table in tables for ending, render in RENDERERS.items()
+    ]
+    for name, text in [*texts.values(), *rendered]:
+        with atomic_write(folder / name) as path:
+            path.write_text(text, encoding="utf-8")
+    kept = {folder / name for name, _ in rendered}
+    _remove_others(folder, kept | {block.path for block in comparison.blocks if isinstance(block, Figure)})
+    files = {what: folder / name for what, (name, _) in texts.items()}
+    files |= {"tables": folder / "tables", "figures": folder / "figures"}
+    page = folder / "report.html"
+    if not html:
+        page.unlink(missing_ok=True)
+        return files
+    commands = [*comparison.commands, ("this report", command)]
+    shown = (comparison.title, comparison.verdict, comparison.sections, commands, installed_versions())
+    return {**files, "report": write_html(page, *shown, subtitle=comparison.subtitle)}
+
+
+def _remove_others(folder: Path, kept: Collection[Path]) -> None:
+    endings = {*RENDERERS, ".png"}
+    for path in [*(folder / "tables").rglob("*"), *(folder / "figures").rglob("*")]:
+        if path.suffix in endings and path.is_file() and path not in kept:
+            path.unlink()
+
+
+def _markdown(comparison: Comparison, folder: Path) -> str:
+    parts = [f"# {comparison.title}", comparison.subtitle]
+    for entry in comparison.verdict:
+        parts += [f"**{entry.dataset}: {entry.headline}**", "\n".join(f"- {detail}" for detail in entry.details)]
+    for section in comparison.sections:
+        parts += [f"## {section.title}", section.intro]
+        for block in section.blocks:
+            if isinstance(block, Table):
+                parts.append(to_markdown(block).rstrip())
+            else:
+                link = block.path.relative_to(folder).as_posix()
+                parts.append(f"**{block.title}**\n\n![{block.title}]({link})\n\n{block.caption}")
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'s' if number != 1 else ''}"

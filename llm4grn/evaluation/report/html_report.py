@@ -1,0 +1,185 @@
+"""One HTML page that holds everything it shows: tables that sort, pictures, and no file or network beside it."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+from llm4grn.evaluation.report.blocks import Cell, Figure, Table
+from llm4grn.evaluation.report.renderers import to_csv, to_latex
+from llm4grn.evaluation.scores.verdicts import Verdict
+from llm4grn.store import atomic_write
+
+_TEMPLATES = Path(__file__).parent / "html"
+_CSS_DPI = 96  # of a CSS pixel, by definition
+
+
+@dataclass(frozen=True)
+class Section:
+    """Tables and figures that answer one question.
+
+    Parameters
+    ----------
+    title
+        Of the section.
+    blocks
+        In the order shown.
+    intro
+        What is asked here, in a sentence or two.
+    """
+
+    title: str
+    blocks: Sequence[Table | Figure]
+    intro: str = ""
+
+
+def write_html(
+    path: Path,
+    title: str,
+    verdict: Sequence[Verdict],
+    sections: Sequence[Section],
+    commands: Sequence[tuple[str, str]],
+    versions: Mapping[str, str],
+    *,
+    subtitle: str = "",
+) -> Path:
+    """Write a self-contained page: same input, same bytes.
+
+    Pictures are embedded as data URIs, style and script stand in the page, and its content security policy forbids the
+    browser to fetch anything.
+
+    Parameters
+    ----------
+    path
+        Of the page; its folder is made if it does not exist.
+    title, subtitle
+        Of the page.
+    verdict
+        What stands at the top, one entry per data set.
+    sections
+        In the order shown; one without blocks is left out.
+    commands
+        What they made, and the command: how to reproduce it.
+    versions
+        Package to version.
+
+    Returns
+    -------
+    ``path``.
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    # Everything in a table or a caption may come from a file of the user: all of it is escaped.
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    ids = _Ids()
+    shown = [
+        {"id": ids.new(section.title), "title": section.title, "intro": section.intro, "blocks": blocks}
+        for section in sections
+        if (blocks := [_block(block, ids) for block in section.blocks])
+    ]
+    page = environment.get_template("report.html").render(
+        title=title,
+        subtitle=subtitle,
+        verdict=[_verdict(entry) for entry in verdict],
+        sections=shown,
+        commands=commands,
+        versions=versions,
+    )
+    path = Path(path)
+    with atomic_write(path) as temporary:
+        temporary.write_text(page, encoding="utf-8", newline="\n")
+    return path
+
+
+class _Ids:
+    """Names of places in the page, each given once."""
+
+    def __init__(self) -> None:
+        self._given: set[str] = {"verdict", "reproduce", "contents"}
+
+    def new(self, title: str) -> str:
+        slug = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-") or "part"
+        number = 1
+        while (name := slug if number == 1 else f"{slug}-{number}") in self._given:
+            number += 1
+        self._given.add(name)
+        return name
+
+
+def _verdict(entry: Verdict) -> dict[str, object]:
+    """With what a detail is about, before its colon, apart."""
+    details = []
+    for detail in entry.details:
+        lead, colon, text = detail.partition(": ")
+        details.append({"lead": lead, "text": text} if colon else {"lead": "", "text": detail})
+    return {"dataset": entry.dataset, "headline": entry.headline, "details": details}
+
+
+def _block(block: Table | Figure, ids: _Ids) -> dict[str, object]:
+    shown = _figure(block) if isinstance(block, Figure) else _table(block)
+    return {"id": ids.new(block.title), "title": block.title, **shown}
+
+
+def _table(table: Table) -> dict[str, object]:
+    rows = [[cell if isinstance(cell, Cell) else Cell(cell) for cell in row] for row in table.rows]
+    above = [None, *rows[:-1]]
+    return {
+        "kind": "table",
+        # An arrow that tells the better direction stays with the last word.
+        "header": [re.sub(r" (?=[↑↓]$)", "\N{NO-BREAK SPACE}", label) for label in table.header],
+        "n_labels": table.n_labels,
+        "rows": [
+            {"cells": row, "repeated": _repeated(row, before, table.n_labels)}
+            for row, before in zip(rows, above, strict=True)
+        ],
+        "notes": table.notes,
+        "downloads": [
+            (f"{table.name}.csv", "CSV", _data_uri(to_csv(table).encode(), "text/csv")),
+            (f"{table.name}.tex", "LaTeX", _data_uri(to_latex(table).encode(), "text/x-tex")),
+        ],
+    }
+
+
+def _repeated(row: Sequence[Cell], before: Sequence[Cell] | None, n_labels: int) -> int:
+    """How many labels from the left, all but the last, say the same as in the row above."""
+    count = 0
+    for cell, upper in zip(row[: n_labels - 1], (before or ())[: n_labels - 1], strict=False):
+        if cell.text != upper.text:
+            break
+        count += 1
+    return count
+
+
+def _figure(figure: Figure) -> dict[str, object]:
+    from PIL import Image
+
+    data = Path(figure.path).read_bytes()
+    with Image.open(BytesIO(data)) as image:
+        (width, height), dpi = image.size, image.info.get("dpi", (_CSS_DPI, _CSS_DPI))[0]
+    scale = _CSS_DPI / dpi if dpi > _CSS_DPI else 1.0
+    return {
+        "kind": "figure",
+        "source": _data_uri(data, "image/png"),
+        "width": round(width * scale),
+        "height": round(height * scale),
+        "caption": figure.caption,
+    }
+
+
+def _data_uri(data: bytes, kind: str) -> str:
+    return f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"
+
+
+def blocks_of(sections: Iterable[Section]) -> list[Table | Figure]:
+    """All tables and figures, in order."""
+    return [block for section in sections for block in section.blocks]

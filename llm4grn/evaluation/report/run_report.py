@@ -1,0 +1,210 @@
+"""The report of one run: a verdict no stronger than its numbers, the table, the pictures, and how to repeat it."""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from urllib.parse import quote
+
+from llm4grn.evaluation.scores.results import Result
+from llm4grn.evaluation.scores.summary import COLLAPSE_FACTOR, Row, summarise
+from llm4grn.evaluation.scores.tables import markdown_table
+from llm4grn.llm.audit import audit_table
+from llm4grn.metrics.registry import METRICS
+
+# What separates graphs; the distances of mean cells hardly do (protocol section 7).
+_DECISIVE = ("rf_auroc", "mmd")
+_PACKAGES = (
+    "llm4grn",
+    "torch",
+    "pytorch-lightning",
+    "torchmetrics",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "scanpy",
+    "anndata",
+)
+_ABOUT_AUDIT = (
+    "Symbols are those of the answers that counted; tokens, cost and seconds are those of all requests when they were "
+    "first answered: what was answered before this run was not paid for again."
+)
+_BASELINES = {"control": "the control", "stage1": "stage 1"}
+
+
+def write_report(
+    path: Path,
+    results: Sequence[Result],
+    *,
+    command: str,
+    n_tfs: int,
+    n_targets: int,
+    n_edges: int,
+    pictures: Mapping[str, Path],
+    files: Mapping[str, Path],
+    n_cells: int | None = None,
+    audits: Mapping[str, Mapping[str, object]] | None = None,
+    versions: Mapping[str, str] | None = None,
+) -> Path:
+    """Write the Markdown report of one run.
+
+    Parameters
+    ----------
+    path
+        Of the report; pictures and files are linked relative to it.
+    results
+        Of the run, its control and its stage 1.
+    command
+        What to type to get the same numbers again.
+    n_tfs, n_targets, n_edges
+        Of the graph that was imposed.
+    pictures
+        Caption to PNG.
+    files
+        What it is, to path.
+    n_cells
+        Cells on each side of a comparison, if known.
+    audits
+        By stage, what its language model was asked and answered (see :func:`llm4grn.llm.audit.audit`).
+    versions
+        Package to version; those installed when None.
+
+    Returns
+    -------
+    ``path``.
+
+    Raises
+    ------
+    ValueError
+        The results are not those of exactly one run.
+    """
+    path = Path(path)
+    run = _only_run(summarise(results))
+    names = (run.kb, run.inferer, run.llm, run.model, run.graph)
+    packages = installed_versions() if versions is None else versions
+    density = n_edges / (n_tfs * n_targets) if n_tfs * n_targets else 0.0
+    sections = [
+        f"# {run.dataset}: {' / '.join(name for name in names if name)}",
+        verdict(results),
+        "## Scores",
+        markdown_table(results, {run.dataset: n_cells} if n_cells else None).rstrip(),
+        "## Graph",
+        f"{n_tfs} transcription factors, {n_targets} targets, {n_edges} edges, density {density:.4f} "
+        "(edges / (transcription factors x targets)).",
+        *(["## Language model", audit_table(audits), _ABOUT_AUDIT] if audits else []),
+        *(["## Pictures"] if pictures else []),
+        *(f"![{caption}]({_link(picture, path)})\n\n{caption}" for caption, picture in pictures.items()),
+        *(["## Files"] if files else []),
+        "\n".join(f"- {what}: [{_link(file, path)}]({_link(file, path)})" for what, file in files.items()),
+        "## Again",
+        f"```\n{command}\n```",
+        f"Seeds: {', '.join(map(str, run.seeds))}. Versions: "
+        + ", ".join(f"{package} {number}" for package, number in packages.items())
+        + ".",
+    ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n\n".join(section for section in sections if section) + "\n", encoding="utf-8")
+    return path
+
+
+def verdict(results: Sequence[Result]) -> str:
+    """Where one run lies against the control and stage 1, in words.
+
+    Differences no larger than the two rows' joint standard deviation are called level; the words follow from RF AUROC
+    and MMD only.
+
+    Raises
+    ------
+    ValueError
+        The results are not those of exactly one run.
+    """
+    rows = summarise(results)
+    run = _only_run(rows)
+    if run.failed:
+        return (
+            f"**The run collapsed**: the mean cell of every generated set lies more than {COLLAPSE_FACTOR:g} times as "
+            "far from the real one as the control's. Its numbers say nothing about the graph."
+        )
+    bases = {row.source: row for row in rows if row.source in _BASELINES}
+    metrics = [name for name in _DECISIVE if name in run.mean]
+    found = {
+        source: [_compare(run, base, name) for name in metrics if name in base.mean] for source, base in bases.items()
+    }
+    details = [_detail(run, bases, name) for name in metrics]
+    caution = (
+        "A single scored set gives no spread: small differences mean nothing."
+        if run.n == 1
+        else f"Level = within the standard deviation over {run.n} sets."
+    )
+    if len(run.seeds) == 1 and run.n > 1:
+        caution += " All come from one seed, so the spread between trainings is not in it."
+    lost = f"{run.collapsed} collapsed set(s) are left out. " if run.collapsed else ""
+    return f"**{_headline(found)}** {lost}{'; '.join(details)}. {caution}"
+
+
+def installed_versions() -> dict[str, str]:
+    """Python and the packages behind the numbers, as installed."""
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def _only_run(rows: Sequence[Row]) -> Row:
+    runs = [row for row in rows if row.source == "run"]
+    if len(runs) != 1 or len({row.dataset for row in rows}) != 1:
+        raise ValueError(f"a report is about one run on one data set, got {len(runs)}")
+    return runs[0]
+
+
+def _compare(run: Row, base: Row, name: str) -> str:
+    """``better``, ``worse`` or ``level``, from the run's point of view."""
+    gap = METRICS[name].shortfall(run.mean[name]) - METRICS[name].shortfall(base.mean[name])
+    if abs(gap) <= math.hypot(run.std.get(name, 0.0), base.std.get(name, 0.0)):
+        return "level"
+    return "worse" if gap > 0 else "better"
+
+
+def _headline(found: Mapping[str, Sequence[str]]) -> str:
+    control, stage1 = (set(found.get(source, ())) for source in _BASELINES)
+    if control and "worse" not in control:
+        return "By RF AUROC and MMD the generated cells lie as close to held-out real cells as real training cells do."
+    parts = {
+        frozenset({"better"}): "closer to held-out real cells than those of stage 1, the GAN without a graph",
+        frozenset({"worse"}): "farther from held-out real cells than those of stage 1, the GAN without a graph",
+        frozenset({"level"}): "as close to held-out real cells as those of stage 1, the GAN without a graph",
+        frozenset({"better", "level"}): "at least as close to held-out real cells as those of stage 1",
+        frozenset({"worse", "level"}): "no closer to held-out real cells than those of stage 1, on one metric farther",
+    }
+    where = parts.get(frozenset(stage1))
+    short = ", and short of the control" if control else ""
+    if where:
+        return f"The generated cells are {where}{short}."
+    if stage1:
+        return f"RF AUROC and MMD disagree on whether the generated cells are closer than those of stage 1{short}."
+    return "No stage 1 to compare with" + ("; the generated cells fall short of the control." if control else ".")
+
+
+def _detail(run: Row, bases: Mapping[str, Row], name: str) -> str:
+    def shown(row: Row) -> str:
+        spread = f" ± {METRICS[name].format(row.std[name])}" if name in row.std else ""
+        return METRICS[name].format(row.mean[name]) + spread
+
+    words = {"level": "level with", "better": "better than", "worse": "worse than"}
+    compared = [
+        f"{words[_compare(run, base, name)]} {_BASELINES[source]} ({shown(base)})"
+        for source, base in bases.items()
+        if name in base.mean
+    ]
+    return f"{METRICS[name].label} {shown(run)}" + (f": {', '.join(compared)}" if compared else "")
+
+
+def _link(target: Path, report: Path) -> str:
+    return quote(Path(os.path.relpath(target, report.parent)).as_posix())

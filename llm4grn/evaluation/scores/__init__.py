@@ -1,0 +1,1 @@
+"""Numbers of finished runs: read, summarised, tested, tabulated, put into words."""

@@ -1,0 +1,153 @@
+"""Finished runs found on disk, read or scored again from their cells, and compared in tables."""
+
+from __future__ import annotations
+
+import glob
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from llm4grn.errors import UserError
+from llm4grn.evaluation.report.blocks import Table
+from llm4grn.evaluation.scores.paper_numbers import paper_rows
+from llm4grn.evaluation.scores.results import Result, read_results, read_run
+from llm4grn.evaluation.scores.statistical_tables import difference_table, interval_table
+from llm4grn.evaluation.scores.statistics import differences, intervals
+from llm4grn.evaluation.scores.summary import summarise
+from llm4grn.evaluation.scores.tables import scores_tables
+from llm4grn.metrics.registry import METRICS, metric_parameters
+from llm4grn.seeding import derive_seed
+
+
+def find_runs(patterns: Sequence[str]) -> list[Path]:
+    """Folders of finished runs that match, sorted; where no run has scores, folders of graphs (``infer_grn.py``).
+
+    Raises
+    ------
+    UserError
+        If a pattern matches neither.
+    """
+    if not patterns:
+        raise UserError("runs=[]: name at least one folder of a run, or a pattern like 'outputs/*'")
+    found: set[Path] = set()
+    for pattern in patterns:
+        folders = [Path(path) for path in glob.glob(pattern)]
+        matching = {folder for folder in folders if is_scored(folder) or (folder / "graph.json").is_file()}
+        if not matching:
+            raise UserError(
+                f"runs={pattern}: no finished run there (a folder with results.json); train one with python train.py"
+            )
+        found |= matching
+    return sorted(folder for folder in found if is_scored(folder)) or sorted(found)
+
+
+def is_scored(folder: Path) -> bool:
+    """Whether the folder is that of a finished run, rather than of a graph alone."""
+    return (folder / "results.json").is_file()
+
+
+def load_runs(folders: Sequence[Path], rescore: bool = False) -> tuple[list[Result], dict[str, int]]:
+    """Results of all runs, and the cells on each side of a comparison by data set.
+
+    Parameters
+    ----------
+    folders
+        Of finished runs.
+    rescore
+        Score the runs' synthetic cells again, instead of reading their scores.
+    """
+    results: list[Result] = []
+    n_cells: dict[str, int] = {}
+    for folder in folders:
+        read, run = read_results(folder / "results.json"), read_run(folder / "results.json")
+        results += [result for result in read if result.source != "run" or not rescore]
+        if rescore:
+            results += _score(folder, read)
+        n_cells[read[0].dataset] = run["n_cells"]
+    return results, n_cells
+
+
+def score_tables(
+    folders: Sequence[Path],
+    rescore: bool = False,
+    paper: bool = False,
+    seed: int = 0,
+    loaded: tuple[Sequence[Result], Mapping[str, int]] | None = None,
+) -> list[Table]:
+    """Everything that scores of finished runs say, as tables.
+
+    Parameters
+    ----------
+    folders
+        Of finished runs, of any data sets.
+    rescore
+        Score the runs' synthetic cells again, instead of reading their scores.
+    paper
+        Set the numbers of the paper beside ours, for the data sets it has.
+    seed
+        Of the bootstrap.
+    loaded
+        What :func:`load_runs` gave for these arguments, so that nothing is scored twice.
+
+    Returns
+    -------
+    ``scores``; ``scores_with_collapsed`` if any set of cells collapsed; ``intervals``; ``differences`` if a data set
+    has two settings with a common seed.
+    """
+    results, n_cells = loaded or load_runs(folders, rescore)
+    notes = run_notes(folders, rescore)
+    rows = summarise(results)
+    theirs = paper_rows(row.dataset for row in rows) if paper else []
+    if paper and (without := sorted({row.dataset for row in rows} - {row.dataset for row in theirs})):
+        notes.append(f"The paper has no numbers for {', '.join(without)}.")
+    tables = [*scores_tables(results, n_cells, theirs, notes), interval_table(intervals(rows, seed), seed)]
+    found = differences(rows)
+    return [*tables, difference_table(found)] if found else tables
+
+
+def run_notes(folders: Sequence[Path], rescored: bool = False) -> list[str]:
+    """What the runs' own files say that a reader of their scores must know, in lines that name the run.
+
+    Warnings of a training do not leave a run out: whether its cells collapsed is read off their scores. Metrics that
+    were scored with other choices than today's are named, unless they were scored again.
+    """
+    warnings, changes = [], []
+    for folder in folders:
+        run = read_run(folder / "results.json")
+        for stage, found in run.get("training_warnings", {}).items():
+            warnings += [f"Warning from the training of {folder.name} ({stage}): {', '.join(found)}."] if found else []
+        if not rescored:
+            scored = {result.metric for result in read_results(folder / "results.json")}
+            recorded = {name: then for name, then in run.get("metrics", {}).items() if name in scored}
+            changes += [f"{folder.name}: {line}; use rescore=true." for line in _changes(recorded)]
+    return warnings + changes
+
+
+def _changes(recorded: Mapping[str, Mapping[str, object]]) -> list[str]:
+    """Metrics whose parameters are no longer those that are printed below the table."""
+    now = json.loads(json.dumps(metric_parameters()))
+    lines = []
+    for name, then in recorded.items():
+        was = [f"{key.replace('_', ' ')}: {value}" for key, value in then.items() if now[name].get(key, value) != value]
+        lines += [f"{METRICS[name].label} was scored otherwise ({'; '.join(was)})"] if was else []
+    return lines
+
+
+def _score(folder: Path, recorded: Sequence[Result]) -> list[Result]:
+    """The recorded results of source ``run``, with values from the cells in the folder."""
+    import anndata
+
+    from llm4grn.evaluation.scores.score import score
+    from llm4grn.progress import progress
+
+    real = anndata.read_h5ad(folder / "test.h5ad")
+    mine = [result for result in recorded if result.source == "run"]
+    scores = {}
+    for sample in progress(sorted({result.sample for result in mine}), desc=f"scoring {folder.name}", unit="set"):
+        synthetic = anndata.read_h5ad(folder / f"synthetic_{sample}.h5ad")
+        if list(synthetic.var_names) != list(real.var_names):
+            raise UserError(f"{folder}/synthetic_{sample}.h5ad: its genes are not those of test.h5ad beside it")
+        seed = derive_seed(mine[0].seed, "score", sample)
+        scores[sample] = score(real.X, synthetic.X, seed, sorted({result.metric for result in mine}))
+    return [replace(result, value=scores[result.sample][result.metric]) for result in mine]

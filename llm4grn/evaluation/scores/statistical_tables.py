@@ -1,0 +1,148 @@
+"""Intervals and differences as tables, with what they can and cannot show."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from llm4grn.evaluation.report.blocks import Cell, Table
+from llm4grn.evaluation.report.renderers import MISSING
+from llm4grn.evaluation.scores.statistics import CONFIDENCE, N_RESAMPLES, Difference, Interval, critical_t
+from llm4grn.evaluation.scores.tables import label_header, labels, paper_order, setting_name, varying_labels
+from llm4grn.metrics.registry import METRICS
+
+_LEVEL = f"{CONFIDENCE:.0%}"
+
+
+def interval_table(found: Sequence[Interval], seed: int) -> Table:
+    """One row per metric and setting: mean, its interval, and how far it is between useless and as good as can be.
+
+    Parameters
+    ----------
+    found
+        From :func:`~llm4grn.evaluation.scores.statistics.intervals`.
+    seed
+        That they were made with, for the notes.
+    """
+    varying = varying_labels([interval.row for interval in found])
+    dataset, *others = label_header(varying)
+    metrics = list(METRICS)
+    rows = []
+    for one in sorted(found, key=lambda one: (one.row.dataset, metrics.index(one.metric), paper_order(one.row))):
+        name, *rest = labels(one.row, varying)
+        values = (one.mean, one.std, one.low, one.high, one.floor, one.useless)
+        rows.append(
+            [
+                *(name, METRICS[one.metric].label, *rest),
+                *(_cell(value, METRICS[one.metric].format) for value in values),
+                _cell(one.share, "{:.2f}".format),
+                *(_cell(one.seeds, str), _cell(one.n, str)),
+            ]
+        )
+    header = ["Mean", "Std", "CI low", "CI high", "Floor", "Useless", "Share", "Seeds", "n"]
+    return Table(
+        name="intervals",
+        title=f"How sure the means are: {_LEVEL} confidence intervals",
+        header=[dataset, "Metric", *others, *header],
+        rows=rows,
+        n_labels=len(others) + 2,
+        notes=_interval_notes(found, seed),
+    )
+
+
+def difference_table(found: Sequence[Difference]) -> Table:
+    """One row per metric and pair of settings: their difference and whether it is more than chance.
+
+    Parameters
+    ----------
+    found
+        From :func:`~llm4grn.evaluation.scores.statistics.differences`.
+    """
+    varying = varying_labels([row for one in found for row in (one.first, one.second)])
+    rows = []
+    for one in found:
+        info = METRICS[one.metric]
+        rows.append(
+            [
+                *(one.dataset, info.label, setting_name(one.first, varying), setting_name(one.second, varying)),
+                *(_cell(value, f"{{:+.{info.digits}f}}".format) for value in (one.difference, one.low, one.high)),
+                _cell(len(one.seeds), str),
+                *(_cell(p, _p) for p in (one.p, one.p_holm)),
+                _verdict(one),
+            ]
+        )
+    header = ["Difference", "CI low", "CI high", "Seeds", "p", "p (Holm)", "More than chance"]
+    return Table(
+        name="differences",
+        title="Which differences are more than chance: first minus second setting, paired over seeds",
+        header=["Data set", "Metric", "First", "Second", *header],
+        rows=rows,
+        n_labels=4,
+        notes=_difference_notes(found),
+    )
+
+
+def _cell(value: float | None, text) -> Cell:
+    return Cell(MISSING) if value is None else Cell(text(value), value)
+
+
+def _p(value: float) -> str:
+    return "<0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _verdict(one: Difference) -> str:
+    if one.p is None:
+        return "not tested"
+    if not one.is_beyond_chance or one.better is None:
+        return "no"
+    return "first is better" if one.better is one.first else "second is better"
+
+
+def _interval_notes(found: Sequence[Interval], seed: int) -> list[str]:
+    notes = [
+        f"Confidence interval (CI) of the mean: {_LEVEL} percentile bootstrap, {N_RESAMPLES} resamples, seed {seed}. "
+        "Seeds are drawn with replacement, then samples within each, as those of a seed share a split and a training."
+    ]
+    if any(one.seeds == 1 for one in found):
+        notes.append(
+            "With one seed only its samples are drawn: the interval says nothing about other splits and trainings."
+        )
+    if any(1 < one.seeds < 5 for one in found):
+        notes.append("With fewer than 5 seeds the interval is too narrow: how much seeds differ is hardly known.")
+    if any(one.useless is not None for one in found):
+        notes.append(
+            "Useless: the random graph of the same data set and model, and of the same KB where that has one, else the "
+            "first. Share: of the way from it to the floor (control); 0 = no better than a random graph, 1 = at the "
+            "control."
+        )
+    return notes
+
+
+def _difference_notes(found: Sequence[Difference]) -> list[str]:
+    """The tests, then what as many seeds as there are can show."""
+    tested = Counter((one.dataset, one.metric) for one in found if one.p is not None)
+    notes = [
+        "Per seed the mean over its samples; the difference of these is averaged over the seeds both settings have. "
+        f"Interval ({_LEVEL}, uncorrected) and p: paired t-test, two-sided. Collapsed sets are left out."
+    ]
+    if tested:
+        sizes = sorted(set(tested.values()))
+        notes.append(
+            f"p (Holm): corrected for the pairs of a data set and metric ({' or '.join(map(str, sizes))} of them), not "
+            f"for the number of metrics. More than chance: p (Holm) < {1 - CONFIDENCE:.2f}."
+        )
+    notes += [_what_seeds_show(n) for n in sorted({len(one.seeds) for one in found}) if n < 5]
+    if any(one.p is None and len(one.seeds) > 1 for one in found):
+        notes.append("Not tested with several seeds: the difference is the very same in all, so its spread is unknown.")
+    return notes
+
+
+def _what_seeds_show(n: int) -> str:
+    if n == 1:
+        return "1 shared seed: nothing can be said about chance; the difference may be that of one split or training."
+    limit = critical_t(n)
+    text = f"{n} shared seeds: p < {1 - CONFIDENCE:.2f} needs a difference of {limit:.1f} standard errors"
+    if n == 2:
+        # With d1 and d2, t = (d1 + d2) / |d1 - d2|.
+        text += f", that is two differences within {2 / limit:.0%} of their mean of each other"
+    return f"{text}. A small difference will not reach that: 'no' does not mean that two settings are alike."

@@ -1,0 +1,228 @@
+"""The table of scores in the layout of the paper, with the lines that say how to read it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from llm4grn.evaluation.report.blocks import Cell, Table
+from llm4grn.evaluation.report.renderers import MISSING, to_markdown, to_terminal
+from llm4grn.evaluation.scores.paper_numbers import PaperRow
+from llm4grn.evaluation.scores.results import SOURCES, Result
+from llm4grn.evaluation.scores.summary import ASKED, COLLAPSE_FACTOR, CURATED, OTHER, SETTINGS, Row, summarise
+from llm4grn.metrics.registry import METRICS, metric_parameters
+
+FLOOR, USELESS, PAPER = "floor", "useless method", "paper"
+_BASELINES = {"control": "control", "stage1": "stage 1"}
+#: Columns that are there only where they tell rows apart.
+_VARYING = {"llm": "LLM", "model": "Model", "graph": "Graph"}
+_ABOUT = {
+    CURATED: "TFs from a curated list",
+    ASKED: "TFs named by a language model",
+    OTHER: "TFs from elsewhere (drawn at random, of the simulation, read off the ranking, or a list of your own)",
+}
+
+
+def terminal_table(results: Iterable[Result], n_cells: Mapping[str, int] | None = None) -> str:
+    """Scores as plain text of at most 100 columns; where sets of cells collapsed, without and with them.
+
+    Parameters
+    ----------
+    results
+        Of any number of runs; baselines they share are shown once.
+    n_cells
+        Per data set, the number of cells on each side of a comparison, if known.
+    """
+    return "\n".join(to_terminal(table) for table in scores_tables(results, n_cells))
+
+
+def markdown_table(results: Iterable[Result], n_cells: Mapping[str, int] | None = None) -> str:
+    """The same in Markdown."""
+    return "\n".join(to_markdown(table) for table in scores_tables(results, n_cells))
+
+
+def scores_tables(
+    results: Iterable[Result],
+    n_cells: Mapping[str, int] | None = None,
+    paper: Sequence[PaperRow] = (),
+    notes: Sequence[str] = (),
+) -> list[Table]:
+    """The table without collapsed sets of cells, then, where there are any, the table with them.
+
+    Parameters
+    ----------
+    results, n_cells
+        As in :func:`terminal_table`.
+    paper
+        Rows of the paper to set beside ours.
+    notes
+        More lines below.
+    """
+    results = list(results)
+    rows = summarise(results)
+    tables = [scores_table(rows, n_cells, paper, notes)]
+    if any(row.collapsed for row in rows):
+        tables.append(scores_table(summarise(results, with_collapsed=True), n_cells, paper, notes, with_collapsed=True))
+    return tables
+
+
+def scores_table(
+    rows: Sequence[Row],
+    n_cells: Mapping[str, int] | None = None,
+    paper: Sequence[PaperRow] = (),
+    notes: Sequence[str] = (),
+    with_collapsed: bool = False,
+) -> Table:
+    """Data set, setting, KB and inferer against metrics: the layout of the paper's Tables 1, 2 and 4.
+
+    The entry of a metric shows mean ± standard deviation and has the mean as its value.
+    """
+    shown = sorted([*rows, *paper], key=paper_order)
+    metrics = [name for name in METRICS if any(name in row.mean for row in rows)]
+    varying = varying_labels(shown)
+    body = [
+        [*labels(row, varying), role(row), _n(row), *(_entry(row, name, with_collapsed) for name in metrics)]
+        for row in shown
+    ]
+    return Table(
+        name="scores_with_collapsed" if with_collapsed else "scores",
+        title=_with_fixed("Scores, collapsed runs included" if with_collapsed else "Scores", rows, varying),
+        header=[*label_header(varying), "Role", "n", *(f"{METRICS[m].label} {METRICS[m].arrow}" for m in metrics)],
+        rows=body,
+        n_labels=len(label_header(varying)) + 1,
+        notes=[*_reading(rows, paper, n_cells), *_collapses(rows, with_collapsed), *notes, *parameter_notes(metrics)],
+    )
+
+
+def paper_order(row: Row | PaperRow) -> tuple:
+    """The paper's: baselines first, a language model's graph before the others, the random one last; ours above its."""
+    inferer = (row.inferer == "random", row.inferer != "llm", row.inferer)
+    group = (row.dataset, SETTINGS.index(row.setting), SOURCES.index(row.source), row.kb)
+    return (*group, *inferer, row.llm, isinstance(row, PaperRow), row.model, row.graph)
+
+
+def varying_labels(rows: Sequence[Row | PaperRow]) -> list[str]:
+    """Which of LLM, model and graph take several values, so that tables must say them row by row."""
+    return [name for name in _VARYING if len({getattr(row, name) for row in rows} - {""}) > 1]
+
+
+def label_header(varying: Sequence[str]) -> list[str]:
+    """The columns that name a row."""
+    return ["Data set", "Setting", "KB", "Inferer", *(_VARYING[name] for name in varying)]
+
+
+def labels(row: Row | PaperRow, varying: Sequence[str]) -> list[str]:
+    """Entries below :func:`label_header`."""
+    what = _BASELINES.get(row.source, row.inferer)
+    return [row.dataset, row.setting, row.kb, what, *(getattr(row, name) for name in varying)]
+
+
+def setting_name(row: Row | PaperRow, varying: Sequence[str] = tuple(_VARYING)) -> str:
+    """One phrase: ``human / grnboost2``, and what varies."""
+    parts = [row.kb, _BASELINES.get(row.source, row.inferer), *(getattr(row, name) for name in varying)]
+    return " / ".join(part for part in parts if part)
+
+
+def role(row: Row | PaperRow) -> str:
+    """What a row is there for: the floor of the metrics, a method that knows nothing, or the paper's numbers."""
+    if isinstance(row, PaperRow):
+        return PAPER
+    return FLOOR if row.source == "control" else USELESS if row.inferer == "random" else ""
+
+
+def parameter_notes(metrics: Sequence[str]) -> list[str]:
+    """The fixed choices behind each metric, those of all of them in one line."""
+    known = {name: metric_parameters()[name] for name in metrics}
+    shared = {
+        key: value
+        for key, value in next(iter(known.values()), {}).items()
+        if key != "unit" and all(parameters.get(key) == value for parameters in known.values())
+    }
+    notes = [f"All metrics: {_listed(shared)}."] if shared else []
+    for name, parameters in known.items():
+        own = {key: value for key, value in parameters.items() if key not in shared}
+        # What a control is, is said once; the rest is about this metric.
+        own |= {"floor": about} if (about := METRICS[name].floor.partition("; ")[2]) else {}
+        notes.append(f"{METRICS[name].label}: {_listed(own)}.")
+    return notes
+
+
+def _listed(parameters: Mapping[str, object]) -> str:
+    return "; ".join(f"{key.replace('_', ' ')}: {value}" for key, value in parameters.items())
+
+
+def _with_fixed(title: str, rows: Sequence[Row], varying: Sequence[str]) -> str:
+    """The title with what is the same everywhere."""
+    parts = []
+    for name, label in _VARYING.items():
+        values = {getattr(row, name) for row in rows} - {""}
+        if name not in varying and values:
+            parts.append(f"{label} {values.pop()}" if name == "llm" else f"{label.lower()} {values.pop()}")
+    return f"{title} ({', '.join(parts)})" if parts else title
+
+
+def _n(row: Row | PaperRow) -> Cell | str:
+    if isinstance(row, PaperRow):
+        return MISSING
+    marks = ("†" if row.collapsed else "") + ("‡" if row.ambiguous else "")
+    return Cell(f"{row.n} {marks}".strip(), row.n)
+
+
+def _entry(row: Row | PaperRow, name: str, with_collapsed: bool) -> Cell | str:
+    if name not in row.mean or (isinstance(row, Row) and row.failed and not with_collapsed):
+        return MISSING
+    if isinstance(row, PaperRow):
+        return Cell(" ± ".join(row.printed[name]), row.mean[name])
+    text = METRICS[name].format(row.mean[name])
+    if name in row.std:
+        text = f"{text} ± {METRICS[name].format(row.std[name])}"
+    # As in the paper: what is best of all is best of its setting too, and needs no second mark.
+    is_best = name in row.best
+    return Cell(text, row.mean[name], bold=is_best, underlined=name in row.best_of_setting and not is_best)
+
+
+def _reading(rows: Sequence[Row], paper: Sequence[PaperRow], n_cells: Mapping[str, int] | None) -> list[str]:
+    sizes = {name: n_cells[name] for name in dict.fromkeys(row.dataset for row in rows) if name in (n_cells or {})}
+    cells = ", ".join(f"{size} ({dataset})" if len(sizes) > 1 else str(size) for dataset, size in sizes.items())
+    notes = [
+        "n = scored sets of cells (samples x seeds)"
+        + (f" of {cells} cells each" if cells else "")
+        + "; mean ± sample standard deviation over them; ↓ lower is better, ↑ higher.",
+        "Floor: control = real training cells scored against the same test cells, as many of each: the best in reach. "
+        "Stage 1 = the GAN without a graph.",
+    ]
+    if any(role(row) == USELESS for row in rows):
+        notes.append(
+            "Useless method: regulators drawn at random; what the GAN reaches with a graph that knows nothing."
+        )
+    present = {row.setting for row in (*rows, *paper)}
+    if about := "; ".join(f"{name}: {what}" for name, what in _ABOUT.items() if name in present):
+        notes.append(f"{about}.")
+    if any(row.best for row in rows):
+        notes.append("Bold: best run of its data set. Underlined: best of its setting, where that is not it.")
+    if paper:
+        notes.append(
+            f"Paper: as printed in its Table {', '.join(sorted({row.table for row in paper}))}, over 4 sets x 2 seeds; "
+            "here that is model=paper graph.k=10. Its splits and TF lists are not ours. Marks compare our runs only."
+        )
+    return notes
+
+
+def _collapses(rows: Sequence[Row], with_collapsed: bool) -> list[str]:
+    """Every row with collapsed sets by name, and where they are."""
+    notes = []
+    for row in rows:
+        if row.collapsed:
+            where: dict[int, list[str]] = {}
+            for seed, sample in row.collapsed_sets:
+                where.setdefault(seed, []).append(str(sample))
+            sets = "; ".join(f"seed {seed}: {', '.join(samples)}" for seed, samples in where.items())
+            what = "all sets" if row.failed else "sets"
+            fate = "counted here" if with_collapsed else "no numbers are left" if row.failed else "left out"
+            notes.append(f"† {row.dataset}, {setting_name(row)}: {what} collapsed ({sets}), {fate}.")
+    if notes:
+        notes.append(
+            f"Collapsed: the mean cell lies over {COLLAPSE_FACTOR:g} x as far from the real one as the control's."
+        )
+    if any(row.ambiguous for row in rows):
+        notes.append("‡ The same setting, seed and sample came with different values: the row mixes unlike runs.")
+    return notes
