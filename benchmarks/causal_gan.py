@@ -2,23 +2,26 @@
 
     python -m benchmarks.causal_gan                     1000 genes, 75 TFs, 925 targets, k 10, batch 1024
     python -m benchmarks.causal_gan --precision bfloat16     our products in bfloat16; the twin's stay in float32
+    python -m benchmarks.causal_gan --model groundgan        the upstream defaults: depth 3, width 2, k 15
     python -m benchmarks.causal_gan --compile                what a GPU runs, on the CPU: with and without torch.compile
     python -m benchmarks.causal_gan --device cuda --compile --steps 200 --precision bfloat16
     python -m benchmarks.causal_gan --genes 300 --batch 128 --repeats 5      smaller, to try it out
 
 The twin is the textbook way: target generators as dense layers times a 0/1 mask, the gradient penalty by a second
-backward pass through autograd. With --compile two more are measured: the step in torch's operators, without the fused
-kernels of the CPU (on a GPU, ours is that already), and the same compiled (on a GPU as one CUDA graph as well); the
-time to compile is told apart. Each measurement is a process of its own (peak memory is that of the process, the
-interpreter and its libraries included; on a GPU that of its allocator), they alternate, and the last line is JSON
-with times, memory and ratios, the share of our step that is not matrix products (torch's profiler, one more step), and
-the losses at the first and at the last step: ours are those of the same training, whatever it runs on.
+backward pass through autograd; where it does not fit in memory, only the arithmetic of its generator is told. With
+--compile two more are measured: the step in torch's operators, without the fused kernels of the CPU (on a GPU, ours is
+that already), and the same compiled (on a GPU as one CUDA graph as well); the time to compile is told apart. Each
+measurement is a process of its own (peak memory is that of the process, the interpreter and its libraries included; on
+a GPU that of its allocator), they alternate, and the last line is JSON with times, memory and ratios, the share of our
+step that is not matrix products (torch's profiler, one more step), and the losses at the first and at the last step:
+ours are those of the same training, whatever it runs on.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import resource
 import statistics
@@ -43,8 +46,14 @@ WARM_UP = {"cpu": 1, "cuda": 5}
 STEPS_PER_LOOK = {"cpu": 1, "cuda": 25}
 
 
-def hyperparameters(batch: int, precision: str = "float32") -> CausalGANHyperparameters:
+#: Shape of the target generators, and regulators per target.
+MODELS = {"paper": {"depth": 2, "width": 1, "k": 10}, "groundgan": {"depth": 3, "width": 2, "k": 15}}
+
+
+def hyperparameters(batch: int, precision: str = "float32", model: str = "paper") -> CausalGANHyperparameters:
     return CausalGANHyperparameters(
+        depth=MODELS[model]["depth"],
+        width=MODELS[model]["width"],
         steps=1000,
         batch_size=batch,
         critic_layers=[1024, 512, 256],
@@ -62,6 +71,19 @@ def problem(n_genes: int, n_tfs: int, k: int, batch: int) -> tuple[CausalGraph, 
     cells = F.relu(torch.randn(4 * batch, n_genes) - 1)
     controller = CellGenerator(128, [256, 512, 1024], n_genes)
     return CausalGraph(genes, regulators), normalise_library_size(cells, LIBRARY_SIZE), controller
+
+
+def masked_dense_arithmetic(args: argparse.Namespace) -> dict[str, float]:
+    """What the twin's generator alone must hold and compute in a step, in GB and TFLOP.
+
+    Each entry of its matrices is a weight, a mask, a gradient and three moments of AdamW with amsgrad; a step takes its
+    product forward for every update of the critic, for the generator and for the labelers, and back twice for one.
+    """
+    hyper, n_targets = hyperparameters(args.batch, model=args.model), args.genes - args.tfs
+    hidden = n_targets * hyper.width * (args.k + hyper.noise_per_gene)
+    weights = hidden * (args.tfs + n_targets) + hyper.depth * hidden**2 + n_targets * hidden
+    products = hyper.critic_updates + 2 + 2
+    return {"gb": 6 * 4 * weights / 1024**3, "tflop": products * 2 * args.batch * weights / 1e12}
 
 
 class MaskedLinear(nn.Linear):
@@ -85,7 +107,8 @@ class MaskedDenseGAN:
         self.controller = controller
         row = {tf: i for i, tf in enumerate(tfs)}
         edges = [[row[tf] for tf in graph.regulators[target]] for target in targets]
-        owner = torch.tensor([t for t, tf in enumerate(edges) for _ in range(len(tf) + 1)])  # hidden unit -> its target
+        # hidden unit -> its target
+        owner = torch.tensor([t for t, tf in enumerate(edges) for _ in range(hyper.width * (len(tf) + 1))])
         first = torch.zeros(len(owner), len(tfs) + len(targets))
         for unit, target in enumerate(owner.tolist()):
             first[unit, [*edges[target], len(tfs) + target]] = 1
@@ -181,7 +204,8 @@ def measure(args: argparse.Namespace) -> dict[str, object]:
     """Median seconds of a step after some to warm up, the peak memory in GB, and more about ours."""
     torch.set_num_threads(args.threads)
     graph, cells, controller = problem(args.genes, args.tfs, args.k, args.batch)
-    trained = KINDS[args.measure](cells, graph, controller, hyperparameters(args.batch, args.precision)).to(args.device)
+    hyper = hyperparameters(args.batch, args.precision, args.model)
+    trained = KINDS[args.measure](cells, graph, controller, hyper).to(args.device)
     wait = torch.cuda.synchronize if args.device == "cuda" else lambda: None
     start = time.perf_counter()
     first = trained.step(0)
@@ -227,9 +251,11 @@ def outside_products(trained: Ours, device: str) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    sizes = ("genes", 1000), ("tfs", 75), ("k", 10), ("batch", 1024), ("threads", 2), ("repeats", 3)
+    sizes = ("genes", 1000), ("tfs", 75), ("batch", 1024), ("threads", 2), ("repeats", 3)
     for name, default in sizes:
         parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--k", type=int, help="regulators per target; by default the model's")
+    parser.add_argument("--model", choices=list(MODELS), default="paper")
     parser.add_argument("--precision", choices=["float32", "bfloat16"], default="float32", help="of our products")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--steps", type=int, default=1, help="timed steps per process, after one to warm up")
@@ -237,9 +263,14 @@ def main() -> None:
     parser.add_argument("--without", nargs="*", choices=list(KINDS), default=[], help="what not to measure")
     parser.add_argument("--measure", choices=list(KINDS), help=argparse.SUPPRESS)
     args = parser.parse_args()
+    args.k = args.k or MODELS[args.model]["k"]
     if args.measure:
         print(json.dumps(measure(args)))
         return
+    arithmetic = masked_dense_arithmetic(args)
+    if "masked_dense" not in args.without and arithmetic["gb"] > (memory := physical_memory()):
+        print(f"masked dense needs more than {arithmetic['gb']:.0f} GB, and there are {memory:.0f} GB: not measured")
+        args.without.append("masked_dense")
     if args.device == "cuda" and not torch.cuda.is_available():
         sys.exit("PyTorch sees no GPU here")
     more = [] if not args.compile else ["compiled"] if args.device == "cuda" else ["operators", "compiled"]
@@ -254,6 +285,7 @@ def main() -> None:
                 flush=True,
             )
     summary = {"benchmark": "causal_gan", "torch": torch.__version__, **vars(args)}
+    summary["masked_dense_arithmetic"] = arithmetic
     del summary["measure"]
     for quantity in "seconds", "peak_gb":
         summary[quantity] = {name: statistics.median(row[quantity] for row in found) for name, found in rows.items()}
@@ -263,6 +295,11 @@ def main() -> None:
         summary[quantity] = {name: statistics.median(values) for name, values in known.items() if values}
     summary["losses"] = {name: found[0]["losses"] for name, found in rows.items() if "losses" in found[0]}
     print(json.dumps(summary))
+
+
+def physical_memory() -> float:
+    """In GB."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1024**3
 
 
 def ratios(rows: dict[str, list[dict]], quantity: str) -> dict[str, list[float]]:
