@@ -25,6 +25,7 @@ from llm4grn.sweep.comparison import compare, failures
 from llm4grn.sweep.jobs import Job
 from llm4grn.sweep.records import forget, run_recorded
 from llm4grn.sweep.resources import cores, share_threads, take_gpu, visible_gpus
+from llm4grn.workers import leave_with_parent
 
 GROUP = "multirun_sweeps"
 
@@ -144,6 +145,8 @@ def _share_machine(launcher: DictConfig) -> None:
     """Divide cores and GPUs, if several jobs run on this machine at once."""
     kind = launcher._target_.rpartition(".")[2]
     if kind == "JoblibLauncher":
+        if led() is None:
+            leave_with_parent(os.getppid())
         n_jobs = launcher.n_jobs if launcher.n_jobs > 0 else max(cores() + 1 + launcher.n_jobs, 1)
         share_threads(cores() // n_jobs)
         take_gpu(visible_gpus())

@@ -23,6 +23,9 @@ from torch import Tensor
 
 # Sums may be reordered and fused (once, by the compiler), but NaN and infinity keep their meaning.
 _COMPILE = {"nogil": True, "cache": True, "fastmath": {"reassoc", "contract", "arcp", "nsz"}, "error_model": "numpy"}
+# Left to itself, a process that compiles a kernel calls another copy of its parts than one that finds it in the cache,
+# with sums in another order: the first run after an installation would have other numbers than all that follow.
+_INLINE = {**_COMPILE, "forceinline": True}
 _MIN_TARGETS_PER_THREAD = 64
 
 
@@ -116,7 +119,7 @@ def _threads() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(thread_name_prefix="targets")
 
 
-@numba.njit(**_COMPILE)
+@numba.njit(**_INLINE)
 def _statistics(row):
     """Mean and biased variance, in one pass over deviations from the first value: sums of squares would cancel."""
     n, zero = row.dtype.type(len(row)), row.dtype.type(0)  # an integer among them would widen float32 to float64
@@ -129,7 +132,7 @@ def _statistics(row):
     return origin + mean, max(squares / n - mean * mean, zero)
 
 
-@numba.njit(**_COMPILE)
+@numba.njit(**_INLINE)
 def _gather(genes, regulators, noise, inputs):
     n_regulators = len(regulators)
     for r in range(n_regulators):
@@ -173,7 +176,7 @@ def _forward(
             value[cell] = max(value[cell] + bias[t], zero)
 
 
-@numba.njit(**_COMPILE)
+@numba.njit(**_INLINE)
 def _recompute(t, inputs, first, inner, gamma, beta, mean, var, training, batch_size, eps, normal, active, inverse):
     """The layers of one target again: what they hold before and after scale, shift and ReLU."""
     zero, one = inputs.dtype.type(0), inputs.dtype.type(1)
@@ -197,7 +200,7 @@ def _recompute(t, inputs, first, inner, gamma, beta, mean, var, training, batch_
                     out[cell] = max(row[cell] * g + b, zero)
 
 
-@numba.njit(**_COMPILE)
+@numba.njit(**_INLINE)
 def _through_norm(upstream, normal, active, gamma, inverse, training, batch_size):
     """Gradient behind one unit's BatchNorm and ReLU to the gradient before them, in place; to its gamma and beta."""
     zero = upstream.dtype.type(0)

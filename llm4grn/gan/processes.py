@@ -11,7 +11,6 @@ import logging
 import multiprocessing
 import os
 import pickle
-import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,6 +20,8 @@ import torch
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment, find_free_network_port
 from pytorch_lightning.strategies import DDPStrategy
 from torch import distributed
+
+from llm4grn.workers import leave_with_parent
 
 
 class SharedBatch(DDPStrategy):
@@ -89,15 +90,10 @@ def other_ranks(n: int, train: Callable[..., None], *arguments: Any) -> Iterator
 
 
 def _run(work: bytes, n_threads: int, dtype: torch.dtype) -> None:
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    leave_with_parent(os.getppid())
     logging.disable(logging.INFO)  # rank 0 says it, and warns
     warnings.simplefilter("ignore")
     torch.set_num_threads(n_threads)
     torch.set_default_dtype(dtype)
     train, arguments = pickle.loads(work)  # written by the parent, a moment ago
     train(*arguments)
-
-
-def _end_with_parent() -> None:
-    multiprocessing.parent_process().join()
-    os._exit(1)

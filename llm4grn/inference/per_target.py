@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import threading
-import time
 from collections.abc import Iterable
 from typing import Any
 
 from llm4grn.errors import UserError
+from llm4grn.workers import leave_with_parent
 
 
 def check_n_jobs(n_jobs: object) -> None:
@@ -51,17 +50,3 @@ def run_per_target(tasks: Iterable, n_jobs: int, total: int, desc: str) -> list[
     ):
         results = Parallel(n_jobs=n_jobs, return_as="generator")(tasks)
         return list(progress(results, total=total, desc=desc, unit="target"))
-
-
-def leave_with_parent(parent: int) -> None:
-    """Make this worker end when the process that started it does.
-
-    Killed with SIGKILL, that process cannot tell its workers, and they would wait for its next task for good.
-    """
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()

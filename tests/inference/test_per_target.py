@@ -1,9 +1,6 @@
 """One task per target over processes: order, errors, and no process left behind."""
 
 import os
-import signal
-import subprocess
-import sys
 
 import pytest
 from joblib import delayed
@@ -33,21 +30,3 @@ def test_an_error_in_a_task_is_raised():
 def test_an_impossible_number_of_processes_is_refused(n_jobs):
     with pytest.raises(UserError, match=r"inferer\.n_jobs="):
         check_n_jobs(n_jobs)
-
-
-WORKER = """
-import os, time
-from llm4grn.inference.per_target import leave_with_parent
-leave_with_parent(os.getppid())
-print("ready", flush=True)
-time.sleep(60)
-"""
-PARENT = "import subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[1]])"
-
-
-def test_a_worker_does_not_outlive_a_killed_parent():
-    parent = subprocess.Popen([sys.executable, "-c", PARENT, WORKER], stdout=subprocess.PIPE, text=True)
-    assert parent.stdout.readline() == "ready\n"
-    parent.send_signal(signal.SIGKILL)
-    # The pipe closes when the last process that writes to it, the worker, is gone.
-    assert parent.communicate(timeout=15)[0] == ""
