@@ -26,8 +26,8 @@ CELLS_PER_LOOK = 1024
 #: A gene counts as expressed if this many of the generated cells should express it: none then is no chance (e^-10).
 EXPECTED_CELLS = 10
 
-#: Share of the expressed genes that no generated cell expresses. Three finished runs of model=small on pbmc3k lost 0.23
-#: to 0.29 (in one of them, in the median genes of 4 % of the cells): a short training leaves rare genes out.
+#: Share of the expressed genes that no generated cell expresses. Finished runs of model=small on pbmc3k: 0.005; without
+#: ``revive`` 0.23 to 0.29, as a short training then leaves rare genes out.
 MOST_DEAD_GENES = 0.5
 #: Share of generated cells without any expression: these cannot be scaled to the library size.
 MOST_EMPTY_CELLS = 0.01
