@@ -210,7 +210,8 @@ def test_the_report_of_a_run_holds_the_audit_that_train_prints(secret_run):
 
 def test_train_prints_the_audit_and_names_the_model_in_the_table(secret_run):
     folder, _, output = secret_run
-    assert "human / llm" in output
+    assert "Scores (LLM test-model," in output
+    assert re.search(r"^ +Setting 1 +human +llm +1 ", output, re.M)
     assert re.search(r"25 questions: 25 new requests to test-model", output)
     (results,) = folder.glob("outputs/*/results.csv")
     with results.open() as file:
