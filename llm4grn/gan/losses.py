@@ -1,5 +1,6 @@
 """The Wasserstein loss with gradient penalty of a ReLU critic, its gradients written out (Gulrajani et al. 2017)."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -52,29 +53,13 @@ def critic_gradients(
     n_total
         Cells that the means are over, if these are a share of them: sums over all shares are then loss and gradient.
     """
-    dtype = dtype or real.dtype
-    n = len(real)
-    n_total = n_total or n
-    weights = [layer.weight.to(dtype) for layer in critic.layers[:-1]]
+    n, n_total = len(real), n_total or len(real)
+    weights = [layer.weight.to(dtype or real.dtype) for layer in critic.layers[:-1]]
     last = critic.layers[-1]
-    cells = real.new_empty(3 * n, real.shape[1], dtype=dtype)  # the last third is filled on the way back
-    cells[:n], cells[n : 2 * n] = real, fake
-    hidden = F.linear(cells[: 2 * n], weights[0], critic.layers[0].bias.to(dtype))
-    hidden = torch.cat([hidden, torch.lerp(hidden[n:], hidden[:n], epsilon.to(dtype))])
-
-    inputs = [cells, torch.relu_(hidden)]  # inputs[l] goes into layer l; ReLU's output tells which units are active
-    for layer, weight in zip(critic.layers[1:-1], weights[1:], strict=True):
-        inputs.append(torch.relu_(F.linear(inputs[-1], weight, layer.bias.to(dtype))))
+    inputs = _activations(critic, weights, real, fake, epsilon)
     scores = last(inputs[-1][: 2 * n].to(last.weight.dtype))
-
-    slopes: list[Tensor] = [torch.empty(0)] * len(inputs)  # slopes[l] = dD / d(pre-activation of layer l - 1), l >= 1
     active = [x > 0 for x in inputs[1:]]
-    slope = last.weight.to(dtype).expand(3 * n, -1)
-    for depth in range(len(inputs) - 1, 0, -1):
-        slope = slope * active[depth - 1]
-        slopes[depth] = slope
-        if depth > 1:
-            slope = slope @ weights[depth - 1]
+    slopes = _slopes(weights, last.weight, active, 3 * n)
 
     slope_at_cells = (slopes[1][2 * n :] @ weights[0]).to(real.dtype)
     norm = slope_at_cells.norm(dim=1, keepdim=True)
@@ -94,3 +79,33 @@ def critic_gradients(
     ends = sign.t() @ inputs[-1][: 2 * n].to(real.dtype) + upstream.sum(dim=0, keepdim=True, dtype=real.dtype)
     gradients += [ends.div_(n_total), sign.sum(dim=0) / n_total]
     return CriticLoss((scores * sign).sum() / n_total + penalty_weight * penalty, penalty), gradients
+
+
+def _activations(
+    critic: Critic, weights: Sequence[Tensor], real: Tensor, fake: Tensor, epsilon: Tensor
+) -> list[Tensor]:
+    """What goes into each layer, for real, fake and interpolated cells; the last third of the cells is left empty.
+
+    It is room for the penalty's gradient on its way back: nobody needs the interpolated cells themselves.
+    """
+    n, dtype = len(real), weights[0].dtype
+    cells = real.new_empty(3 * n, real.shape[1], dtype=dtype)
+    cells[:n], cells[n : 2 * n] = real, fake
+    hidden = F.linear(cells[: 2 * n], weights[0], critic.layers[0].bias.to(dtype))
+    hidden = torch.cat([hidden, torch.lerp(hidden[n:], hidden[:n], epsilon.to(dtype))])
+    inputs = [cells, torch.relu_(hidden)]
+    for layer, weight in zip(critic.layers[1:-1], weights[1:], strict=True):
+        inputs.append(torch.relu_(F.linear(inputs[-1], weight, layer.bias.to(dtype))))
+    return inputs
+
+
+def _slopes(weights: Sequence[Tensor], last: Tensor, active: Sequence[Tensor], n_cells: int) -> list[Tensor]:
+    """By layer, from 1: derivatives of the scores with respect to what comes out of the layer before its ReLU."""
+    slopes: list[Tensor] = [torch.empty(0)] * (len(active) + 1)
+    slope = last.to(weights[0].dtype).expand(n_cells, -1)
+    for depth in range(len(active), 0, -1):
+        slope = slope * active[depth - 1]
+        slopes[depth] = slope
+        if depth > 1:
+            slope = slope @ weights[depth - 1]
+    return slopes
