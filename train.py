@@ -4,7 +4,7 @@ from pathlib import Path
 
 from omegaconf import DictConfig
 
-from llm4grn import cli
+from llm4grn import cli, cli_sweep
 from llm4grn.errors import UserError
 from llm4grn.llm.audit import audit_text
 from llm4grn.run import Run
@@ -24,7 +24,8 @@ def train(cfg: DictConfig) -> Path:
         command=cli.command(),
     )
     results = run.execute()
-    print(f"\n{audit_text(run.pipeline.audits())}{run.table(results)}")
+    table = run.table(results, explained=not cli_sweep.is_job())  # a sweep explains its own table, once
+    print(f"\n{audit_text(run.pipeline.audits())}{table}")
     for name in "tsne.png", "losses.png", "report.md", "results.csv":
         print(f"{name:12} {run.folder / name}")
     return run.folder

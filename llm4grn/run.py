@@ -89,9 +89,9 @@ class Run:
             self.tracker.close()
         return results
 
-    def table(self, results: Sequence[Result]) -> str:
-        """For the terminal."""
-        return terminal_table(results, self._n_cells)
+    def table(self, results: Sequence[Result], explained: bool = True) -> str:
+        """For the terminal; ``explained``: with the lines that say how to read it, which the report has anyway."""
+        return terminal_table(results, self._n_cells, explained)
 
     @property
     def _n_cells(self) -> dict[str, int]:

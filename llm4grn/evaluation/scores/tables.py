@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from llm4grn.evaluation.report.blocks import Cell, Table
 from llm4grn.evaluation.report.renderers import MISSING, to_markdown, to_terminal
@@ -22,7 +23,9 @@ _ABOUT = {
 }
 
 
-def terminal_table(results: Iterable[Result], n_cells: Mapping[str, int] | None = None) -> str:
+def terminal_table(
+    results: Iterable[Result], n_cells: Mapping[str, int] | None = None, explained: bool = True
+) -> str:
     """Scores as plain text of at most 100 columns; where sets of cells collapsed, without and with them.
 
     Parameters
@@ -31,8 +34,11 @@ def terminal_table(results: Iterable[Result], n_cells: Mapping[str, int] | None 
         Of any number of runs; baselines they share are shown once.
     n_cells
         Per data set, the number of cells on each side of a comparison, if known.
+    explained
+        With the lines below it that say how to read it.
     """
-    return "\n".join(to_terminal(table) for table in scores_tables(results, n_cells))
+    tables = scores_tables(results, n_cells)
+    return "\n".join(to_terminal(table if explained else replace(table, notes=())) for table in tables)
 
 
 def markdown_table(results: Iterable[Result], n_cells: Mapping[str, int] | None = None) -> str:
