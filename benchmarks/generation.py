@@ -45,8 +45,8 @@ def measure(args: argparse.Namespace) -> dict[str, float]:
     from llm4grn.gan.generation import write_cells
     from llm4grn.gan.trained import load_trained
 
-    torch.set_num_threads(args.threads)
     model = load_trained(Path(args.run))[0] if args.run else untrained(args.genes, args.tfs, args.k)
+    torch.set_num_threads(args.threads)
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
         path = Path(folder) / "cells.h5ad"
         write_cells(model, path, args.cells[0], seed=0, compression=args.compression)  # kernels are compiled

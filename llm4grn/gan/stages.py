@@ -24,6 +24,7 @@ from llm4grn.gan.networks import CellGenerator
 from llm4grn.gan.training import fit
 from llm4grn.grn import CausalGraph
 from llm4grn.store import atomic_write
+from llm4grn.threads import fix_torch_threads
 
 GENERATOR = "generator.pt"
 
@@ -40,6 +41,7 @@ def train_controller(
     loggers: Sequence[Logger],
 ) -> None:
     """Stage 1, see :class:`CausalController`; its generator ends in ``folder``, beside the tables of :func:`fit`."""
+    fix_torch_threads()
     module = CausalController(_cells(train), hyperparameters, library_size, seed)
     fit(module, folder, "controller", trainer, loggers, _validation(hyperparameters, validation))
     _save(module.generator, folder)
@@ -60,6 +62,7 @@ def train_causal_gan(
     loggers: Sequence[Logger],
 ) -> None:
     """Stage 2 on the controller in folder ``controller``, see :class:`CausalGAN`; its generator ends in ``folder``."""
+    fix_torch_threads()
     roots = _cell_generator(controller_hyperparameters, len(graph.genes))
     _load(roots, controller)
     module = CausalGAN(_cells(train), graph, roots, hyperparameters, library_size, seed)
@@ -76,6 +79,7 @@ def controller_cells(
     seeds: Sequence[int],
 ) -> Iterator[anndata.AnnData]:
     """One data set of ``n_cells`` per seed from the controller trained into ``folder``."""
+    fix_torch_threads()
     module = CausalController(torch.empty(0, len(genes)), hyperparameters, library_size, seed=0)
     _load(module.generator, folder)
     return (_as_adata(module.generate(n_cells, seed), genes) for seed in seeds)
@@ -103,6 +107,7 @@ def load_causal_gan(
     library_size: float,
 ) -> CausalGAN:
     """The causal GAN trained into ``folder``, to generate with: its critic and labelers are not kept."""
+    fix_torch_threads()
     roots = _cell_generator(controller_hyperparameters, len(graph.genes))
     module = CausalGAN(torch.empty(0, len(graph.genes)), graph, roots, hyperparameters, library_size, seed=0)
     _load(module.generator, folder)

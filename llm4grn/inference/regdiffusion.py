@@ -76,11 +76,13 @@ class RegDiffusion(Inferer):
         import numpy as np
 
         from llm4grn.grn import GRN
+        from llm4grn.threads import fix_torch_threads
 
         expression = Expression.of(adata, tf_names, "RegDiffusion")
         cells = np.log1p(expression.matrix.toarray().astype(np.float32))
         cells = cells[cells.any(axis=1)]  # the package divides by each cell's maximum
         logger.info("RegDiffusion: %d steps on %d cells and %d genes", self.n_steps, *cells.shape)
+        fix_torch_threads()
         with _private_random_state():
             trainer = regdiffusion.RegDiffusionTrainer(
                 cells,
