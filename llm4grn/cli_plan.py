@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,7 +26,7 @@ from llm4grn.sweep.estimates import networks_of
 from llm4grn.sweep.jobs import Job, planned_pipelines
 from llm4grn.sweep.plan import Plan
 from llm4grn.sweep.questions import asking, costs
-from llm4grn.sweep.resources import free_gpu_bytes
+from llm4grn.sweep.resources import cores, free_gpu_bytes
 
 _BASIC = f"{BasicSweeper.__module__}.{BasicSweeper.__qualname__}"
 _MISTAKES = UserError, HydraException, OmegaConfBaseException
@@ -50,6 +51,25 @@ def jobs(config: DictConfig, problems: Problems) -> list[Job]:
         job(number, overrides, _compose(config, overrides, problems, number), problems)
         for number, overrides in enumerate(_overrides(config))
     ]
+
+
+def limit_workers(config: DictConfig, n_jobs: int) -> None:
+    """Let joblib start as many processes as there are jobs, at most; each then gets its share of the cores and GPUs.
+
+    Raises
+    ------
+    UserError
+        If there would be none.
+    """
+    launcher = config.hydra.launcher
+    if launcher._target_.endswith(".JoblibLauncher"):
+        if launcher.n_jobs == 0:
+            raise UserError("hydra.launcher.n_jobs=0: expected how many jobs at once; -1 is one per core")
+        n = launcher.n_jobs if launcher.n_jobs > 0 else max(cores() + 1 + launcher.n_jobs, 1)
+        with open_dict(config.hydra):
+            launcher.n_jobs = min(n, n_jobs)
+            # Workers compose their config again, from this list.
+            config.hydra.overrides.hydra.append(f"hydra.launcher.n_jobs={launcher.n_jobs}")
 
 
 def _overrides(config: DictConfig) -> list[list[str]]:
@@ -172,9 +192,18 @@ def _check_machine(plan: Plan, jobs: Sequence[Job], config: DictConfig, problems
     checks.check_disk(folders, plan.bytes, problems, plan.stages)
     if plan.on_gpu and not _is_for_cluster(config):
         free, to_run = free_gpu_bytes(), {stage.key for stage in plan.to_run}
+        sharing = math.ceil(_at_once(config, len(jobs)) / max(len(free), 1))
         for job in jobs:
             missing = [stage for stage in plan.stages.get(job.number, ()) if stage.key in to_run & set(plan.on_gpu)]
-            checks.check_gpu(free, missing, job.number, problems)
+            checks.check_gpu(free, missing, job.number, problems, sharing)
+
+
+def _at_once(config: DictConfig, n_jobs: int) -> int:
+    """How many jobs share this machine."""
+    launcher = config.hydra.launcher
+    if launcher._target_.endswith(".LocalLauncher"):  # submitit's: it starts them all
+        return n_jobs
+    return launcher.get("n_jobs", 1)
 
 
 def _is_for_cluster(config: DictConfig) -> bool:

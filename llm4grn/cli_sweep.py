@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import multiprocessing
 import os
 import shlex
 import sys
@@ -19,11 +21,12 @@ from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from llm4grn import cli, cli_plan
+from llm4grn.errors import UserError
 from llm4grn.secrets import without_secrets
 from llm4grn.sweep.checks import Problems
 from llm4grn.sweep.comparison import compare, failures
 from llm4grn.sweep.jobs import Job
-from llm4grn.sweep.records import forget, run_recorded
+from llm4grn.sweep.records import forget, lead, run_recorded
 from llm4grn.sweep.resources import cores, share_threads, take_gpu, visible_gpus
 from llm4grn.workers import leave_with_parent
 
@@ -79,35 +82,45 @@ class PlanAndCompare(Callback):
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """With ``plan_only`` a single run has a plan too."""
         with _ends():
+            if name := config.hydra.runtime.choices.get(GROUP):
+                raise UserError(f"+{GROUP}={name}: these are many runs; add -m")
             if cli_plan.is_plan_only(config):
                 problems = Problems()
                 job = cli_plan.job(0, list(config.hydra.overrides.task), config, problems)
                 cli_plan.show([job], config, "run", problems)
-                sys.exit(0)
+                sys.exit(_status([job]))
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Print the plan; end here if that is all that was asked for, or if a job could not succeed."""
         global _led
         with _ends():
             setup_globals()
-            problems = Problems()
+            problems, plan_only = Problems(), cli_plan.is_plan_only(config)
             jobs = cli_plan.jobs(config, problems)
+            cli_plan.limit_workers(config, len(jobs))
             name = config.hydra.runtime.choices.get(GROUP) or "sweep"
             cli_plan.show(jobs, config, name, problems)
-            if cli_plan.is_plan_only(config):
-                sys.exit(0)
+            if plan_only:
+                sys.exit(_status(jobs))
             if problems:
                 sys.exit(2)
             folder, paths = Path(config.hydra.sweep.dir), config.paths
+            lead(folder)
             _led = Sweep(name, folder, jobs, Path(paths.store), Path(paths.data), _command(config))
             for job in jobs:
                 forget(_led.folder, job.overrides)
+            print(f"The comparison goes to {folder}, and what becomes of each job to {folder / 'jobs'}\n", flush=True)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Compare."""
         with _ends():
             if _led is not None:
                 _led.finish()
+
+
+def _status(jobs: Sequence[Job]) -> int:
+    """Of a plan alone: what is missing is told, but jobs that cannot be built are a mistake in the command."""
+    return 2 if any(job.setting is None for job in jobs) else 0
 
 
 def _command(config: DictConfig) -> str:
@@ -136,9 +149,29 @@ def is_job() -> bool:
 def run_job(task: Callable[[], Path | None]) -> None:
     """Run one job of a sweep in this process, which may be a worker."""
     config = HydraConfig.get()
+    number, overrides, sweep = config.job.num, list(config.overrides.task), Path(config.sweep.dir)
     _share_machine(config.launcher)
-    os.environ.setdefault("WANDB_RUN_GROUP", Path(config.sweep.dir).name)
-    run_recorded(config.job.num, list(config.overrides.task), Path(config.sweep.dir), task, one_line=cli.first_line)
+    os.environ.setdefault("WANDB_RUN_GROUP", sweep.name)
+    with _numbered(number):
+        run_recorded(number, overrides, sweep, task, one_line=cli.first_line)
+
+
+@contextmanager
+def _numbered(number: int) -> Iterator[None]:
+    """Begin every message with the number of the job: several may write to one terminal."""
+
+    def mark(record: logging.LogRecord) -> bool:
+        record.msg = f"job {number}: {record.msg}"
+        return True
+
+    handlers = logging.getLogger("llm4grn").handlers
+    for handler in handlers:
+        handler.addFilter(mark)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            handler.removeFilter(mark)
 
 
 def _share_machine(launcher: DictConfig) -> None:
@@ -146,19 +179,28 @@ def _share_machine(launcher: DictConfig) -> None:
     kind = launcher._target_.rpartition(".")[2]
     if kind == "JoblibLauncher":
         if led() is None:
-            leave_with_parent(os.getppid())
-        n_jobs = launcher.n_jobs if launcher.n_jobs > 0 else max(cores() + 1 + launcher.n_jobs, 1)
-        share_threads(cores() // n_jobs)
+            leave_with_parent(multiprocessing.parent_process().pid)
+        share_threads(cores() // launcher.n_jobs)
         take_gpu(visible_gpus())
     elif kind == "LocalLauncher":  # of submitit; on a cluster SLURM gives each job its share
         share_threads(launcher.cpus_per_task or 1)
 
 
 def find_sweeps(script: str) -> None:
-    """Make the folder ``multirun_sweeps`` beside the script a config group, if the command names it."""
+    """Make the folder ``multirun_sweeps`` beside the script a config group, if the command names it.
+
+    Raises
+    ------
+    UserError
+        If it names several of its grids.
+    """
     for position, word in enumerate(sys.argv):
-        if word.lstrip("+").startswith(f"{GROUP}="):
-            root = str(Path(script).absolute().parent).replace("\\", "\\\\").replace("'", "\\'")
-            # Beside it, as argparse wants all such words in one row.
-            sys.argv.insert(position + 1, f"hydra.searchpath=['file://{root}']")
-            return
+        field, _, name = word.lstrip("+").partition("=")
+        if field != GROUP:
+            continue
+        if "," in name:
+            raise UserError(f"{word}: one grid at a time; to run both in one command, write a grid of your own")
+        root = str(Path(script).absolute().parent).replace("\\", "\\\\").replace("'", "\\'")
+        # Beside it, as argparse wants all such words in one row. With a plus: no config has a grid by default.
+        sys.argv[position : position + 1] = [f"+{GROUP}={name}", f"hydra.searchpath=['file://{root}']"]
+        return

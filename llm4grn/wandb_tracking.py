@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from llm4grn.errors import UserError
@@ -17,6 +18,24 @@ logger = logging.getLogger("llm4grn")
 
 STEP = "trainer/global_step"  # as Lightning's own logger calls it
 INIT_TIMEOUT = 30.0  # seconds for the server to answer, before the run is kept offline
+
+
+def prepare_wandb(mode: str, folder: Path) -> str:
+    """Set in the environment what W&B reads there, where the user has not; whether it goes ``online`` or ``offline``.
+
+    Parameters
+    ----------
+    mode
+        ``online``, ``offline`` or ``auto``.
+    folder
+        Of the runs that are kept here.
+    """
+    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+    os.environ.setdefault("WANDB_SILENT", "true")  # else WANDB_MODE=online asks for a key on a terminal
+    # Tables wait there for their upload; else it would be somewhere in the user's home.
+    os.environ.setdefault("WANDB_DATA_DIR", str(folder.absolute()))
+    has_key = bool(os.environ.get("WANDB_API_KEY"))
+    return os.environ.get("WANDB_MODE") or ("online" if has_key and mode != "offline" else "offline")
 
 
 class WeightsAndBiases(LiveTracker):
@@ -52,9 +71,8 @@ class WeightsAndBiases(LiveTracker):
     def _open(self, run: RunInfo) -> None:
         import wandb
 
-        has_key = bool(os.environ.get("WANDB_API_KEY"))
-        mode = os.environ.get("WANDB_MODE") or ("online" if has_key and self.mode != "offline" else "offline")
-        for earlier in (run.folder.parent / self.directory).glob(f"offline-run-*-{run.id}"):
+        mode = prepare_wandb(self.mode, run.folder.parent / self.directory)
+        for earlier in (run.folder.parent / self.directory).glob(f"*run-*-{run.id}"):  # offline-run- and run-
             shutil.rmtree(earlier, ignore_errors=True)
         try:
             self._run = self._init(run, mode)
@@ -70,9 +88,6 @@ class WeightsAndBiases(LiveTracker):
     def _init(self, run: RunInfo, mode: str) -> Any:
         import wandb
 
-        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
-        # Tables wait there for their upload; else it would be somewhere in the user's home.
-        os.environ.setdefault("WANDB_DATA_DIR", str((run.folder.parent / self.directory).absolute()))
         return wandb.init(
             project=self.project,
             entity=self.entity,

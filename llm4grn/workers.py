@@ -17,7 +17,8 @@ def leave_with_parent(parent: int) -> None:
     Parameters
     ----------
     parent
-        Its process id, as ``os.getppid`` gives it while it lives.
+        Its process id, as it told it itself: ``os.getpid()`` there, or ``multiprocessing.parent_process().pid`` here.
+        ``os.getppid()`` would be that of another process if the parent has died already.
     """
 
     def watch() -> None:

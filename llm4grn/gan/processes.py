@@ -90,7 +90,7 @@ def other_ranks(n: int, train: Callable[..., None], *arguments: Any) -> Iterator
 
 
 def _run(work: bytes, n_threads: int, dtype: torch.dtype) -> None:
-    leave_with_parent(os.getppid())
+    leave_with_parent(multiprocessing.parent_process().pid)
     logging.disable(logging.INFO)  # rank 0 says it, and warns
     warnings.simplefilter("ignore")
     torch.set_num_threads(n_threads)

@@ -99,7 +99,7 @@ def check_disk(folders: Iterable[Path], needed: float, problems: Problems, jobs:
                 problems.add(line, job)
 
 
-def check_gpu(free: Sequence[float], stages: Iterable[Stage], job: int, problems: Problems) -> None:
+def check_gpu(free: Sequence[float], stages: Iterable[Stage], job: int, problems: Problems, sharing: int = 1) -> None:
     """One of the GPUs has room for each training of a job.
 
     Parameters
@@ -108,12 +108,16 @@ def check_gpu(free: Sequence[float], stages: Iterable[Stage], job: int, problems
         Bytes of each GPU; none if that is not known.
     stages
         That the job has to run.
+    sharing
+        Jobs that train there at the same time.
     """
-    needed = max((networks.gpu_bytes for stage in stages if (networks := networks_of(stage))), default=0.0)
+    needed = sharing * max((networks.gpu_bytes for stage in stages if (networks := networks_of(stage))), default=0.0)
     if free and needed > max(free):
+        by = f" by the {sharing} jobs that share it" if sharing > 1 else ""
+        remedy = "let fewer jobs run at once" if sharing > 1 else "end what else runs there"
         problems.add(
             f"trainer.accelerator=gpu: {max(free) / 2**30:.1f} GiB of GPU memory are free and about "
-            f"{needed / 2**30:.1f} GiB needed; end what else runs there, or choose a smaller model or batch_size",
+            f"{needed / 2**30:.1f} GiB needed{by}; {remedy}, or choose a smaller model or batch_size",
             job,
         )
 

@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from llm4grn.store import Stage, Store
-from llm4grn.sweep.estimates import GPU, Estimates
+from llm4grn.sweep.estimates import GPU, TRAININGS, Estimates
 from llm4grn.sweep.jobs import Job
 from llm4grn.sweep.questions import SECONDS_PER_ANSWER, Cost
 
 RULES = {
     "cpu": "trainings on a CPU by steps and size of the networks, from others in this store, or from 2.6 s per step\n"
-    "  of the paper's stage 2 on two cores; all else as pbmc3k takes on two cores",
+    "  of the paper's stage 2 on two cores",
     "gpu": f"trainings on a GPU by steps and size of the networks, {GPU.operations:.0e} operations a second (a guess)",
+    "rest": "stages that train nothing as pbmc3k takes on two cores",
     "answers": f"{SECONDS_PER_ANSWER:.0f} s for an answer (a guess), and as many at once as conf/llm allows",
 }
 
@@ -120,8 +121,9 @@ class Plan:
         for name, n in distinct.items():
             missing = to_run.get(name, [])
             computed = [stage for stage in missing if stage.key not in self.asking]
-            time = str(self._time(computed)) if computed else "for answers" if missing else "-"
-            rows.append([name, *map(str, (wanted[name], n, n - len(missing), len(missing))), time])
+            times = [str(self._time(computed))] if computed else []
+            times += ["answers"] if len(computed) < len(missing) else []
+            rows.append([name, *map(str, (wanted[name], n, n - len(missing), len(missing))), " + ".join(times) or "-"])
         return aligned(rows) if len(rows) > 1 else ""
 
     def _time(self, stages: Sequence[Stage]) -> Time:
@@ -134,7 +136,7 @@ class Plan:
             return ""
         if not self.to_run:
             return "Nothing is left to compute."
-        on_gpu = [stage for stage in self.to_run if stage.key in self.on_gpu]
+        on_gpu = self._kinds()["gpu"]
         computing, answers = self._time(self.to_run), Time(sum(cost.seconds for cost in self.costs), True)
         whole = Time(computing.seconds + answers.seconds, computing.is_guess or answers.seconds > 0)
         lines = [f"Expected time: {whole}, one job after the other"]
@@ -145,32 +147,37 @@ class Plan:
                 f"GPU: {self._time(on_gpu).hours} hours for {len(on_gpu)} training{'s' if len(on_gpu) > 1 else ''}."
             )
         lines.append(f"Disk: about {self.bytes / 2**30:.1f} GiB.")
-        guessed = {
-            "cpu": self._time([stage for stage in self.to_run if stage.key not in self.on_gpu]).is_guess,
-            "gpu": self._time(on_gpu).is_guess,
-            "answers": answers.seconds > 0,
-        }
+        guessed = {kind: self._time(stages).is_guess for kind, stages in self._kinds().items()}
+        guessed["answers"] = answers.seconds > 0
         if any(guessed.values()):
             lines.append("~ is an estimate for what never ran here with these options:")
             lines += [f"- {rule}" for name, rule in RULES.items() if guessed[name]]
         return "\n".join(lines)
 
+    def _kinds(self) -> dict[str, list[Stage]]:
+        """The stages to run, by the rule for their time."""
+        kinds: dict[str, list[Stage]] = {"cpu": [], "gpu": [], "rest": []}
+        for stage in self.to_run:
+            kinds["gpu" if stage.key in self.on_gpu else "cpu" if stage.name in TRAININGS else "rest"].append(stage)
+        return kinds
+
     def _questions(self) -> str:
         if not self.costs:
             return "No language model would be asked."
-        rows = [["asked", "about", "data set", "questions", "answered", "prompt tokens", "US dollars"]]
+        rows = [["asked", "about", "data set", "questions", "answered", "prompt tokens", "US dollars at most"]]
         for cost in self.costs:
             about = f"{'~' if cost.is_guess else ''}{cost.n_questions:,}"
             numbers = about, f"{cost.n_answered:,}", f"{cost.prompt_tokens:,}", f"{cost.dollars:,.2f}"
             rows.append([cost.llm, cost.about, cost.dataset, *numbers])
         tokens, dollars = (sum(getattr(cost, name) for cost in self.costs) for name in ("prompt_tokens", "dollars"))
         n, answered = (sum(getattr(cost, name) for cost in self.costs) for name in ("n_questions", "n_answered"))
-        rows.append(["sum", "", "", f"{n:,}", f"{answered:,}", f"{tokens:,}", f"{dollars:,.2f}"])
+        is_guess = any(cost.is_guess for cost in self.costs)
+        rows.append(["sum", "", "", f"{'~' * is_guess}{n:,}", f"{answered:,}", f"{tokens:,}", f"{dollars:,.2f}"])
         notes = [
-            "Questions that several jobs share are counted once. Tokens are estimates; dollars are at most, by the"
+            "Questions that several jobs share are counted once. Tokens are estimates. Dollars are at most: by the",
+            "prices in conf/llm, every answer of full length, without those that are asked again.",
         ]
-        notes.append("prices in conf/llm and answers of full length, without those that are asked again.")
-        if any(cost.is_guess for cost in self.costs):
+        if is_guess:
             notes.append("~ genes or TFs are not known before other stages ran: counted with one gene in ten as TF.")
         return aligned(rows, left=3) + "\n\n" + "\n".join(notes)
 

@@ -162,14 +162,19 @@ def _cost(names: Names, interview: _Interview) -> Cost:
     to_ask = [request for request in requests if request.key not in answered]
     tokens = sum(estimate_tokens(message["content"]) for request in to_ask for message in request.messages)
     dollars = llm.chat.cost(tokens, llm.max_tokens * len(to_ask))
-    seconds = len(to_ask) * _pace(llm)
+    seconds = len(to_ask) * _pace(llm, tokens / max(len(to_ask), 1))
     return Cost(*names, len(requests), len(requests) - len(to_ask), tokens, dollars, interview.is_guess, seconds)
 
 
-def _pace(llm: LanguageModel) -> float:
-    """Seconds from one answer to the next."""
+def _pace(llm: LanguageModel, tokens: float) -> float:
+    """Seconds from one answer to the next, for questions of so many tokens."""
     if isinstance(llm.chat, RecordedChat):
         return 0.0
-    at_once = getattr(llm.chat, "max_concurrency", None) or 1
-    per_minute = getattr(llm.chat, "requests_per_minute", None)
-    return max(SECONDS_PER_ANSWER / at_once, 60 / per_minute if per_minute else 0.0)
+    at_once, requests, allowed = (
+        getattr(llm.chat, name, None) for name in ("max_concurrency", "requests_per_minute", "tokens_per_minute")
+    )
+    return max(
+        SECONDS_PER_ANSWER / (at_once or 1),
+        60 / requests if requests else 0.0,
+        60 * (tokens + llm.max_tokens) / allowed if allowed else 0.0,
+    )

@@ -1,13 +1,20 @@
 """A sweep in W&B's offline folders: one run per setting, whole, in one group, and without a key."""
 
+import os
+import pty
+import select
+import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from subprocess import Popen
 
 import pytest
-from sweeping import QUICK, end, start, sweep_folder
+from sweeping import ENVIRONMENT, QUICK, end, start, sweep_folder
 from tiny import options, write_counts
 from wandb_reader import curve, read, summary
+from warm import ROOT
 
 KEYS = {"WANDB_API_KEY": "w4nd6" + "7" * 40, "OPENAI_API_KEY": "sk-0penai-" + "5" * 30}
 JOBS = ["inferer=random,correlation", "evaluation.metrics=[cosine_distance,mmd]", "logger=wandb", "logger.mode=offline"]
@@ -89,3 +96,42 @@ def test_repeated_it_makes_no_second_run(finished, counts):
     out, _ = end(sweep(counts, finished))
     assert "Nothing is left to compute." in out
     assert sorted(path.name for path in (finished / "wandb").iterdir()) == before
+
+
+ASK = """
+from pathlib import Path
+from llm4grn.tracking import RunInfo
+from llm4grn.wandb_tracking import WeightsAndBiases
+tracker = WeightsAndBiases()
+tracker.loggers(RunInfo("abc123", "name", {"seed": 1}, {}, Path("outputs/run")))
+tracker.close()
+"""
+
+
+def test_nothing_is_asked_on_a_terminal_even_where_a_key_is_wanted_and_missing(tmp_path):
+    ours, terminal = pty.openpty()
+    environment = ENVIRONMENT | {
+        "WANDB_MODE": "online",
+        "HOME": str(tmp_path),
+        "PYTHONPATH": str(ROOT),
+        "TERM": "xterm",
+    }
+    pipes = dict.fromkeys(("stdin", "stdout", "stderr"), terminal)
+    process = subprocess.Popen([sys.executable, "-c", ASK], cwd=tmp_path, env=environment, **pipes)
+    os.close(terminal)
+    told = _read_all(ours)
+    assert process.wait(timeout=60) == 0, told
+    assert "choice" not in told
+    assert list(tmp_path.glob("outputs/wandb/offline-run-*-abc123"))
+
+
+def _read_all(terminal: int) -> str:
+    """What comes on a terminal until its last process is gone; who asks gets no answer."""
+    told = b""
+    with suppress(OSError):  # how the end of a terminal shows
+        while ready := select.select([terminal], [], [], 60)[0]:
+            told += os.read(ready[0], 1000)
+            if b"choice" in told:
+                break
+    os.close(terminal)
+    return told.decode()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,10 +50,9 @@ def show_in_wandb(tracker: Tracker, comparison: Comparison, name: str, folder: P
         return
     import wandb
 
-    has_key = bool(os.environ.get("WANDB_API_KEY"))
-    mode = os.environ.get("WANDB_MODE") or ("online" if has_key and tracker.mode != "offline" else "offline")
-    os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
-    os.environ.setdefault("WANDB_DATA_DIR", str((folder.parent / "wandb").absolute()))
+    from llm4grn.wandb_tracking import prepare_wandb
+
+    mode = prepare_wandb(tracker.mode, folder.parent / "wandb")
     try:
         with wandb.init(
             project=tracker.project,

@@ -1,0 +1,65 @@
+"""How many questions a sweep asks, for how much and how long, by hand."""
+
+import pytest
+from tiny import config
+
+from llm4grn import cli
+from llm4grn.store import Store
+from llm4grn.sweep.checks import Problems
+from llm4grn.sweep.jobs import Job, planned_pipelines
+from llm4grn.sweep.questions import Cost, costs
+
+LINE = ["dataset=pbmc", "llm=gpt4", "llm.max_tokens=1000"]
+
+
+@pytest.fixture
+def planned(tmp_path, monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+
+    def planned(*jobs: str, shared: str = "") -> dict[tuple[str, str], Cost]:
+        words = [*LINE, f"paths.data={tmp_path}", f"paths.answers={tmp_path}/answers.sqlite", *shared.split()]
+        settings = [cli.build_setting(config(*words, *job.split(), name="infer_grn")) for job in jobs]
+        problems = Problems()
+        pipelines = planned_pipelines([Job(i, (), setting) for i, setting in enumerate(settings)], Store(tmp_path))
+        found = costs(pipelines, problems)
+        assert not problems
+        return {(cost.about, cost.dataset): cost for cost in found}
+
+    return planned
+
+
+def test_a_thousand_genes_are_99_windows_and_900_targets(planned):
+    """Windows of 20 genes that share 10: 1 + (1000 - 20) / 10. One gene in ten is taken for a TF."""
+    found = planned("kb=gpt4 inferer=llm")
+    windows, targets = found["transcription factors", "pbmc"], found["regulators", "pbmc"]
+    assert (windows.n_questions, windows.n_answered, windows.is_guess) == (99, 0, True)
+    assert (targets.n_questions, targets.n_answered, targets.is_guess) == (900, 0, True)
+    for cost in windows, targets:
+        # 30 and 60 dollars for a million tokens, answers of 1000 tokens; 32 questions at once, 10 s each
+        assert cost.dollars == pytest.approx((cost.prompt_tokens * 30 + cost.n_questions * 1000 * 60) / 1e6)
+        assert cost.seconds == pytest.approx(cost.n_questions * 10 / 32)
+    # 100 TFs of 8 characters and a comma or so each, 3.5 characters to a token
+    assert 900 * 100 * 9 / 3.5 < targets.prompt_tokens < 900 * 1000
+
+
+def test_seeds_share_questions_and_knowledge_bases_do_not(planned):
+    assert planned("inferer=llm seed=1", "inferer=llm seed=2")["regulators", "pbmc"].n_questions == 900
+    assert planned("inferer=llm", "kb=gpt4 inferer=llm")["regulators", "pbmc"].n_questions == 1800
+    assert planned("inferer=llm", "inferer=random kb=gpt4")["regulators", "pbmc"].n_questions == 900
+
+
+def test_above_temperature_0_every_inference_seed_has_its_own(planned):
+    seeds = "inferer=llm inference_seed=1", "inferer=llm inference_seed=2"
+    assert planned(*seeds)["regulators", "pbmc"].n_questions == 900
+    assert planned(*seeds, shared="llm.temperature=0.7")["regulators", "pbmc"].n_questions == 1800
+
+
+def test_who_asks_nobody_costs_nothing(planned):
+    assert planned("inferer=random", "inferer=grnboost2") == {}
+
+
+def test_limits_per_minute_take_their_time(planned):
+    slow = planned("inferer=llm", shared="llm.requests_per_minute=30")["regulators", "pbmc"]
+    assert slow.seconds == pytest.approx(900 * 2)
+    tokens = planned("inferer=llm", shared="llm.tokens_per_minute=60000")["regulators", "pbmc"]
+    assert tokens.seconds == pytest.approx((tokens.prompt_tokens + 900 * 1000) / 1000)
