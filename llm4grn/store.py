@@ -18,9 +18,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from llm4grn.errors import UserError
+from llm4grn.locks import KernelLock
 
 logger = logging.getLogger("llm4grn")
 
@@ -158,7 +159,7 @@ class Store:
             raise UserError(
                 f"paths.store={self.root}: cannot write there ({error.strerror}); set paths.store to a writable folder"
             ) from error
-        lock = FileLock(folder / f"{stage.name}-{stage.key}.lock")
+        lock = KernelLock(folder / f"{stage.name}-{stage.key}.lock")
         try:
             lock.acquire(timeout=0)
         except Timeout:

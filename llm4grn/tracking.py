@@ -18,10 +18,11 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from llm4grn.errors import UserError
 from llm4grn.evaluation.scores.results import Result
+from llm4grn.locks import KernelLock
 
 if TYPE_CHECKING:
     from pytorch_lightning.loggers import Logger
@@ -141,7 +142,7 @@ class LiveTracker(Tracker):
     directory: ClassVar[str]
 
     def __init__(self) -> None:
-        self._lock: FileLock | None = None  # the kernel drops it when its holder dies
+        self._lock: KernelLock | None = None  # the kernel drops it when its holder dies
         self._follower: Logger | None = None
         self._forget()
 
@@ -202,7 +203,7 @@ class LiveTracker(Tracker):
         if self._lock is None:
             folder = run.folder.parent / self.directory / ".locks"
             folder.mkdir(parents=True, exist_ok=True)
-            lock = FileLock(folder / f"{run.id}.lock")
+            lock = KernelLock(folder / f"{run.id}.lock")
             try:
                 lock.acquire(timeout=0)
             except Timeout:

@@ -47,12 +47,12 @@ def download(url: str, path: Path, by_hand: str | None = None) -> None:
     UserError
         No network, an answer other than the file, or nowhere to write.
     """
-    from filelock import FileLock
+    from llm4grn.locks import KernelLock
 
     by_hand = by_hand or f"fetch it elsewhere and save it as {path}, then run this again"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(path.with_name(path.name + ".lock")):
+        with KernelLock(path.with_name(path.name + ".lock")):
             if not path.exists():
                 part = path.with_name(path.name + ".part")
                 _fetch_all(url, part, by_hand)

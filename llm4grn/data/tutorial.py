@@ -61,12 +61,12 @@ class TutorialArchive:
 
     def prepare(self) -> None:
         """Download and unpack what is missing, then compare the shapes of the files with those published."""
-        from filelock import FileLock
+        from llm4grn.locks import KernelLock
 
         if self._find() is None:
             try:
                 self._folder.mkdir(parents=True, exist_ok=True)
-                with FileLock(self._folder / ".demo_data.lock"):
+                with KernelLock(self._folder / ".demo_data.lock"):
                     if self._find() is None:
                         self._fetch()
             except OSError as error:

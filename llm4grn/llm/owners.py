@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
+
+from llm4grn.locks import KernelLock
 
 _OPENING = "opening.lock"
 
@@ -39,13 +41,13 @@ class Owners:
         self.me = uuid.uuid4().hex
         # Between its creation and its locking the file looks like that of a dead participant, to be swept away.
         with self.alone():
-            self._lock = FileLock(self._file(self.me), thread_local=False)
+            self._lock = KernelLock(self._file(self.me), thread_local=False)
             self._lock.acquire(timeout=0)
 
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Keep every other participant from joining, sweeping, or doing what it also does in such a block."""
-        with FileLock(self._folder / _OPENING).acquire(poll_interval=0.005):
+        with KernelLock(self._folder / _OPENING).acquire(poll_interval=0.005):
             yield
 
     def alive(self, name: str) -> bool:
@@ -54,7 +56,7 @@ class Owners:
             return True
         if not self._file(name).exists():
             return False
-        lock = FileLock(self._file(name), thread_local=False)
+        lock = KernelLock(self._file(name), thread_local=False)
         try:
             lock.acquire(timeout=0)
         except Timeout:

@@ -11,20 +11,21 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
+from llm4grn.locks import KernelLock
 from llm4grn.secrets import without_secrets
 from llm4grn.store import atomic_write
 
 logger = logging.getLogger("llm4grn")
 
-_held: list[FileLock] = []  # until this process ends: the kernel lets go of them, however it ends
+_held: list[KernelLock] = []  # until this process ends: the kernel lets go of them, however it ends
 
 
 def lead(sweep: Path) -> None:
     """Keep the records of a sweep to this process until it ends; waits for another one that does."""
     sweep.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(sweep / ".lock")
+    lock = KernelLock(sweep / ".lock")
     try:
         lock.acquire(timeout=0)
     except Timeout:

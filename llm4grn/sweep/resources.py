@@ -10,11 +10,13 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
+
+from llm4grn.locks import KernelLock
 
 logger = logging.getLogger("llm4grn")
 
-_held: list[FileLock] = []  # until this process ends: the kernel lets go of them, however it ends
+_held: list[KernelLock] = []  # until this process ends: the kernel lets go of them, however it ends
 
 
 def share_threads(n: int) -> None:
@@ -81,7 +83,7 @@ def take_gpu(gpus: Sequence[str], folder: Path | None = None) -> str | None:
     folder = folder or Path(tempfile.gettempdir()) / f"llm4grn-gpus-{os.getuid()}"
     folder.mkdir(parents=True, exist_ok=True)
     for gpu in gpus:
-        lock = FileLock(folder / f"{gpu.replace('/', '_')}.lock")
+        lock = KernelLock(folder / f"{gpu.replace('/', '_')}.lock")
         try:
             lock.acquire(timeout=0)
         except Timeout:

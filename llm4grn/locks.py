@@ -1,0 +1,40 @@
+"""Locks between processes, and between machines on a shared folder."""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import Any
+
+from filelock import FileLock
+
+from llm4grn.errors import UserError
+
+_NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}
+
+
+class KernelLock(FileLock):
+    """A lock that its holder cannot leave behind: the kernel drops it when the process ends, however it ends.
+
+    Where a file system has no such locks, filelock would take the mere existence of the file for one, and that of a
+    machine that crashed would have to be removed by hand.
+
+    Raises
+    ------
+    UserError
+        When it is acquired on such a file system.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], thread_local: bool = True) -> None:
+        super().__init__(path, thread_local=thread_local, fallback_to_soft=False)
+
+    def acquire(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().acquire(*args, **kwargs)
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            raise UserError(
+                f"{self.lock_file}: this file system has no locks ({error.strerror}); mount it with flock, or set "
+                "paths.outputs to a folder on another one"
+            ) from error
