@@ -60,8 +60,8 @@ def checked_patterns(cfg: DictConfig) -> list[str]:
         raise UserError(f"name={cfg.name}: expected the name of a folder below paths.outputs, for instance name=table1")
     folder = Path(cfg.paths.outputs) / cfg.name
     earlier = folder.is_dir() and ((folder / "comparison.csv").is_file() or not any(folder.iterdir()))
-    if folder.exists() and not earlier:
-        raise UserError(f"name={cfg.name}: {folder} is there and is no comparison; choose another name")
+    if (folder.exists() and not earlier) or folder.absolute() == Path(cfg.paths.store).absolute():
+        raise UserError(f"name={cfg.name}: {folder} is no comparison; choose another name")
     for field in "reference", "celltypist":
         if not (cfg[field] is None or (isinstance(cfg[field], str) and cfg[field])):
             raise UserError(f"{field}={cfg[field]}: expected the path of a file")

@@ -16,6 +16,7 @@ from benchmarks.bad_input_files import (
     NORMALISED,
     both,
     file,
+    finished_run,
     h5ad,
     tenx,
     truncated,
@@ -44,7 +45,7 @@ class Case:
     make
         Writes files into the folder; ``None``: no file is needed.
     script
-        ``train.py`` or ``infer_grn.py``.
+        ``train.py``, ``infer_grn.py`` or ``evaluate.py``.
     status
         Exit status; with 0 it is a warning that must say so.
     """
@@ -262,4 +263,77 @@ LANGUAGE_MODELS = [
     Case("windows that stand", ["kb=llm", *SERVER, "kb.overlap=20", *H5AD], ["kb.overlap=20", "kb.window"], h5ad()),
 ]
 
-CASES = [*MATRICES, *FILES, *LISTS, *OPTIONS, *VALUES, *LANGUAGE_MODELS]
+RUN = finished_run("a")
+TWO_RUNS = both(RUN, finished_run("b", inferer="random"))
+GRAPH_ALONE = finished_run("g", leave_out=["results.json", "results.csv"])
+ANEW = "run the same command again"
+
+
+def comparison(name: str, arguments: Sequence[str], says: Sequence[str], make: Callable[[Path], None] | None = RUN):
+    """A case of ``evaluate.py``."""
+    return Case(name, arguments, says, make, script="evaluate.py")
+
+
+def damaged(name: str, content: str | bytes) -> Callable[[Path], None]:
+    """Writer of a finished run, one of whose files holds something else."""
+    return finished_run("a", replace={name: content})
+
+
+COMPARISONS = [
+    comparison("no runs yet", [], ["runs=outputs/*", "no finished run", "train one"], None),
+    comparison("no such run", ["runs=outputs/z"], ["runs=outputs/z", "no finished run", "train one"]),
+    comparison("pattern without match", ["runs=[outputs/a,outputs/z*]"], ["runs=outputs/z*", "train one"]),
+    comparison("folder that is no run", ["runs=notes"], ["runs=notes", "results.json"], file("notes/text.md", "hi")),
+    comparison("no runs named", ["runs=[]"], ["runs=[]", "name at least one"]),
+    comparison("runs no pattern", ["runs=true"], ["runs=True", "expected a folder"]),
+    comparison("scores damaged", [], ["outputs/a/results.json", "JSON", ANEW], damaged("results.json", '{"run": ')),
+    comparison("scores binary", [], ["outputs/a/results.json", "text"], damaged("results.json", bytes(range(256)))),
+    comparison("scores of another", [], ["a/results.json", "no 'run'", "give"], damaged("results.json", "{}")),
+    comparison("configuration damaged", [], ["outputs/a/config.yaml", ANEW], damaged("config.yaml", "a: [1")),
+    comparison("graph damaged", [], ["outputs/a/graph.json", "expected"], damaged("graph.json", "{")),
+    comparison(
+        "no synthetic cells",
+        [],
+        ["outputs/a", "no synthetic_0.h5ad", ANEW],
+        finished_run("a", leave_out=["synthetic_0.h5ad"]),
+    ),
+    comparison("no real cells", [], ["outputs/a", "test.h5ad", ANEW], finished_run("a", leave_out=["test.h5ad"])),
+    comparison("synthetic cells damaged", [], ["a/synthetic_0.h5ad", ANEW], damaged("synthetic_0.h5ad", b"\x89HDF")),
+    comparison(
+        "runs of other genes",
+        [],
+        ["outputs/a and outputs/b", "seed 1", "different genes", "give"],
+        both(RUN, finished_run("b", genes=GENES[:30])),
+    ),
+    comparison(
+        "graph among runs",
+        ["runs=[outputs/a,outputs/g]"],
+        ["runs=outputs/g", "without scores", "compare graphs by themselves"],
+        both(RUN, GRAPH_ALONE),
+    ),
+    comparison("name with a slash", ["name=a/b"], ["name=a/b", "expected the name of a folder"]),
+    comparison("name of a run", ["name=a"], ["name=a", "outputs/a", "choose another"]),
+    comparison("name of the store", ["name=store"], ["name=store", "choose another"]),
+    comparison("name taken", ["name=n"], ["name=n", "choose another"], both(RUN, file("outputs/n/notes.md", "hi"))),
+    comparison("paper neither true nor false", ["paper=maybe"], ["paper=maybe", "expected true or false"]),
+    comparison("seed of the comparison", ["seed=-1"], ["seed=-1", "0 or more"]),
+    comparison("option of evaluate unknown", ["referense=x"], ["referense", "no such option", "--help"]),
+    comparison("no such reference", ["reference=e.tsv"], ["reference=e.tsv", "cannot be read", "expected"], TWO_RUNS),
+    comparison(
+        "reference without TFs",
+        ["reference=e.tsv"],
+        ["reference=e.tsv", "the columns a, b", "TF and target"],
+        both(RUN, file("e.tsv", "a\tb\nSPI1\tCD14\n")),
+    ),
+    comparison("no CollecTRI", ["reference=collectri"], ["reference=collectri", "put the CollecTRI edges there"]),
+    comparison("reference of others", ["reference=truth"], ["reference=truth", "not simulated"]),
+    comparison("no such CellTypist model", ["celltypist=m.pkl"], ["celltypist=m.pkl", "no such file", "give"]),
+    comparison(
+        "CellTypist model that is none",
+        ["celltypist=m.pkl"],
+        ["m.pkl", "not a CellTypist model", "give"],
+        both(RUN, file("m.pkl", "no")),
+    ),
+]
+
+CASES = [*MATRICES, *FILES, *LISTS, *OPTIONS, *VALUES, *LANGUAGE_MODELS, *COMPARISONS]

@@ -79,3 +79,53 @@ def both(*makers: Callable[[Path], None]):
             maker(folder)
 
     return make
+
+
+def finished_run(
+    name: str,
+    *,
+    inferer: str = "grnboost2",
+    genes: Sequence[str] = GENES,
+    leave_out: Sequence[str] = (),
+    replace: dict[str, str | bytes] | None = None,
+):
+    """Writer of ``outputs/name``, a finished run of ``train.py`` on the cells above, without some of its files."""
+
+    def make(path: Path) -> None:
+        from llm4grn.causal_graph import CausalGraph
+        from llm4grn.evaluation.scores.results import SOURCES, Result, write_results
+        from llm4grn.grn import GRN
+        from llm4grn.knowledge.base import TFSet
+
+        folder = path / "outputs" / name
+        folder.mkdir(parents=True)
+        setting = {"dataset": "cells", "kb": "human", "inferer": inferer, "llm": "", "model": "small", "graph": "top 1"}
+        setting |= {"seed": 1}
+        results = [Result(**setting, sample=0, source=of, metric="mmd", value=i + 1.0) for i, of in enumerate(SOURCES)]
+        stages = {stage: stage for stage in ("data", "controller", "causal_gan")}
+        write_results(results, folder, {"key": name, "setting": setting, "n_cells": N_CELLS, "stages": stages})
+        tfs, targets = genes[:2], genes[2:]
+        edges = [(tfs[i % 2], target, 1.0) for i, target in enumerate(targets)]
+        CausalGraph(tuple(genes), {target: (tf,) for tf, target, _ in edges}).to_json(folder / "graph.json")
+        TFSet(tuple(tfs)).to_json(folder / "tfs.json")
+        GRN.from_edges(pd.DataFrame(edges, columns=["TF", "target", "importance"])).write(folder / "grn.tsv")
+        (folder / "config.yaml").write_text(_CONFIG.format(inferer=inferer))
+        for cells in "test", "synthetic_0":
+            h5ad(COUNTS[:, : len(genes)], genes)(folder)
+            (folder / "counts.h5ad").rename(folder / f"{cells}.h5ad")
+        for missing in leave_out:
+            (folder / missing).unlink()
+        for file_name, content in (replace or {}).items():
+            file(file_name, content)(folder)
+
+    return make
+
+
+_CONFIG = """\
+dataset: {{name: cells, source: {{_target_: llm4grn.data.sources.H5AD}}, preprocessing: {{n_genes: 40}}}}
+kb: {{name: human, method: {{_target_: llm4grn.knowledge.curated.CuratedList}}}}
+inferer: {{name: {inferer}, method: {{_target_: {inferer}}}}}
+graph: {{strategy: top, k: 1}}
+seed: 1
+inference_seed: 1
+"""

@@ -8,8 +8,8 @@ from collections import Counter
 from pathlib import Path
 
 from tiny import options
+from warm import ROOT, WarmProcess
 
-ROOT = Path(__file__).resolve().parents[1]
 #: Keys, servers and proxies of whoever runs the tests are none of theirs. One thread: sums over two round differently.
 _PRIVATE = re.compile(r"OPENAI_|LLAMA_|WANDB_|.*_proxy$", re.I)
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not _PRIVATE.match(name)} | {"OMP_NUM_THREADS": "1"}
@@ -18,29 +18,34 @@ QUICK = ["evaluation.n_samples=1", "evaluation.metrics=[cosine_distance]", "mode
 OF_TRAINING = "model.", "evaluation.", "logger=", "trainer="
 
 
-def start(script: str, *arguments: str, cwd: Path, **environment: str) -> subprocess.Popen:
+def start(
+    script: str, *arguments: str, cwd: Path, cold: bool = False, **environment: str
+) -> WarmProcess | subprocess.Popen:
+    """``cold``: as a user does, with all its imports."""
     cwd.mkdir(parents=True, exist_ok=True)
+    if not cold:
+        return WarmProcess(script, *arguments, cwd=cwd, environment=ENVIRONMENT | environment)
     command = [sys.executable, str(ROOT / script), *arguments]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen(command, cwd=cwd, env=ENVIRONMENT | environment, **pipes)
 
 
-def end(process: subprocess.Popen, code: int = 0) -> tuple[str, str]:
+def end(process: WarmProcess | subprocess.Popen, code: int = 0) -> tuple[str, str]:
     """What it wrote to stdout and stderr."""
     out, err = process.communicate(timeout=300)
     assert process.returncode == code, err
     return out, err
 
 
-def training(counts: Path, folder: Path, *more: str) -> subprocess.Popen:
+def training(counts: Path, folder: Path, *more: str, cold: bool = False) -> WarmProcess | subprocess.Popen:
     """A sweep of ``train.py`` over two inferers and two seeds."""
-    return start("train.py", "-m", *options(counts, folder), *QUICK, *GRID, *more, cwd=folder.parent)
+    return start("train.py", "-m", *options(counts, folder), *QUICK, *GRID, *more, cwd=folder.parent, cold=cold)
 
 
-def inferring(counts: Path, folder: Path, *more: str, flag: str = "-m") -> subprocess.Popen:
+def inferring(counts: Path, folder: Path, *more: str, cold: bool = False) -> WarmProcess | subprocess.Popen:
     """One of ``infer_grn.py``, which takes a second."""
     shared = [option for option in options(counts, folder) if not option.startswith(OF_TRAINING)]
-    return start("infer_grn.py", flag, *shared, *more, cwd=folder.parent)
+    return start("infer_grn.py", "-m", *shared, *more, cwd=folder.parent, cold=cold)
 
 
 def stages(folder: Path) -> dict[str, int]:

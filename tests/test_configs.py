@@ -1,5 +1,6 @@
 """Every option of every group in ``conf/``: composes, builds its objects. A new YAML is found by itself."""
 
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,9 @@ NEEDS = {
 }
 
 
+@cache
 def composed(script: str, *overrides: str) -> DictConfig:
+    """Only to be read: the tests share it."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return compose(script, list(overrides))
 

@@ -8,16 +8,15 @@ import re
 import secrets
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
 from collections import Counter
 from pathlib import Path
 
 import pytest
-from record import RECORDED, ROOT, SETTING
+from record import RECORDED, SETTING
 from server import running_server
 from tiny import MODEL, options, write_counts
+from warm import WarmProcess
 
 #: Keys and proxies of whoever runs the tests are none of theirs.
 _PRIVATE = re.compile(r"OPENAI_|LLAMA_|WANDB_|.*_proxy$", re.I)
@@ -26,13 +25,11 @@ QUICK = ["evaluation.n_samples=1", "evaluation.metrics=[cosine_distance]"]
 OF_TRAINING = "model.", "evaluation.", "logger=", "trainer="
 
 
-def start(script: str, *arguments: str, cwd: Path, **environment: str) -> subprocess.Popen:
-    command = [sys.executable, str(ROOT / script), *arguments]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, cwd=cwd, env=ENVIRONMENT | environment, **pipes)
+def start(script: str, *arguments: str, cwd: Path, **environment: str) -> WarmProcess:
+    return WarmProcess(script, *arguments, cwd=cwd, environment=ENVIRONMENT | environment)
 
 
-def end(process: subprocess.Popen, code: int = 0) -> tuple[str, str]:
+def end(process: WarmProcess, code: int = 0) -> tuple[str, str]:
     """What it wrote to stdout and stderr."""
     out, err = process.communicate(timeout=240)
     assert process.returncode == code, err
@@ -87,7 +84,7 @@ def test_killed_at_any_moment_every_question_has_one_answer(tmp_path, n_question
             process = start("infer_grn.py", *arguments, cwd=tmp_path)
             while server.stats()["successes"] <= threshold and process.poll() is None:
                 time.sleep(0.01)
-            process.send_signal(signal.SIGKILL)
+            process.kill()
             process.communicate()
             kills += process.returncode == -signal.SIGKILL
         out, _ = end(start("infer_grn.py", *arguments, cwd=tmp_path))

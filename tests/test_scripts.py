@@ -4,7 +4,6 @@ import csv
 import json
 import os
 import random
-import signal
 import subprocess
 import sys
 import time
@@ -14,10 +13,9 @@ import anndata
 import numpy as np
 import pytest
 from tiny import options, write_counts
+from warm import ROOT, WarmProcess
 
 from llm4grn.causal_graph import CausalGraph
-
-ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -29,15 +27,24 @@ def counts(tmp_path_factory):
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
-def script(name: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess:
+def cold(name: str, *arguments: str, cwd: Path, code: int = 0) -> tuple[str, str]:
+    """Start a script as a user does; what it writes to stdout and stderr."""
     command = [sys.executable, str(ROOT / name), *arguments]
-    return subprocess.run(command, cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == code, done.stderr
+    return done.stdout, done.stderr
 
 
-def train(counts: Path, folder: Path, *more: str) -> subprocess.CompletedProcess:
-    done = script("train.py", *options(counts, folder), *more, cwd=folder.parent)
-    assert done.returncode == 0, done.stderr
-    return done
+def warm(name: str, *arguments: str, cwd: Path, code: int = 0) -> tuple[str, str]:
+    """The same, seconds faster."""
+    process = WarmProcess(name, *arguments, cwd=cwd, environment=ENVIRONMENT)
+    out, err = process.communicate()
+    assert process.returncode == code, err
+    return out, err
+
+
+def train(counts: Path, folder: Path, *more: str, start=warm) -> tuple[str, str]:
+    return start("train.py", *options(counts, folder), *more, cwd=folder.parent)
 
 
 def run_folder(folder: Path, pattern: str = "h5ad_*") -> Path:
@@ -54,16 +61,16 @@ def stages(folder: Path) -> dict[str, set[str]]:
 @pytest.fixture(scope="module")
 def finished(counts, tmp_path_factory):
     folder = tmp_path_factory.mktemp("run") / "outputs"
-    return folder, train(counts, folder)
+    return folder, *train(counts, folder)
 
 
 def test_a_run_prints_its_table_and_writes_its_folder(finished):
-    folder, done = finished
+    folder, out, err = finished
     run = run_folder(folder)
     for line in "control", "stage 1", "Setting 1 · human", "random / useless method", "RF AUROC":
-        assert line in done.stdout
+        assert line in out
     for name in "tsne.png", "report.md", "results.csv":
-        assert str(run / name) in done.stdout
+        assert str(run / name) in out
         assert (run / name).stat().st_size > 0
     with (run / "results.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -73,11 +80,11 @@ def test_a_run_prints_its_table_and_writes_its_folder(finished):
     assert {row["source"] for row in rows} == {"control", "stage1", "run"}
     described = json.loads((run / "results.json").read_text())["run"]
     assert described["graph"]["edges"] == 2 * 25
-    assert "Traceback" not in done.stderr
+    assert "Traceback" not in err
 
 
 def test_synthetic_cells_are_whole_and_say_where_they_come_from(finished):
-    folder, _ = finished
+    folder, *_ = finished
     run = run_folder(folder)
     test = anndata.read_h5ad(run / "test.h5ad")
     sets = [anndata.read_h5ad(run / f"synthetic_{i}.h5ad") for i in range(2)]
@@ -92,15 +99,15 @@ def test_synthetic_cells_are_whole_and_say_where_they_come_from(finished):
 
 
 def test_the_same_command_again_computes_nothing(finished, counts):
-    folder, first = finished
+    folder, first, _ = finished
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
-    again = train(counts, folder)
-    assert again.stdout == first.stdout
+    again, _ = train(counts, folder, start=cold)
+    assert again == first
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()} == before
 
 
 def test_another_inferer_reuses_data_and_controller(finished, counts):
-    folder, _ = finished
+    folder, *_ = finished
     before = stages(folder)
     train(counts, folder, "inferer=grnboost2", "inferer.n_jobs=1")
     after = stages(folder)
@@ -111,21 +118,21 @@ def test_another_inferer_reuses_data_and_controller(finished, counts):
     assert len(after["scores"]) == len(before["scores"]) + 1  # control and stage 1 are scored once
 
 
-def evaluate(folder: Path, *more: str) -> subprocess.CompletedProcess:
-    done = script("evaluate.py", f"paths.outputs={folder}", f"paths.store={folder}/store", *more, cwd=folder.parent)
-    assert done.returncode == 0, done.stderr
-    return done
+def evaluate(folder: Path, *more: str, start=warm) -> str:
+    """What it writes to stdout."""
+    paths = f"paths.outputs={folder}", f"paths.store={folder}/store"
+    return start("evaluate.py", *paths, *more, cwd=folder.parent)[0]
 
 
 def test_runs_are_compared_in_files_and_on_a_page(finished, counts):
-    folder, _ = finished
+    folder, *_ = finished
     train(counts, folder, "inferer=grnboost2", "inferer.n_jobs=1")
-    done = evaluate(folder, "recovery=true")
+    out = evaluate(folder, "recovery=true", start=cold)
     comparison = folder / "comparison"
     for words in "Of the 2 settings", "no two settings share two seeds", "random / useless method", "grnboost2":
-        assert words in " ".join(done.stdout.split())
+        assert words in " ".join(out.split())
     for name in "report.html", "comparison.md", "comparison.csv", "tables", "figures":
-        assert str(comparison / name) in done.stdout
+        assert str(comparison / name) in out
     page = (comparison / "report.html").read_text()
     for words in "How to reproduce", "inferer=grnboost2", "Recovery of the imposed graph", "data:image/png;base64,":
         assert words in page
@@ -133,15 +140,14 @@ def test_runs_are_compared_in_files_and_on_a_page(finished, counts):
     assert {"scores.csv", "intervals.tex", "differences.md", "graph_density.txt"} <= shown
 
     before = {path: path.read_bytes() for path in comparison.rglob("*") if path.is_file()}
-    again = evaluate(folder, "recovery=true")
-    assert again.stdout == done.stdout
+    assert evaluate(folder, "recovery=true") == out
     assert {path: path.read_bytes() for path in comparison.rglob("*") if path.is_file()} == before
 
 
 def test_scores_are_the_same_when_cells_are_scored_again(finished):
-    folder, _ = finished
+    folder, *_ = finished
     tables = [
-        evaluate(folder, "plausibility=false", "html=false", f"name={name}", *more).stdout.partition("table  ")[0]
+        evaluate(folder, "plausibility=false", "html=false", f"name={name}", *more).partition("table  ")[0]
         for name, more in (("read", []), ("scored", ["rescore=true"]))
     ]
     assert tables[0] == tables[1]
@@ -151,7 +157,7 @@ def test_scores_are_the_same_when_cells_are_scored_again(finished):
 def test_a_comparison_is_shown_in_wandb(finished):
     from wandb_reader import read, summary
 
-    folder, _ = finished
+    folder, *_ = finished
     evaluate(folder, "plausibility=false", "logger=wandb", "logger.mode=offline", "name=shown")
     (offline,) = (folder / "wandb").glob("offline-run-*")
     records = read(offline)
@@ -176,22 +182,20 @@ def test_a_comparison_is_shown_in_wandb(finished):
     ],
 )
 def test_evaluate_refuses_what_it_cannot_do_before_any_work(finished, options, words):
-    folder, _ = finished
-    done = script("evaluate.py", f"paths.outputs={folder}", *options, cwd=folder.parent)
-    assert done.returncode == 2
-    assert words in done.stderr
-    assert len(done.stderr.strip().splitlines()) == 1
+    folder, *_ = finished
+    _, err = warm("evaluate.py", f"paths.outputs={folder}", *options, cwd=folder.parent, code=2)
+    assert words in err
+    assert len(err.strip().splitlines()) == 1
 
 
 def test_perturb_changes_descendants_of_what_it_is_told_and_nothing_else(finished):
-    folder, _ = finished
+    folder, *_ = finished
     run = run_folder(folder, "h5ad_*random*")  # another test may have added a run
     graph = CausalGraph.from_json(run / "graph.json")
-    done = script("perturb.py", f"run={run}", "do={SPI1: 0, GATA3: 3.2x}", "n_cells=50", cwd=folder.parent)
-    assert done.returncode == 0, done.stderr
+    out, _ = cold("perturb.py", f"run={run}", "do={SPI1: 0, GATA3: 3.2x}", "n_cells=50", cwd=folder.parent)
     written = run / "perturbations" / "SPI1=0_GATA3=3.2x_seed1000"
     for name in "fold_changes.tsv", "fold_changes.png", "tsne.png", "cells.h5ad":
-        assert str(written / name) in done.stdout
+        assert str(written / name) in out
         assert (written / name).stat().st_size > 0
     cells = anndata.read_h5ad(written / "cells.h5ad")
     before, after = (cells[cells.obs["condition"] == which].X.toarray() for which in ("before", "after"))
@@ -200,49 +204,51 @@ def test_perturb_changes_descendants_of_what_it_is_told_and_nothing_else(finishe
     moved = {gene for gene, m in zip(cells.var_names, (before != after).any(axis=0), strict=True) if m}
     assert moved <= may_change
     assert {"SPI1", "GATA3"} < moved
-    refused = script("perturb.py", f"run={run}", "do={NOBODY: 0}", cwd=folder.parent)
-    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    _, err = warm("perturb.py", f"run={run}", "do={NOBODY: 0}", cwd=folder.parent, code=2)
+    assert err.count("\n") == 1
 
 
-def test_the_seed_decides_and_the_place_does_not(finished, counts, tmp_path):
-    folder, _ = finished
-    train(counts, tmp_path / "elsewhere")
-    train(counts, tmp_path / "other_seed", "seed=2000")
-    here, elsewhere, other = (
-        run_folder(f, "h5ad_human_random_*") for f in (folder, tmp_path / "elsewhere", tmp_path / "other_seed")
-    )
-    for name in "grn.tsv", "graph.json", "results.csv", "results.json":
-        assert (here / name).read_bytes() == (elsewhere / name).read_bytes(), name
+def values(run: Path) -> dict[tuple[str, str, str], str]:
+    """Results by sample, source and metric."""
+    with (run / "results.csv").open() as file:
+        return {(row["sample"], row["source"], row["metric"]): row["value"] for row in csv.DictReader(file)}
+
+
+def test_another_seed_gives_other_numbers(finished, counts, tmp_path):
+    folder, *_ = finished
+    few = ["evaluation.n_samples=1", "evaluation.metrics=[cosine_distance,mmd]"]
+    train(counts, tmp_path / "other_seed", "seed=2000", *few)
+    here, other = (run_folder(f, "h5ad_human_random_*") for f in (folder, tmp_path / "other_seed"))
+    for name in "grn.tsv", "graph.json":
         assert (here / name).read_bytes() != (other / name).read_bytes(), name
+    others = values(other)
+    assert len(others) == 3 * 2  # sources x metrics
+    assert all(values(here)[which] != value for which, value in others.items())
 
 
-def test_killed_at_any_moment_it_ends_with_the_same_numbers(finished, counts, tmp_path):
-    folder, _ = finished
-    outputs = tmp_path / "outputs"
-    command = [sys.executable, str(ROOT / "train.py"), *options(counts, outputs)]
-    waits, kills = random.Random(0), 0
-    for _ in range(4):
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        process = subprocess.Popen(command, cwd=tmp_path, env=ENVIRONMENT, **quiet)
-        time.sleep(waits.uniform(2, 12))
-        if process.poll() is None:
-            process.send_signal(signal.SIGKILL)
-            kills += 1
-        process.wait()
-    assert kills
-    train(counts, outputs)
+def test_killed_in_the_midst_of_its_stages_and_run_elsewhere_it_ends_with_the_same_numbers(finished, counts, tmp_path):
+    """The numbers of a run with another place, other processes and other hashes of texts in these."""
+    folder, *_ = finished
+    outputs, waits = tmp_path / "outputs", random.Random(0)
+    for stage in "data", "controller", "causal_gan", "scores":
+        process = WarmProcess("train.py", *options(counts, outputs), cwd=tmp_path, environment=ENVIRONMENT)
+        assert any(f"running {stage}" in line or f"resuming {stage}" in line for line in process.stderr)
+        time.sleep(waits.uniform(0, 1))
+        assert process.poll() is None
+        process.kill()
+        process.communicate()
+    train(counts, outputs, start=cold)
     undisturbed = run_folder(folder, "h5ad_human_random_*")
-    for name in "results.csv", "results.json", "grn.tsv":
-        assert (run_folder(outputs) / name).read_bytes() == (undisturbed / name).read_bytes()
+    for name in "results.csv", "results.json", "grn.tsv", "graph.json":
+        assert (run_folder(outputs) / name).read_bytes() == (undisturbed / name).read_bytes(), name
 
 
 def test_infer_grn_stops_at_the_graph(counts, tmp_path):
     of_training = "model.", "evaluation.", "logger=", "trainer="
     shared = [option for option in options(counts, tmp_path / "out") if not option.startswith(of_training)]
-    done = script("infer_grn.py", *shared, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    out, _ = cold("infer_grn.py", *shared, cwd=tmp_path)
     for line in "5 TFs among 30 genes", "edges                    50", "density                  0.4000":
-        assert line in done.stdout
+        assert line in out
     (folder,) = (tmp_path / "out").glob("grn_*")
     of_others = {"config.yaml", "graph.graphml", "prediction.h5ad", "degrees.png"}
     assert {path.name for path in folder.iterdir()} == {"grn.tsv", "graph.json", "tfs.json", *of_others}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from llm4grn.seeding import derive_seed
 
 if TYPE_CHECKING:
     import torch
+    from threadpoolctl import ThreadpoolController
 
     Array = np.ndarray | torch.Tensor
 
@@ -113,11 +115,9 @@ def equal_size(real, synthetic, seed: int, n_repeats: int = N_REPEATS) -> Iterat
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Linear algebra on one thread: how many share a sum decides how it is rounded."""
-    from threadpoolctl import threadpool_limits
-
     torch = sys.modules.get("torch")
     n_threads = torch.get_num_threads() if torch else 1
-    with threadpool_limits(limits=1, user_api="blas"):
+    with thread_pools().limit(limits=1, user_api="blas"):
         try:
             if torch:
                 torch.set_num_threads(1)
@@ -125,3 +125,16 @@ def one_thread() -> Iterator[None]:
         finally:
             if torch:
                 torch.set_num_threads(n_threads)
+
+
+def thread_pools() -> ThreadpoolController:
+    """Of the libraries that are loaded."""
+    return _thread_pools(len(sys.modules))
+
+
+@lru_cache(maxsize=1)
+def _thread_pools(n_modules: int) -> ThreadpoolController:
+    # The search takes milliseconds, a metric of few cells less: it is repeated only when a module has been imported.
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()

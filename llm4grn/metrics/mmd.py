@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from llm4grn.errors import UserError
-from llm4grn.metrics.cells import namespace, one_thread, pair, to_numpy
+from llm4grn.metrics.cells import namespace, one_thread, pair, thread_pools, to_numpy
 
 if TYPE_CHECKING:
     from llm4grn.metrics.cells import Array
@@ -149,9 +149,7 @@ def _n_workers(cells: Array) -> int:
     """Tiles at once: each is computed on one thread, so that its rounding is the same whatever their number."""
     if not isinstance(cells, np.ndarray):
         return 1
-    from threadpoolctl import threadpool_info
-
-    n_threads = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
+    n_threads = [pool["num_threads"] for pool in thread_pools().info() if pool["user_api"] == "blas"]
     return min(_MOST_TILES_AT_ONCE, *n_threads) if n_threads else 1
 
 

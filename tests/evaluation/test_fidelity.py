@@ -1,6 +1,4 @@
-"""Dependence against scipy and scikit-learn pair by pair; cell types one by one; the table from a run made by hand."""
-
-import math
+"""Dependence against scipy and scikit-learn pair by pair; the table from a run made by hand."""
 
 import anndata
 import numpy as np
@@ -15,10 +13,9 @@ from sklearn.metrics import mutual_info_score
 from llm4grn.causal_graph import CausalGraph
 from llm4grn.errors import UserError
 from llm4grn.evaluation.graphs.dependence import absolute_correlation, mutual_information, tf_target_dependence
-from llm4grn.evaluation.graphs.fidelity import cell_type_scores, fidelity_table
-from llm4grn.evaluation.graphs.fidelity_metrics import CellTypeScores, TFTargetDependence
+from llm4grn.evaluation.graphs.fidelity import fidelity_table
+from llm4grn.evaluation.graphs.fidelity_metrics import TFTargetDependence
 from llm4grn.evaluation.scores.results import write_results
-from llm4grn.metrics import functional
 
 GENES = ("A", "T1", "B", "T2", "T3", "C")
 # C is a root that regulates nothing; T1 is a target that regulates T3.
@@ -97,46 +94,12 @@ def test_unfit_arguments_are_named():
         tf_target_dependence(-CELLS, GRAPH)
 
 
-REAL_TYPES, SYNTHETIC_TYPES = np.repeat(["B", "NK", "T"], [80, 15, 105]), np.repeat(["T", "B", "NK"], [90, 80, 30])
-
-
-def test_each_cell_type_is_scored_by_itself():
-    synthetic = cells(200, 5)
-    scores = cell_type_scores(CELLS, synthetic, REAL_TYPES, SYNTHETIC_TYPES, "euclidean_distance", seed=1)
-    assert list(scores) == ["B", "NK", "T"]
-    assert scores["B"] == pytest.approx(np.linalg.norm(CELLS[:80].mean(0) - synthetic[90:170].mean(0)), rel=1e-9)
-    pairs = list(functional.equal_size(CELLS[95:], synthetic[:90], 1))
-    expected = np.mean([functional.euclidean_distance(r, s) for r, s in pairs])
-    assert scores["T"] == pytest.approx(expected, rel=1e-9)
-    assert math.isnan(scores["NK"])  # 15 real cells are too few
-    lenient = cell_type_scores(
-        sparse.csr_matrix(CELLS), synthetic, REAL_TYPES, SYNTHETIC_TYPES, "euclidean_distance", seed=1, min_cells=10
-    )
-    assert lenient["B"] == scores["B"]
-    assert math.isfinite(lenient["NK"])
-
-
-def test_a_type_for_each_cell_is_asked_for():
-    with pytest.raises(UserError, match="200 synthetic cells and 199 cell types"):
-        cell_type_scores(CELLS, CELLS, REAL_TYPES, SYNTHETIC_TYPES[1:], "mmd", seed=1)
-
-
-def test_the_classes_accumulate_what_the_functions_score_at_once():
-    tensor, other = torch.from_numpy(CELLS), torch.from_numpy(cells(200, 5))
+def test_the_class_accumulates_what_the_function_scores_at_once():
     for measure in "correlation", "mutual_information":
         metric = TFTargetDependence(GRAPH, measure)
-        for part in tensor.split(64):
+        for part in torch.from_numpy(CELLS).split(64):
             metric.update(part)
         assert metric.compute().item() == tf_target_dependence(CELLS, GRAPH, measure).auroc
-    names = np.array(["B", "NK", "T"])
-    numbers = [torch.from_numpy(np.searchsorted(names, types)) for types in (REAL_TYPES, SYNTHETIC_TYPES)]
-    by_type = CellTypeScores("mmd", names.tolist(), seed=3)
-    for parts in zip(*(part.split(64) for part in (tensor, other, *numbers)), strict=True):
-        by_type.update(*parts)
-    expected = cell_type_scores(CELLS, other.numpy(), REAL_TYPES, SYNTHETIC_TYPES, "mmd", seed=3)
-    found = {name: value.item() for name, value in by_type.compute().items()}
-    assert found == pytest.approx(expected, nan_ok=True)
-    assert (by_type.higher_is_better, CellTypeScores("milisi", names).higher_is_better) == (False, True)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import base64
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from io import BytesIO
 
@@ -26,6 +27,7 @@ SCORES = Table(
     ],
     n_labels=3,
     notes=["Lower is better & 0.5 is <chance>."],
+    definitions=["AUROC: of a forest."],
 )
 HUBS = Table("hubs", "Scores", ["TF", "Rank"], [["A10", Cell("1e1", 10)], ["A9", Cell("9", 9)], ["a2", "–"]])
 VERDICTS = [Verdict("pbmc3k", "No setting wins.", ("Two seeds are too few.",))]
@@ -227,6 +229,31 @@ def test_labels_stay_and_figures_open_on_a_phone(fresh, report):
     assert fresh.ask(f"document.querySelector('.card').click(); {width}") == small
 
 
+def test_definitions_are_folded_but_not_on_paper(fresh):
+    height = "document.querySelector('.definitions li').getBoundingClientRect().height"
+    part = "document.querySelector('.definitions')"
+    text = " ".join(fresh.ask(f"{part}.textContent").split())
+    assert text == "How the numbers are defined AUROC: of a forest."
+    assert not fresh.ask(f"{part}.open")
+    fresh.ask("window.dispatchEvent(new Event('beforeprint'))")
+    assert fresh.ask(height) > 0
+    fresh.ask("window.dispatchEvent(new Event('afterprint'))")
+    assert not fresh.ask(f"{part}.open")
+    fresh.ask(f"{part}.open = true; window.dispatchEvent(new Event('beforeprint'))")
+    fresh.ask("window.dispatchEvent(new Event('afterprint'))")
+    assert fresh.ask(f"{part}.open")
+
+
+def test_a_data_set_that_all_rows_share_is_not_said_in_each(fresh, figure, tmp_path):
+    """... as it is in the title; of two, each is."""
+    first = "[...document.querySelectorAll('table')].map((table) => table.rows[1].cells[0].offsetWidth > 0)"
+    assert fresh.ask("document.querySelector('table').rows[1].cells[0].textContent") == "pbmc3k"
+    assert fresh.ask(first) == [False, True, True]
+    others = [[f"bone marrow {i}", *row[1:]] for i, row in enumerate(SCORES.rows)]
+    fresh.open(write(tmp_path / "report.html", figure, sections=[Section("Scores", [replace(SCORES, rows=others)])]))
+    assert fresh.ask(first) == [True]
+
+
 def lightness(page: Page, element: str) -> float:
     colour = page.ask(f"getComputedStyle({element}).backgroundColor")
     return sum(map(int, re.findall(r"\d+", colour)[:3])) / 3
@@ -247,3 +274,22 @@ def test_paper_gets_no_contents_and_whole_tables(fresh):
     assert fresh.ask("getComputedStyle(document.querySelector('.box')).maxHeight") == "none"
     assert lightness(fresh, "document.documentElement") == 255
     fresh.call("Emulation.setEmulatedMedia", media="")
+
+
+@pytest.mark.parametrize(("width", "tables"), [(688, ".block:not(.wide)"), (1016, ".block.wide")])
+def test_no_table_is_cut_off_on_paper(fresh, report, width, tables):
+    """The width of the text on A4, upright and turned, in CSS pixels."""
+    fresh.look(width, 900)
+    fresh.open(report)
+    fresh.call("Emulation.setEmulatedMedia", media="print")
+    boxes = f"[...document.querySelectorAll('{tables} .box')]"
+    found = fresh.ask(f"{boxes}.map((box) => box.scrollWidth - box.clientWidth)")
+    fresh.call("Emulation.setEmulatedMedia", media="")
+    assert found
+    assert max(found) <= 1
+
+
+def test_the_page_of_a_wide_table_is_turned(fresh, tmp_path):
+    fresh.pdf(tmp_path / "report.pdf")
+    pages = re.findall(rb"/MediaBox \[0 0 ([\d.]+) ([\d.]+)\]", (tmp_path / "report.pdf").read_bytes())
+    assert {float(width) > float(height) for width, height in pages} == {True, False}

@@ -96,6 +96,18 @@ def test_proportions_in_percent(blocks):
         assert sum(number(row[column]) for row in shown.rows) == pytest.approx(100)
 
 
+def test_types_are_scored_one_by_one(blocks):
+    shown = table(blocks, "cell_type_scores_pbmc3k")
+    assert {name.partition(" (")[0] for name in shown.header[2:]} == set(TYPES)
+    rows = {(row[0].split()[0], row[1]): row for row in shown.rows}
+    for metric in "MMD", "Gene":
+        of = {name: rows[metric, name][2] for name in ("control", "stage 1", "human / grnboost2", "human / random")}
+        assert of["human / random"].value > 1.5 * of["control"].value
+        for name in "stage 1", "human / grnboost2":
+            assert of[name].value == pytest.approx(of["control"].value, rel=0.2)
+    assert [rows["MMD", "human / random"][column].text for column in (3, 4)] == ["–", "–"]  # it makes T cells alone
+
+
 def test_every_picture_is_there(blocks):
     figures = [block for block in blocks if isinstance(block, Figure)]
     names = [figure.path.name for figure in figures]
@@ -110,6 +122,11 @@ def test_every_picture_is_there(blocks):
     for figure in figures:
         assert figure.path.read_bytes().startswith(b"\x89PNG")
         assert len(figure.caption) > 80
+
+
+def test_no_two_blocks_have_one_title(blocks):
+    titles = [block.title for block in blocks]
+    assert len(set(titles)) == len(titles)
 
 
 def test_the_same_numbers_and_pictures_again(blocks, runs, tmp_path):

@@ -7,7 +7,7 @@ from io import StringIO
 import pytest
 
 from llm4grn.evaluation.report.blocks import Cell, Table
-from llm4grn.evaluation.report.renderers import RENDERERS, to_csv, to_latex, to_markdown, to_terminal
+from llm4grn.evaluation.report.renderers import RENDERERS, to_csv, to_markdown, to_terminal
 
 SMALL = Table(
     name="scores",
@@ -20,7 +20,8 @@ SMALL = Table(
         ["mouse|x", "human", "llm", Cell("4", 4), "–"],
     ],
     n_labels=3,
-    notes=["A first note with 50 % & more.", "MMD: exp(-d^2/s^2), s in {m/2, m}."],
+    notes=["A first note with 50 % & more."],
+    definitions=["MMD: exp(-d^2/s^2), s in {m/2, m}."],
 )
 
 
@@ -115,40 +116,3 @@ def test_csv_holds_values_with_all_their_digits_and_every_label():
     third = 1 / 3
     (_, (_, read)) = csv.reader(StringIO(to_csv(Table("t", "T", ["a", "b"], [["x, y", Cell("0.33", third)]]))))
     assert float(read) == third
-
-
-def columns(line: str) -> int:
-    return len(re.findall(r"(?<!\\)&", line)) + 1
-
-
-def test_latex_is_a_booktabs_table_with_as_many_columns_everywhere():
-    lines = to_latex(SMALL).splitlines()
-    begin = lines.index(r"\begin{tabular}{lllrr}")
-    end = lines.index(r"\end{tabular}")
-    assert [line for line in lines if "rule" in line] == [r"\toprule", r"\midrule", r"\midrule", r"\bottomrule"]
-    body = [line for line in lines[begin + 1 : end] if line.endswith(r"\\")]
-    assert [columns(line) for line in body] == [5] * 5
-    assert body[1] == r"pbmc\_3k & human & grnboost2 & 12 \textdagger{} & \textbf{0.013 $\pm$ 0.002} \\"
-    assert body[2] == r" &  & random & 12 & 0.022 $\pm$ 0.001 \\"
-    assert body[3] == r" & gpt4 & llm & 4 & \underline{0.018 $\pm$ 0.003} \\"
-    assert body[4] == r"mouse\textbar{}x & human & llm & 4 & -- \\"
-    assert lines[lines.index(body[3]) - 1] == r"\addlinespace"
-    assert lines[lines.index(body[4]) - 1] == r"\midrule"
-    for word in (r"\caption{Scores}", r"\label{tab:scores}", r"50 \% \& more", r"\{m/2, m\}", r"d\textasciicircum{}2"):
-        assert word in "\n".join(lines)
-
-
-def test_latex_escapes_what_would_break_or_change_a_document():
-    odd = "a\\b&c%d$e#f_g{h}i~j^k<l>m|n±o↓p†q"
-    (line,) = [line for line in to_latex(Table("t", "T", ["a", "b"], [["x", odd]])).splitlines() if line[:4] == "x & "]
-    left = re.sub(r"\\[&%$#_{}]|\\text\w+\{\}|\$\\\w+\$", "", line.removeprefix("x & ").removesuffix(r" \\"))
-    assert left == "abcdefghijklmnopq"
-    assert line.isascii()
-
-
-def test_latex_balances_braces_and_environments_and_has_a_minus():
-    text = to_latex(Table("t", "T", ["a", "b"], [["x-y", Cell("-0.5", -0.5, bold=True, underlined=True)]]))
-    assert r"x-y & \textbf{\underline{$-$0.5}} \\" in text
-    plain = text.replace(r"\{", "").replace(r"\}", "")
-    assert plain.count("{") == plain.count("}")
-    assert re.findall(r"\\begin\{(\w+)\}", text) == re.findall(r"\\end\{(\w+)\}", text)[::-1]

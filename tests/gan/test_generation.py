@@ -1,7 +1,6 @@
 """Many cells into one file: the same as in memory, whatever the pieces; nothing under its name until it is whole."""
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from warm import WarmProcess
 
 from llm4grn.gan import generation
 from llm4grn.gan.causal_gan import CausalGAN
@@ -111,17 +111,15 @@ def test_the_script_writes_what_the_library_does(run, gan, tmp_path):
 
 def test_a_kill_half_way_leaves_nothing_under_the_name(run, tmp_path):
     out = tmp_path / "out" / "cells.h5ad"
-    with open(os.devnull, "w") as nowhere:
-        process = subprocess.Popen(
-            command(f"run={run}", f"out={out}", "n_cells=50000000"), cwd=tmp_path, stdout=nowhere, stderr=nowhere
-        )
-        deadline = time.monotonic() + 120
-        while not any(path.stat().st_size > 1e6 for path in out.parent.glob(".tmp-*")):  # it is writing cells
-            assert process.poll() is None
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+    arguments = f"run={run}", f"out={out}", "n_cells=50000000"
+    process = WarmProcess("generate.py", *arguments, cwd=tmp_path, environment=os.environ)
+    deadline = time.monotonic() + 120
+    while not any(path.stat().st_size > 1e6 for path in out.parent.glob(".tmp-*")):  # it is writing cells
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.kill()
+    process.communicate()
     assert not out.exists()
 
 
@@ -136,7 +134,8 @@ def test_a_kill_half_way_leaves_nothing_under_the_name(run, tmp_path):
     ],
 )
 def test_mistakes_are_one_line(arguments, says, tmp_path):
-    done = subprocess.run(command(*arguments), cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode == 2
-    assert says in done.stderr
-    assert done.stderr.count("\n") == 1
+    process = WarmProcess("generate.py", *arguments, cwd=tmp_path, environment=os.environ)
+    _, err = process.communicate()
+    assert process.returncode == 2
+    assert says in err
+    assert err.count("\n") == 1

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from llm4grn.evaluation.cells.cell_sets import CellSet, cell_sets, split_key
 from llm4grn.evaluation.cells.cell_types import RealTypes, proportions, real_types, total_variation
 from llm4grn.evaluation.cells.hallucination import Hallucination, hallucination
 from llm4grn.evaluation.cells.markers import (
@@ -22,44 +22,15 @@ from llm4grn.evaluation.cells.markers import (
     marker_expression,
     top_markers,
 )
-from llm4grn.evaluation.cells.run_cells import RunCells, open_runs, setting_names
+from llm4grn.evaluation.cells.run_cells import RunCells, open_runs
+from llm4grn.evaluation.cells.type_scores import cell_type_scores
+from llm4grn.evaluation.cells.type_scores_table import TYPE_METRICS, type_scores_table
 from llm4grn.evaluation.report.blocks import Figure, Table
 from llm4grn.progress import progress
 from llm4grn.seeding import derive_seed
 
 if TYPE_CHECKING:
     from anndata import AnnData
-
-CONTROL = "control"
-STAGE1 = "stage 1"
-
-
-@dataclass(frozen=True)
-class CellSet:
-    """One set of cells to hold against the real test cells of its run.
-
-    Parameters
-    ----------
-    source
-        ``control``, ``stage1`` or ``run``, as in the results.
-    name
-        In tables and pictures.
-    run, sample
-        One with the same real cells; which of its sets.
-    load
-        Reads the cells.
-    """
-
-    source: str
-    name: str
-    run: RunCells
-    sample: int
-    load: Callable[[], AnnData]
-
-    @property
-    def dataset(self) -> str:
-        """Name of the data set."""
-        return str(self.run.setting["dataset"])
 
 
 @dataclass(frozen=True)
@@ -77,6 +48,9 @@ class Look:
     marker_mean, marker_fraction
         Mean absolute difference of the markers' expression, see
         :func:`~llm4grn.evaluation.cells.markers.marker_differences`.
+    type_scores
+        Metric to type to its score, see :func:`~llm4grn.evaluation.cells.type_scores.cell_type_scores`; empty where the
+        data set has no types.
     n_foreign_clusters, foreign, far
         Clusters of no real type; the share of cells in them; the share of cells far from every real one.
     """
@@ -86,6 +60,7 @@ class Look:
     total_variation: float | None
     marker_mean: float | None
     marker_fraction: float | None
+    type_scores: dict[str, dict[str, float]]
     n_foreign_clusters: int
     foreign: float
     far: float
@@ -133,7 +108,7 @@ class Split:
     @property
     def key(self) -> tuple[str, str]:
         """What the runs on these real cells have in common: data set, key of the data."""
-        return _split_key(self.run)
+        return split_key(self.run)
 
     def marker_expression(self, cells: AnnData, labels: np.ndarray) -> MarkerExpression:
         """Of other cells, in the same types and genes."""
@@ -149,16 +124,19 @@ class Split:
         found = self.hallucination(cells, loaded, seed)
         return Look(
             cells,
-            **self._look_at_types(loaded),
+            **self._look_at_types(loaded, derive_seed(seed, "cell_type_scores", self.run.seed)),
             n_foreign_clusters=found.n_clusters,
             foreign=float(found.in_foreign_cluster.mean()),
             far=float(found.far.mean()),
         )
 
-    def _look_at_types(self, loaded: AnnData) -> dict[str, Any]:
+    def _look_at_types(self, loaded: AnnData, seed: int) -> dict[str, Any]:
         values = {"proportions": {}, "total_variation": None, "marker_mean": None, "marker_fraction": None}
+        values["type_scores"] = {}
         if self.types:
             labels = self.types.classify(loaded)
+            sides = self.test.X, loaded.X, self.types.predicted, labels
+            values["type_scores"] = {metric: cell_type_scores(*sides, metric, seed) for metric in TYPE_METRICS}
             values["proportions"] = proportions(labels)
             values["total_variation"] = total_variation(values["proportions"], proportions(self.types.predicted))
             if self.expression:
@@ -188,7 +166,7 @@ def plausibility(
 
     Returns
     -------
-    First how good the classifier is, then one table of scores, then the proportions and pictures of each data set.
+    First how good the classifier is, then one table of scores, then tables by cell type and pictures of each data set.
 
     Raises
     ------
@@ -205,7 +183,9 @@ def plausibility(
         own = _splits(list(members), seed, celltypist)
         pairs = [(split, cells) for split in own for cells in sets[split.key]]
         seen = [split.look(cells, seed) for split, cells in progress(pairs, desc=f"looking at {dataset}", unit="set")]
-        details += [proportions_table(dataset, own, seen)] if any(split.types for split in own) else []
+        if any(split.types for split in own):
+            by_type = type_scores_table(dataset, own, seen), proportions_table(dataset, own, seen)
+            details += [table for table in by_type if table]
         shown = _representative(own, sets)
         details += dataset_figures(own, shown, seen, Path(figures) / re.sub(r"\W+", "_", dataset), seed)
         splits, looks = splits + own, looks + seen
@@ -216,33 +196,10 @@ def plausibility(
     return [*classifier, scores_table(splits, looks, celltypist), *details]
 
 
-def cell_sets(runs: Sequence[RunCells]) -> dict[tuple[str, str], list[CellSet]]:
-    """What to look at beside the real test cells of each split, by data set and data: control, stage 1, runs.
-
-    The control is the validation cells: real ones that neither the generator nor the classifier has learned from.
-    """
-    found: dict[tuple[str, str], dict[tuple, CellSet]] = {}
-    for run, name in zip(runs, setting_names(runs), strict=True):
-        own = found.setdefault(_split_key(run), {})
-        models = {peer.setting["model"] for peer in runs if peer.setting["dataset"] == run.setting["dataset"]}
-        stage1 = f"{STAGE1} / {run.setting['model']}" if len(models) > 1 else STAGE1
-        if run.data_file is not None:
-            own[(0,)] = CellSet("control", CONTROL, run, 0, lambda run=run: _control(run))
-        for i, path in enumerate(run.stage1_files()):
-            own[1, stage1, run.stages["controller"], i] = CellSet("stage1", stage1, run, i, partial(_read, path))
-        for i, path in enumerate(run.synthetic_files()):
-            own[2, name, run.key, i] = CellSet("run", name, run, i, partial(_read, path))
-    return {key: [own[order] for order in sorted(own)] for key, own in found.items()}
-
-
 def _splits(runs: Sequence[RunCells], seed: int, celltypist: Path | None) -> list[Split]:
     """One for all runs on the same real cells, in the order of their seeds."""
-    first = {_split_key(run): run for run in reversed(runs)}
+    first = {split_key(run): run for run in reversed(runs)}
     return [Split.of(run, seed, celltypist) for run in sorted(first.values(), key=lambda run: (run.seed, run.key))]
-
-
-def _split_key(run: RunCells) -> tuple[str, str]:
-    return str(run.setting["dataset"]), run.stages["data"]
 
 
 def _representative(splits: Sequence[Split], sets: dict[tuple[str, str], list[CellSet]]) -> tuple[Split, list[CellSet]]:
@@ -250,15 +207,3 @@ def _representative(splits: Sequence[Split], sets: dict[tuple[str, str], list[Ce
     firsts = [list({cells.name: cells for cells in reversed(sets[split.key])}.values())[::-1] for split in splits]
     best = max(range(len(splits)), key=lambda i: len(firsts[i]))
     return splits[best], firsts[best]
-
-
-def _control(run: RunCells) -> AnnData:
-    """Validation cells, no more than there are test cells: the first, which a shuffle has put there."""
-    cells, n_cells = run.real("validation"), run.test().n_obs
-    return cells[:n_cells]
-
-
-def _read(path: Path) -> AnnData:
-    import anndata
-
-    return anndata.read_h5ad(path)

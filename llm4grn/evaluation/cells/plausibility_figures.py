@@ -26,7 +26,8 @@ from llm4grn.seeding import derive_seed
 if TYPE_CHECKING:
     from anndata import AnnData
 
-    from llm4grn.evaluation.cells.plausibility import CellSet, Look, Split
+    from llm4grn.evaluation.cells.cell_sets import CellSet
+    from llm4grn.evaluation.cells.plausibility import Look, Split
 
 MAX_DRAWN = 500
 _MAX_DRAWN_IN_ALL = 4000
@@ -67,7 +68,7 @@ def _proportions(columns: Mapping[str, Mapping[str, float]], colours: Mapping[st
         "Share of each cell type among real and synthetic cells, in percent, mean over seeds and samples. The nearer a "
         "bar to that of the real cells with predicted types, the better; the control shows what chance makes of it."
     )
-    return Figure(f"Cell types of {_dataset(split)}", path, caption)
+    return Figure(f"Cell types of {_dataset(split)} at a glance", path, caption)
 
 
 def _embedding(

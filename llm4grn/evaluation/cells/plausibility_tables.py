@@ -75,7 +75,8 @@ def scores_table(splits: Sequence[Split], looks: Sequence[Look], celltypist: Pat
         rows.append([dataset, name, Cell(str(len(own)), len(own)), *values])
     header = ("Data set", "Cells", "n", *(label for label, _, _ in _SCORES))
     notes = _notes(splits, looks, celltypist)
-    return Table("plausibility", "Biological plausibility", header, rows, n_labels=2, notes=notes)
+    title = "Types, markers and clusters of the generated cells"
+    return Table("plausibility", title, header, rows, n_labels=2, notes=notes, definitions=_DEFINITIONS)
 
 
 def proportions_table(dataset: str, splits: Sequence[Split], looks: Sequence[Look]) -> Table:
@@ -93,7 +94,7 @@ def proportions_table(dataset: str, splits: Sequence[Split], looks: Sequence[Loo
     )
     name = f"cell_type_proportions_{re.sub(r'[^a-z0-9]+', '_', dataset.lower())}"
     header = ("Cell type", *columns)
-    return Table(name, f"Cell types of {dataset}", header, rows, n_labels=1, notes=notes)
+    return Table(name, f"Cell types of {dataset} in percent", header, rows, n_labels=1, notes=notes)
 
 
 def mean_proportions(splits: Sequence[Split], looks: Iterable[Look]) -> dict[str, dict[str, float]]:
@@ -137,17 +138,21 @@ def _cell(values: Sequence[float], digits: int, bold: bool = False) -> Cell:
     return Cell(f"{fmean(values):.{digits}f}{spread}", fmean(values), bold=bold)
 
 
+_DEFINITIONS = (
+    "Total variation: the share of cells whose type is out of place, from the proportions that the same classifier "
+    "finds in the real test cells.",
+    f"Markers: the {N_MARKERS} genes that tell each type best among real training cells (Wilcoxon); mean absolute "
+    "difference of the mean of log1p counts, and of the fraction of cells that express the gene, over the "
+    f"{MAX_TYPES} most common types, as far as both sides have {MIN_CELLS} cells of them: cells that lack a type "
+    "are charged for it under total variation alone.",
+    RULE,
+)
+
+
 def _notes(splits: Sequence[Split], looks: Sequence[Look], celltypist: Path | None) -> list[str]:
     notes = [
         "n = sets of cells (samples x seeds); mean ± standard deviation over them; bold: best run of its data set. "
         "Control = the real validation cells in place of synthetic ones: what chance alone makes of each number.",
-        "Total variation: the share of cells whose type is out of place, from the proportions that the same classifier "
-        "finds in the real test cells.",
-        f"Markers: the {N_MARKERS} genes that tell each type best among real training cells (Wilcoxon); mean absolute "
-        "difference of the mean of log1p counts, and of the fraction of cells that express the gene, over the "
-        f"{MAX_TYPES} most common types, as far as both sides have {MIN_CELLS} cells of them: cells that lack a type "
-        "are charged for it under total variation alone.",
-        RULE,
     ]
     if celltypist is not None:
         notes.append(f"Types are those of the CellTypist model {celltypist.name}, for real and synthetic cells alike.")

@@ -56,7 +56,9 @@ class RunCells:
             )
         for name in ("test.h5ad", "synthetic_0.h5ad"):
             if not (folder / name).is_file():
-                raise UserError(f"{folder}: no {name} in it; run the same command again to write it")
+                raise UserError(
+                    f"{folder}: no {name} in it; delete its results.json and run the same command again to write it"
+                )
         return cls(folder, None if store is None else Path(store), run["setting"], run["key"], run["stages"])
 
     @property

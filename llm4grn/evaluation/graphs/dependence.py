@@ -1,4 +1,8 @@
-"""Does an imposed edge show in the cells? Dependence of targets on TFs, with an edge between them and without."""
+"""Does an imposed edge show in the cells? Dependence of targets on TFs, with an edge between them and without.
+
+Both measures of dependence take the same cells twice, of shape (n_cells, n_tfs) and (n_cells, n_targets), in counts
+normalised to 20,000 per cell, and return one value per pair, of shape (n_tfs, n_targets).
+"""
 
 from __future__ import annotations
 
@@ -109,17 +113,7 @@ def _auroc(positive: np.ndarray, negative: np.ndarray) -> float:
 
 @one_thread()
 def absolute_correlation(tfs: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Absolute Pearson correlation of log1p counts; 0 where a gene is constant.
-
-    Parameters
-    ----------
-    tfs, targets
-        The same cells, shape (n_cells, n_tfs) and (n_cells, n_targets).
-
-    Returns
-    -------
-    Shape (n_tfs, n_targets).
-    """
+    """Absolute Pearson correlation of log1p counts; 0 where a gene is constant."""
     tfs, targets = (pair(cells, cells, counts=True)[0] for cells in (tfs, targets))
     return np.abs(standardised(tfs).T @ standardised(targets))
 
@@ -130,15 +124,6 @@ def mutual_information(tfs: np.ndarray, targets: np.ndarray) -> np.ndarray:
     .. math:: \sum_{a, b} p(a, b) \log \frac{p(a, b)}{p(a)\, p(b)}
 
     with the observed frequencies p. Independent genes have up to 9 / 2n on average in n cells, not 0.
-
-    Parameters
-    ----------
-    tfs, targets
-        The same cells, shape (n_cells, n_tfs) and (n_cells, n_targets).
-
-    Returns
-    -------
-    Shape (n_tfs, n_targets).
     """
     of_tfs, of_targets = _indicators(tfs), _indicators(targets)
     information = np.zeros((tfs.shape[1], targets.shape[1]))

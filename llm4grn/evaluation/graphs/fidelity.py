@@ -1,6 +1,7 @@
-"""Closer looks that need more than two sets of cells: does an imposed edge show, and how good is each cell type?
+"""Do imposed edges show in the cells? A table over finished runs.
 
-The same as torchmetrics classes: :mod:`llm4grn.evaluation.graphs.fidelity_metrics`.
+For one set of cells: :mod:`llm4grn.evaluation.graphs.dependence`; as a torchmetrics class:
+:mod:`llm4grn.evaluation.graphs.fidelity_metrics`.
 """
 
 from __future__ import annotations
@@ -10,66 +11,16 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from llm4grn.causal_graph import CausalGraph
 from llm4grn.errors import UserError
 from llm4grn.evaluation.graphs.dependence import EXPRESSED_STATES, MEASURES, tf_target_dependence
 from llm4grn.evaluation.report.blocks import Cell, Table
 from llm4grn.evaluation.scores.results import read_run
-from llm4grn.evaluation.scores.score import score
 
 if TYPE_CHECKING:
     import anndata
-    from scipy.sparse import spmatrix
 
-    Cells = np.ndarray | spmatrix
-
-MIN_CELLS = 20
 _DIGITS = {"correlation": 3, "mutual_information": 4}
-
-
-def cell_type_scores(
-    real: Cells,
-    synthetic: Cells,
-    real_types: Sequence[str],
-    synthetic_types: Sequence[str],
-    metric: str,
-    seed: int,
-    min_cells: int = MIN_CELLS,
-) -> dict[str, float]:
-    """A metric within each cell type: real cells of the type against synthetic cells called the same.
-
-    Values of types with different numbers of cells are not comparable where a metric depends on the number (MMD, gene
-    correlations): compare with the same type of a control.
-
-    Parameters
-    ----------
-    real, synthetic
-        Shape (n_cells, n_genes), same genes, counts normalised to 20,000 per cell.
-    real_types, synthetic_types
-        One label per cell: known, and predicted.
-    metric
-        A name of the registry.
-    seed
-        Of the subsampling, and of the metric if it draws.
-    min_cells
-        A type with fewer cells on either side scores NaN.
-
-    Returns
-    -------
-    One value for each type of the real cells, by name. Synthetic cells of other types take no part.
-    """
-    real_types, synthetic_types = np.asarray(real_types), np.asarray(synthetic_types)
-    for name, cells, types in ("real", real, real_types), ("synthetic", synthetic, synthetic_types):
-        if cells.shape[0] != len(types):
-            raise UserError(f"{cells.shape[0]} {name} cells and {len(types)} cell types: give one type for each cell")
-    scores = {}
-    for cell_type in np.unique(real_types).tolist():
-        r, s = real_types == cell_type, synthetic_types == cell_type
-        enough = min(r.sum(), s.sum()) >= min_cells
-        scores[cell_type] = score(real[r], synthetic[s], seed, [metric])[metric] if enough else float("nan")
-    return scores
 
 
 def fidelity_table(folders: Iterable[Path], measure: str = "correlation") -> Table:
@@ -109,7 +60,7 @@ def _row(folder: Path, measure: str) -> list[Cell | str]:
     graph = CausalGraph.from_json(folder / "graph.json")
     sets = sorted(folder.glob("synthetic_*.h5ad"))
     if not sets:
-        raise UserError(f"{folder}: no synthetic_*.h5ad in it; give the folder of a finished run")
+        raise UserError(f"{folder}: no synthetic_*.h5ad in it; give the folder of a finished run of train.py")
     generated = [tf_target_dependence(_read(path, graph).X, graph, measure) for path in sets]
     real = tf_target_dependence(_read(folder / "test.h5ad", graph).X, graph, measure)
     setting = read_run(folder)["setting"]

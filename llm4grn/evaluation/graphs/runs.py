@@ -133,7 +133,8 @@ def _read_config(folder: Path) -> Mapping[str, Any]:
     missing = [name for name in ("config.yaml", "tfs.json", "grn.tsv", "graph.json") if not (folder / name).is_file()]
     if missing:
         raise UserError(
-            f"{folder}: no {missing[0]} in it; give a finished run's folder, or run the same command again to write it"
+            f"{folder}: no {missing[0]} in it; give the folder of a finished run, or delete this one and run the same "
+            "command again to write it"
         )
     try:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -141,7 +142,10 @@ def _read_config(folder: Path) -> Mapping[str, Any]:
         _ = [config[group]["method"]["_target_"] for group in ("kb", "inferer")]
         _ = config["graph"]["strategy"], config["graph"]["k"], config["seed"], config["inference_seed"]
     except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError) as error:
-        raise UserError(f"{path}: not the configuration of a run ({type(error).__name__}: {error})") from error
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:120]
+        raise UserError(
+            f"{path}: not the configuration of a run ({reason}); delete its folder and run the same command again"
+        ) from error
     return config
 
 

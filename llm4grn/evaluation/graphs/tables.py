@@ -203,7 +203,10 @@ def _overlap_figures(compared: Sequence[Overlap], figures: Path) -> list[Figure]
     for dataset in dict.fromkeys(each.a[0] for each in compared):
         own = [each for each in compared if each.a[0] == dataset]
         path = plot_overlaps(own, figures / f"graph_overlap_{file_name(dataset)}.png")
-        caption = " ".join(["On the diagonal, a setting with itself; * other split.", *overlap_notes(own)])
+        caption = (
+            "As in the table: mean over targets of the Jaccard index of their regulators in two graphs, 0 = no "
+            "regulator shared, 1 = the same graph. On the diagonal, a setting with itself, other seeds; * other split."
+        )
         blocks.append(Figure(f"Overlap of the graphs of {dataset}", path, caption))
     return blocks
 

@@ -45,6 +45,8 @@ class Table:
         How many columns from the left name the row; the others hold numbers.
     notes
         How to read it: one line each, below the table.
+    definitions
+        What exactly the numbers are: below the notes, folded away on a page.
     """
 
     name: str
@@ -53,6 +55,12 @@ class Table:
     rows: Sequence[Sequence[Cell | str]]
     n_labels: int = 1
     notes: Sequence[str] = ()
+    definitions: Sequence[str] = ()
+
+    @property
+    def lines_below(self) -> list[str]:
+        """Notes and definitions."""
+        return [*self.notes, *self.definitions]
 
 
 @dataclass(frozen=True)

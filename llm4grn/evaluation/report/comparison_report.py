@@ -110,8 +110,15 @@ def compare_runs(folders: Sequence[Path], folder: Path, options: Options) -> Com
     Raises
     ------
     UserError
-        A run lacks a file, or the reference cannot be used.
+        A run lacks a file, or the runs, the reference or the model of CellTypist cannot be used.
     """
+    from llm4grn.evaluation.cells.run_check import check_runs
+
+    check_runs(folders)
+    if options.celltypist is not None:
+        from llm4grn.evaluation.cells.celltypist_model import CellTypistModel
+
+        CellTypistModel.read(options.celltypist)  # a file that is none is refused before any work
     figures = Path(folder) / "figures"
     results, n_cells = load_runs(folders, rescore=options.rescore)
     rows = summarise(results)
@@ -133,10 +140,12 @@ def compare_runs(folders: Sequence[Path], folder: Path, options: Options) -> Com
 
 def compare_graphs(folders: Sequence[Path], folder: Path, options: Options) -> Comparison:
     """The same for folders of ``infer_grn.py``, which have a graph and no scores."""
+    from llm4grn.evaluation.graphs.runs import read_graph_runs
     from llm4grn.evaluation.graphs.tables import graph_blocks
 
+    datasets = dict.fromkeys(run.dataset for run in read_graph_runs(folders))
     blocks = graph_blocks(folders, Path(folder) / "figures", options.reference, data=options.data, seed=options.seed)
-    title = f"{_counted(len(folders), 'graph')} compared"
+    title = f"{', '.join(datasets)}: {_counted(len(folders), 'graph')} compared"
     return Comparison(title, "", [], [], [Section("Graphs", blocks, _GRAPHS)], [])
 
 

@@ -5,17 +5,20 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 
 from llm4grn.evaluation.report.blocks import Cell, Figure, Table
-from llm4grn.evaluation.report.renderers import to_csv, to_latex
+from llm4grn.evaluation.report.latex import column_letters, to_latex
+from llm4grn.evaluation.report.renderers import to_csv
+from llm4grn.evaluation.report.terminal import cells_of
 from llm4grn.evaluation.scores.verdicts import Verdict
 from llm4grn.store import atomic_write
 
 _TEMPLATES = Path(__file__).parent / "html"
 _CSS_DPI = 96  # of a CSS pixel, by definition
+_MOST_LETTERS = 135  # side by side on an upright page; report.css turns the page of a wider table
 
 
 @dataclass(frozen=True)
@@ -131,23 +134,36 @@ def _block(block: Table | Figure, ids: _Ids) -> dict[str, object]:
 
 
 def _table(table: Table) -> dict[str, object]:
-    rows = [[cell if isinstance(cell, Cell) else Cell(cell) for cell in row] for row in table.rows]
+    rows, letters = cells_of(table), [letters + 1 for letters in column_letters(table)]
+    one_data_set = table.header[0] == "Data set" and len({row[0].text for row in rows}) == 1
+    width = sum(letters[one_data_set:])
     above = [None, *rows[:-1]]
     return {
         "kind": "table",
-        # An arrow that tells the better direction stays with the last word.
-        "header": [re.sub(r" (?=[↑↓]$)", "\N{NO-BREAK SPACE}", label) for label in table.header],
+        "header": [_unbroken(label) for label in table.header],
         "n_labels": table.n_labels,
+        "letters": width,
+        "wide": width > _MOST_LETTERS,
+        "one_data_set": one_data_set,
         "rows": [
-            {"cells": row, "repeated": _repeated(row, before, table.n_labels)}
+            {
+                "cells": [replace(cell, text=_unbroken(cell.text)) for cell in row],
+                "repeated": _repeated(row, before, table.n_labels),
+            }
             for row, before in zip(rows, above, strict=True)
         ],
         "notes": table.notes,
+        "definitions": table.definitions,
         "downloads": [
             (f"{table.name}.csv", "CSV", _data_uri(to_csv(table).encode(), "text/csv")),
             (f"{table.name}.tex", "LaTeX", _data_uri(to_latex(table).encode(), "text/x-tex")),
         ],
     }
+
+
+def _unbroken(text: str) -> str:
+    """An arrow that tells the better direction stays with the last word."""
+    return re.sub(r" (?=[↑↓]$)", "\N{NO-BREAK SPACE}", text)
 
 
 def _repeated(row: Sequence[Cell], before: Sequence[Cell] | None, n_labels: int) -> int:

@@ -7,31 +7,11 @@ from collections.abc import Callable
 from io import StringIO
 
 from llm4grn.evaluation.report.blocks import Cell, Table
-from llm4grn.evaluation.report.terminal import cells_of, to_terminal, without_repeats
+from llm4grn.evaluation.report.latex import to_latex
+from llm4grn.evaluation.report.terminal import cells_of, to_terminal
 
 #: An entry without a value.
 MISSING = "–"
-
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    **{character: f"\\{character}" for character in "&%$#_{}"},
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    "±": r"$\pm$",
-    "×": r"$\times$",
-    "≈": r"$\approx$",
-    "−": r"$-$",
-    "↓": r"$\downarrow$",
-    "↑": r"$\uparrow$",
-    "→": r"$\rightarrow$",
-    "†": r"\textdagger{}",
-    "‡": r"\textdaggerdbl{}",
-    "·": r"$\cdot$",
-    "–": "--",
-}
 
 
 def to_markdown(table: Table) -> str:
@@ -39,7 +19,7 @@ def to_markdown(table: Table) -> str:
     rows = [list(table.header), ["---"] * table.n_labels + ["---:"] * (len(table.header) - table.n_labels)]
     rows += [[_markdown(cell) for cell in row] for row in cells_of(table)]
     lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
-    parts = [f"**{table.title}**", "\n".join(lines), "\n".join(f"- {note}" for note in table.notes)]
+    parts = [f"**{table.title}**", "\n".join(lines), "\n".join(f"- {note}" for note in table.lines_below)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -50,36 +30,6 @@ def to_csv(table: Table) -> str:
     writer.writerow(table.header)
     writer.writerows([_value(cell) for cell in row] for row in cells_of(table))
     return text.getvalue()
-
-
-def to_latex(table: Table) -> str:
-    r"""A ``table`` for ``\usepackage{booktabs}``; labels that repeat are said once, notes stand below it."""
-    n, columns = table.n_labels, len(table.header)
-    cells = cells_of(table)
-    labels = without_repeats([[cell.text for cell in row[:n]] for row in cells])
-    body = []
-    for number, (names, row) in enumerate(zip(labels, cells, strict=True)):
-        if number and n > 1 and names[0]:
-            body.append(r"\midrule")
-        elif number and n > 2 and names[1]:
-            body.append(r"\addlinespace")
-        body.append(" & ".join([*map(_escaped, names), *map(_latex, row[n:])]) + r" \\")
-    lines = [
-        r"\begin{table}",
-        r"\centering",
-        rf"\caption{{{_escaped(table.title)}}}",
-        rf"\label{{tab:{table.name}}}",
-        rf"\begin{{tabular}}{{{'l' * n}{'r' * (columns - n)}}}",
-        r"\toprule",
-        " & ".join(map(_escaped, table.header)) + r" \\",
-        r"\midrule",
-        *body,
-        r"\bottomrule",
-        r"\end{tabular}",
-        *(rf"\par\smallskip{{\raggedright\footnotesize {_escaped(note)}\par}}" for note in table.notes),
-        r"\end{table}",
-    ]
-    return "\n".join(lines) + "\n"
 
 
 #: Ending of a file -> what writes it.
@@ -102,14 +52,3 @@ def _markdown(cell: Cell) -> str:
     if cell.underlined:
         text = f"<ins>{text}</ins>"
     return f"**{text}**" if cell.bold else text
-
-
-def _latex(cell: Cell) -> str:
-    text = _escaped(cell.text.replace("-", "−", 1) if cell.value is not None and cell.value < 0 else cell.text)
-    if cell.underlined:
-        text = rf"\underline{{{text}}}"
-    return rf"\textbf{{{text}}}" if cell.bold else text
-
-
-def _escaped(text: str) -> str:
-    return "".join(_LATEX.get(character, character) for character in text)

@@ -15,6 +15,7 @@ from llm4grn.evaluation.scores.summary import COLLAPSE_FACTOR, Row, summarise
 from llm4grn.evaluation.scores.tables import markdown_table
 from llm4grn.llm.audit import audit_table
 from llm4grn.metrics.registry import METRICS
+from llm4grn.store import atomic_write
 
 # What separates graphs; the distances of mean cells hardly do (protocol section 7).
 _DECISIVE = ("rf_auroc", "mmd")
@@ -62,20 +63,14 @@ def write_report(
         What to type to get the same numbers again.
     n_tfs, n_targets, n_edges
         Of the graph that was imposed.
-    pictures
-        Caption to PNG.
-    files
-        What it is, to path.
+    pictures, files
+        Caption to PNG; what it is, to path.
     n_cells
         Cells on each side of a comparison, if known.
     audits
         By stage, what its language model was asked and answered (see :func:`llm4grn.llm.audit.audit`).
     versions
         Package to version; those installed when None.
-
-    Returns
-    -------
-    ``path``.
 
     Raises
     ------
@@ -85,30 +80,42 @@ def write_report(
     path = Path(path)
     run = _only_run(summarise(results))
     names = (run.kb, run.inferer, run.llm, run.model, run.graph)
-    packages = installed_versions() if versions is None else versions
-    density = n_edges / (n_tfs * n_targets) if n_tfs * n_targets else 0.0
     sections = [
         f"# {run.dataset}: {' / '.join(name for name in names if name)}",
         verdict(results),
         "## Scores",
         markdown_table(results, {run.dataset: n_cells} if n_cells else None).rstrip(),
         "## Graph",
-        f"{n_tfs} transcription factors, {n_targets} targets, {n_edges} edges, density {density:.4f} "
-        "(edges / (transcription factors x targets)).",
+        _graph(n_tfs, n_targets, n_edges),
         *(["## Language model", audit_table(audits), _ABOUT_AUDIT] if audits else []),
-        *(["## Pictures"] if pictures else []),
-        *(f"![{caption}]({_link(picture, path)})\n\n{caption}" for caption, picture in pictures.items()),
-        *(["## Files"] if files else []),
-        "\n".join(f"- {what}: [{_link(file, path)}]({_link(file, path)})" for what, file in files.items()),
+        *_links(path, pictures, files),
         "## Again",
         f"```\n{command}\n```",
-        f"Seeds: {', '.join(map(str, run.seeds))}. Versions: "
-        + ", ".join(f"{package} {number}" for package, number in packages.items())
-        + ".",
+        _origin(run.seeds, installed_versions() if versions is None else versions),
     ]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n\n".join(section for section in sections if section) + "\n", encoding="utf-8")
+    with atomic_write(path) as temporary:
+        temporary.write_text("\n\n".join(sections) + "\n", encoding="utf-8")
     return path
+
+
+def _graph(n_tfs: int, n_targets: int, n_edges: int) -> str:
+    density = n_edges / (n_tfs * n_targets) if n_tfs * n_targets else 0.0
+    return (
+        f"{n_tfs} transcription factors, {n_targets} targets, {n_edges} edges, density {density:.4f} "
+        "(edges / (transcription factors x targets))."
+    )
+
+
+def _links(report: Path, pictures: Mapping[str, Path], files: Mapping[str, Path]) -> list[str]:
+    """The sections of pictures and of files, if there are any."""
+    shown = [f"![{caption}]({_link(picture, report)})\n\n{caption}" for caption, picture in pictures.items()]
+    listed = [f"- {what}: [{link}]({link})" for what, file in files.items() for link in [_link(file, report)]]
+    return [*(["## Pictures", *shown] if shown else []), *(["## Files", "\n".join(listed)] if listed else [])]
+
+
+def _origin(seeds: Sequence[int], versions: Mapping[str, str]) -> str:
+    packages = ", ".join(f"{package} {number}" for package, number in versions.items())
+    return f"Seeds: {', '.join(map(str, seeds))}. Versions: {packages}."
 
 
 def verdict(results: Sequence[Result]) -> str:

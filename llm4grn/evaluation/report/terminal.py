@@ -32,7 +32,7 @@ def to_terminal(table: Table, width: int = TERMINAL_WIDTH) -> str:
         body = _in_blocks(table.header[table.n_labels :], labels, entries, width)
     found = "".join(_mark(cell) for row in rows for cell in row)
     marks = " ".join(f"{mark} = {meaning}." for mark, meaning in _MARKS.items() if mark in found)
-    notes = [marks, *table.notes] if marks else table.notes
+    notes = [marks, *table.lines_below] if marks else table.lines_below
     filled = "\n".join(textwrap.fill(note, width, subsequent_indent="  ") for note in notes)
     return "\n\n".join(part for part in (textwrap.fill(table.title, width), body, filled) if part) + "\n"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,8 @@ from llm4grn.evaluation.scores.tables import scores_tables
 from llm4grn.metrics.registry import METRICS, metric_parameters
 from llm4grn.seeding import derive_seed
 
+logger = logging.getLogger("llm4grn")
+
 
 def find_runs(patterns: Sequence[str]) -> list[Path]:
     """Folders of finished runs that match, sorted; where no run has scores, folders of graphs (``infer_grn.py``).
@@ -26,11 +29,11 @@ def find_runs(patterns: Sequence[str]) -> list[Path]:
     Raises
     ------
     UserError
-        If a pattern matches neither.
+        If a pattern matches neither, or graphs alone where others match runs with scores.
     """
     if not patterns:
         raise UserError("runs=[]: name at least one folder of a run, or a pattern like 'outputs/*'")
-    found: set[Path] = set()
+    found: dict[str, set[Path]] = {}
     for pattern in patterns:
         folders = [Path(path) for path in glob.glob(pattern)]
         matching = {folder for folder in folders if is_scored(folder) or (folder / "graph.json").is_file()}
@@ -38,8 +41,17 @@ def find_runs(patterns: Sequence[str]) -> list[Path]:
             raise UserError(
                 f"runs={pattern}: no finished run there (a folder with results.json); train one with python train.py"
             )
-        found |= matching
-    return sorted(folder for folder in found if is_scored(folder)) or sorted(found)
+        found[pattern] = {folder for folder in matching if is_scored(folder)} or matching
+        if left_out := len(matching - found[pattern]):
+            logger.info("runs=%s: left out, as without scores: %d folder(s) of infer_grn.py", pattern, left_out)
+    every = set().union(*found.values())
+    scored = {folder for folder in every if is_scored(folder)}
+    if scored and (alone := [pattern for pattern, folders in found.items() if not folders & scored]):
+        raise UserError(
+            f"runs={alone[0]}: a graph of infer_grn.py, without scores, among finished runs; compare graphs by "
+            "themselves, or train with the same options first"
+        )
+    return sorted(every)
 
 
 def is_scored(folder: Path) -> bool:

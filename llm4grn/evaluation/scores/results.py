@@ -157,7 +157,9 @@ def _read_document(path: Path) -> dict:
     try:
         document = json.loads(_read_text(path))
     except json.JSONDecodeError as error:
-        raise UserError(f"{path}: not a JSON file ({error}); give the results.json of a finished run") from error
+        raise UserError(
+            f"{path}: not a JSON file ({error}); delete it and run the same command again to write it"
+        ) from error
     if not (isinstance(document, dict) and isinstance(document.get("results"), list) and "run" in document):
         raise UserError(f"{path}: no 'run' or 'results' in it; give the results.json of a finished run")
     return document

@@ -35,7 +35,7 @@ def interval_table(found: Sequence[Interval], seed: int) -> Table:
             [
                 *(name, METRICS[one.metric].label, *rest),
                 *(_cell(value, METRICS[one.metric].format) for value in values),
-                _cell(one.share, "{:.2f}".format),
+                _cell(one.share, "{:z.2f}".format),
                 *(_cell(one.seeds, str), _cell(one.n, str)),
             ]
         )

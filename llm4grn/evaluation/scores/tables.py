@@ -23,9 +23,7 @@ _ABOUT = {
 }
 
 
-def terminal_table(
-    results: Iterable[Result], n_cells: Mapping[str, int] | None = None, explained: bool = True
-) -> str:
+def terminal_table(results: Iterable[Result], n_cells: Mapping[str, int] | None = None, explained: bool = True) -> str:
     """Scores as plain text of at most 100 columns; where sets of cells collapsed, without and with them.
 
     Parameters
@@ -38,7 +36,7 @@ def terminal_table(
         With the lines below it that say how to read it.
     """
     tables = scores_tables(results, n_cells)
-    return "\n".join(to_terminal(table if explained else replace(table, notes=())) for table in tables)
+    return "\n".join(to_terminal(table if explained else replace(table, notes=(), definitions=())) for table in tables)
 
 
 def markdown_table(results: Iterable[Result], n_cells: Mapping[str, int] | None = None) -> str:
@@ -95,7 +93,8 @@ def scores_table(
         header=[*label_header(varying), "Role", "n", *(f"{METRICS[m].label} {METRICS[m].arrow}" for m in metrics)],
         rows=body,
         n_labels=len(label_header(varying)) + 1,
-        notes=[*_reading(rows, paper, n_cells), *_collapses(rows, with_collapsed), *notes, *parameter_notes(metrics)],
+        notes=[*_reading(rows, paper, n_cells), *_collapses(rows, with_collapsed), *notes],
+        definitions=parameter_notes(metrics),
     )
 
 

@@ -95,6 +95,15 @@ const fold = () => { contents.open = wide.matches; };
 wide.addEventListener("change", fold);
 fold();
 
+// On paper nothing is folded.
+const folded = document.querySelectorAll(".definitions");
+let open = [];
+window.addEventListener("beforeprint", () => {
+  open = [...folded].filter((part) => part.open);
+  folded.forEach((part) => { part.open = true; });
+});
+window.addEventListener("afterprint", () => folded.forEach((part) => { part.open = open.includes(part); }));
+
 // Mark the part that is being read.
 const links = new Map([...document.querySelectorAll("#contents a")].map((link) => [link.hash.slice(1), link]));
 const places = [...links.keys()].map((id) => document.getElementById(id)).filter(Boolean);

@@ -1,0 +1,96 @@
+"""The table of cell types, each scored by itself."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from statistics import fmean, stdev
+from typing import TYPE_CHECKING
+
+from llm4grn.evaluation.cells.type_scores import N_CELLS
+from llm4grn.evaluation.report.blocks import Cell, Table
+from llm4grn.metrics.cells import N_REPEATS
+from llm4grn.metrics.registry import METRICS
+
+if TYPE_CHECKING:
+    from llm4grn.evaluation.cells.plausibility import Look, Split
+
+#: Whole distributions, and every gene with the same weight.
+TYPE_METRICS = ("mmd", "gene_means")
+_DIGITS = 3
+
+
+def type_scores_table(dataset: str, splits: Sequence[Split], looks: Sequence[Look]) -> Table | None:
+    """One row per metric and set of cells, one column per cell type of a data set; None if all types are too rare.
+
+    Parameters
+    ----------
+    dataset
+        Name.
+    splits, looks
+        All of the data set; those without types are left out.
+    """
+    counts = _real_counts([split for split in splits if split.types])
+    groups: dict[str, list[Look]] = {}
+    for source in ("control", "stage1", "run"):
+        for look in looks:
+            if look.cells.source == source and look.type_scores:
+                groups.setdefault(look.cells.name, []).append(look)
+    runs = [name for name, own in groups.items() if own[0].cells.source == "run"]
+    columns = [_column(groups, runs, cell_type) for cell_type in counts]
+    kept = {of: column for of, column in zip(counts, columns, strict=True) if any(cell.text != "–" for cell in column)}
+    labels = [(f"{METRICS[of].label} {METRICS[of].arrow}", name) for of in TYPE_METRICS for name in groups]
+    rows = [[*label, *cells] for label, *cells in zip(labels, *kept.values(), strict=True)]
+    header = ("Metric", "Cells", *(f"{of} ({counts[of]:.0f})" for of in kept))
+    rare = ", ".join(f"{of} ({n:.0f})" for of, n in counts.items() if of not in kept)
+    notes = [*_NOTES, f"Too rare to be scored: {rare}."] if rare else _NOTES
+    name = f"cell_type_scores_{re.sub(r'[^a-z0-9]+', '_', dataset.lower())}"
+    title = f"Scores within the cell types of {dataset}"
+    return Table(name, title, header, rows, n_labels=2, notes=notes) if kept else None
+
+
+def _column(groups: Mapping[str, Sequence[Look]], runs: Sequence[str], cell_type: str) -> list[Cell]:
+    """Of one type, an entry for each metric and, within it, each group of sets."""
+    cells = []
+    for metric in TYPE_METRICS:
+        values = {
+            name: [look.type_scores[metric].get(cell_type, math.nan) for look in own] for name, own in groups.items()
+        }
+        best = _best({run: values[run] for run in runs}, metric)
+        cells += [_cell(own, bold=name in best) for name, own in values.items()]
+    return cells
+
+
+_NOTES = (
+    f"Both metrics within one type: {N_CELLS} real test cells against {N_CELLS} cells that the same classifier gives "
+    f"the same type, mean over {N_REPEATS} draws; mean ± standard deviation over samples and seeds. In brackets after "
+    "a type: its real test cells, mean over seeds.",
+    f"Always {N_CELLS}, so that a type which a generator makes rarely is not the worse for its number; with so few, "
+    "real cells are far from 0 too. Compare within a column, and with the control.",
+    f"–: fewer than {N_CELLS} cells on one side. (3 of 8): scored in so many sets only, those with enough cells. Bold: "
+    "best run, of those that have enough cells in every set.",
+)
+
+
+def _real_counts(splits: Sequence[Split]) -> dict[str, float]:
+    """Real test cells of each predicted type, mean over splits, the most common first."""
+    found = [Counter(split.types.predicted.tolist()) for split in splits]
+    means = {name: fmean(counts[name] for counts in found) for name in set().union(*found)}
+    return dict(sorted(means.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _best(values: Mapping[str, Sequence[float]], metric: str) -> set[str]:
+    """The best of several runs that were scored in every set."""
+    whole = {run: METRICS[metric].shortfall(fmean(own)) for run, own in values.items() if not math.isnan(sum(own))}
+    return {run for run, value in whole.items() if len(whole) > 1 and value == min(whole.values())}
+
+
+def _cell(values: Sequence[float], bold: bool) -> Cell:
+    known = [value for value in values if not math.isnan(value)]
+    if not known:
+        return Cell("–")
+    spread = f" ± {stdev(known):.{_DIGITS}f}" if len(known) > 1 else ""
+    some = f" ({len(known)} of {len(values)})" if len(known) < len(values) else ""
+    return Cell(f"{fmean(known):.{_DIGITS}f}{spread}{some}", fmean(known), bold=bold)
