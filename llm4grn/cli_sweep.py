@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import multiprocessing
 import os
+import re
 import shlex
 import sys
 import traceback
@@ -15,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import setup_globals
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from llm4grn import cli, cli_plan
 from llm4grn.errors import UserError
@@ -31,6 +34,22 @@ from llm4grn.sweep.resources import cores, share_threads, take_gpu, visible_gpus
 from llm4grn.workers import leave_with_parent
 
 GROUP = "multirun_sweeps"
+
+
+def sweep_name(words: Sequence[str]) -> str:
+    """Of a sweep without a grid's name: what it varies, and a digest, so that the same command again goes on with it.
+
+    Examples
+    --------
+    >>> sweep_name(["inferer=random,correlation", "model.causal_gan.steps=9", "seed=1,2"])
+    'inferer_seed_8968a730'
+    """
+    overrides = OverridesParser.create().parse_overrides(list(words))
+    varied = sorted(re.sub(r"\W", "_", word.key_or_group) for word in overrides if word.is_sweep_override())
+    return "_".join([*varied, hashlib.sha256("\n".join(sorted(words)).encode()).hexdigest()[:8]])
+
+
+OmegaConf.register_new_resolver("sweep_name", sweep_name, replace=True)
 
 
 @dataclass
@@ -105,6 +124,8 @@ class PlanAndCompare(Callback):
             if problems:
                 sys.exit(2)
             folder, paths = Path(config.hydra.sweep.dir), config.paths
+            with open_dict(config.hydra):  # jobs compose their config again, from this list, and have other words
+                config.hydra.overrides.hydra.append(f"hydra.sweep.dir={_quoted(folder)}")
             lead(folder)
             _led = Sweep(name, folder, jobs, Path(paths.store), Path(paths.data), _command(config))
             for job in jobs:
@@ -200,7 +221,13 @@ def find_sweeps(script: str) -> None:
             continue
         if "," in name:
             raise UserError(f"{word}: one grid at a time; to run both in one command, write a grid of your own")
-        root = str(Path(script).absolute().parent).replace("\\", "\\\\").replace("'", "\\'")
+        root = _quoted(f"file://{Path(script).absolute().parent}")
         # Beside it, as argparse wants all such words in one row. With a plus: no config has a grid by default.
-        sys.argv[position : position + 1] = [f"+{GROUP}={name}", f"hydra.searchpath=['file://{root}']"]
+        sys.argv[position : position + 1] = [f"+{GROUP}={name}", f"hydra.searchpath=[{root}]"]
         return
+
+
+def _quoted(value: object) -> str:
+    """As a value in Hydra's grammar."""
+    text = str(value).replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{text}'"

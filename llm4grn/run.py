@@ -177,7 +177,7 @@ class Run:
         )
 
     def _describe(self) -> dict[str, Any]:
-        from llm4grn.gan.monitor import read_warnings
+        from llm4grn.gan.collapse import read_warnings
 
         pipeline = self.pipeline
         stages = {"data": pipeline.data, "tfs": pipeline.tfs, "grn": pipeline.grn, "graph": pipeline.graph}

@@ -54,7 +54,8 @@ def stages(folder: Path) -> dict[str, int]:
 
 
 def sweep_folder(folder: Path) -> Path:
-    return max((folder / "sweeps").iterdir())
+    """The one that was used last."""
+    return max((folder / "sweeps").iterdir(), key=lambda path: path.stat().st_mtime)
 
 
 def numbers(folder: Path) -> dict[str, bytes]:

@@ -18,8 +18,9 @@ from torch import Tensor
 
 from llm4grn.errors import UserError
 from llm4grn.gan.adversarial import STEPS_PER_EPOCH, AdversarialModule
+from llm4grn.gan.collapse import MONITOR, read_warnings
 from llm4grn.gan.divergence import diagnosis, is_finite
-from llm4grn.gan.monitor import MONITOR, CollapseMonitor, read_warnings
+from llm4grn.gan.monitor import CollapseMonitor
 from llm4grn.gan.processes import SharedBatch, n_devices, other_ranks
 from llm4grn.gan.record import Record
 from llm4grn.gan.validation import VALIDATION, Validation, load_best

@@ -7,7 +7,7 @@ import pytest
 import torch
 from test_training import CPU, STEPS, causal_gan, controller, same, weights
 
-from llm4grn.gan import monitor, training
+from llm4grn.gan import collapse, monitor, training
 
 HEALTHY = {
     "step": 100,
@@ -27,12 +27,12 @@ def measures(module) -> dict[str, float]:
 @pytest.mark.parametrize("make", [controller, causal_gan])
 def test_a_short_preconditioned_training_is_healthy(make, tmp_path):
     training.fit(make(preconditioned=True), tmp_path, "model", CPU)
-    (row,) = csv.DictReader((tmp_path / monitor.MONITOR).open())
+    (row,) = csv.DictReader((tmp_path / collapse.MONITOR).open())
     assert float(row["dead_genes"]) == 0
     assert float(row["empty_cells"]) == 0
-    assert float(row["centroid_distance"]) < monitor.MOST_DISTANCE
+    assert float(row["centroid_distance"]) < collapse.MOST_DISTANCE
     assert float(row["library_size"]) == pytest.approx(1, rel=0.5)
-    assert monitor.read_warnings(tmp_path) == []
+    assert collapse.read_warnings(tmp_path) == []
 
 
 def test_dead_genes_are_those_that_real_cells_express():
@@ -95,9 +95,9 @@ def test_the_gap_grows_with_what_the_critic_sees(monkeypatch):
     ],
 )
 def test_what_crosses_a_limit_at_the_end_is_told(measure, value, says):
-    (told,) = monitor.warnings_of([HEALTHY, {**HEALTHY, measure: value}])
+    (told,) = collapse.warnings_of([HEALTHY, {**HEALTHY, measure: value}])
     assert says in told
-    assert monitor.warnings_of([HEALTHY, {**HEALTHY, measure: value}, HEALTHY]) == []
+    assert collapse.warnings_of([HEALTHY, {**HEALTHY, measure: value}, HEALTHY]) == []
 
 
 @pytest.mark.parametrize("make", [controller, causal_gan])
@@ -106,7 +106,7 @@ def test_looking_changes_nothing(make, tmp_path):
     training.fit(looked, tmp_path / "looked", "model", CPU)
     training.fit(alone, tmp_path / "alone", "model", CPU)
     assert same(weights(looked), weights(alone))
-    rows = [list(csv.DictReader((tmp_path / name / monitor.MONITOR).open())) for name in ("looked", "alone")]
+    rows = [list(csv.DictReader((tmp_path / name / collapse.MONITOR).open())) for name in ("looked", "alone")]
     assert [int(row["step"]) for row in rows[0]] == [25, 50, STEPS]
     assert rows[1] == rows[0][-1:]
 
@@ -120,4 +120,4 @@ def test_a_collapsed_training_is_told_once_in_the_log(tmp_path, caplog, monkeypa
     (line,) = [record.getMessage() for record in caplog.records if record.name == "llm4grn"]
     assert line.startswith("controller may have collapsed: ")
     assert "expressed genes are never generated" in line
-    assert monitor.read_warnings(tmp_path)
+    assert collapse.read_warnings(tmp_path)

@@ -13,8 +13,9 @@ from test_training import CPU, causal_gan, controller, same, weights
 
 from llm4grn import cli
 from llm4grn.gan import cells as module
-from llm4grn.gan import monitor, training
+from llm4grn.gan import training
 from llm4grn.gan.cells import DenseCells, StreamedCells, dense, open_cells
+from llm4grn.gan.collapse import MONITOR
 from llm4grn.gan.marginals import rectified_gaussians
 from llm4grn.gan.stages import GENERATOR
 from llm4grn.pipeline import Pipeline
@@ -82,7 +83,7 @@ def test_a_training_from_the_file_is_the_one_from_memory(make, both, tmp_path):
         module = make(preconditioned=True, cells=cells)
         folder = tmp_path / type(cells).__name__
         training.fit(module, folder, "model", CPU)
-        trained.append((weights(module), [(folder / name).read_bytes() for name in (training.LOSSES, monitor.MONITOR)]))
+        trained.append((weights(module), [(folder / name).read_bytes() for name in (training.LOSSES, MONITOR)]))
     assert same(trained[0][0], trained[1][0])
     assert trained[0][1] == trained[1][1]
 

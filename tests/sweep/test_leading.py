@@ -83,3 +83,11 @@ def test_two_sweeps_in_one_folder_come_one_after_the_other(tmp_path):
     assert sum(ran(err).values()) == 8
     assert all(f"job {number}: running grn" in err for number in (0, 1))
     assert "sweep: all 2 jobs done" in out
+
+
+def test_the_same_command_goes_on_with_the_same_sweep_and_another_one_does_not(tmp_path):
+    counts, folder = write_counts(tmp_path / "counts.h5ad"), tmp_path / "run" / "outputs"
+    for words in ("seed=1,2", "inferer=random,correlation"), ("inferer=random,correlation", "seed=1,2"), ("seed=1,2",):
+        end(inferring(counts, folder, *words))
+    names = sorted(path.name.rpartition("_")[0] for path in (folder / "sweeps").iterdir())
+    assert names == ["inferer_seed", "seed"]
