@@ -241,7 +241,8 @@ def trainer_arguments(cfg: DictConfig) -> dict[str, Any]:
 def command() -> str:
     """The command that was typed, as one line that a shell takes, without secrets."""
     job = HydraConfig.get()
-    words = without_secrets(list(job.overrides.task))  # in a worker, argv is another program's
+    typed = without_secrets(list(job.overrides.task))  # in a worker, argv is another program's
+    words = [word for word in typed if not word.startswith("+multirun_sweeps=")]  # a job has its grid's words already
     return shlex.join(["python", f"{job.job.name}.py", *words])
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from textwrap import fill
 
@@ -34,13 +35,17 @@ def compare(sweep: Path, jobs: Sequence[Job], *, store: Path, data: Path, comman
     scored = [folder for folder in done if is_scored(folder)]
     if not done:
         return ""
-    summary, key = sweep / "summary.txt", _key(scored or done, "results.json" if scored else "graph.json")
+    missing = [line.splitlines()[0] for line in failures(sweep, jobs)]
+    summary, key = sweep / "summary.txt", _key(scored or done, "results.json" if scored else "graph.json", missing)
     if not (summary.is_file() and summary.read_text().endswith(key + "\n")):
         from llm4grn.evaluation.report.comparison_report import Options, compare_graphs, compare_runs, write_comparison
         from llm4grn.evaluation.report.renderers import to_terminal
 
         compared = compare_runs if scored else compare_graphs
         comparison = compared(scored or done, sweep, Options(store=store, data=data))
+        if missing:
+            subtitle = f"{comparison.subtitle}; {len(missing)} of {len(jobs)} jobs are not done: {'; '.join(missing)}"
+            comparison = replace(comparison, subtitle=subtitle.removeprefix("; "))
         files = write_comparison(comparison, sweep, command)
         parts = [fill(f"{entry.dataset}: {entry.headline}", 100) for entry in comparison.verdict]
         parts += [to_terminal(comparison.main_table).rstrip()]
@@ -50,11 +55,11 @@ def compare(sweep: Path, jobs: Sequence[Job], *, store: Path, data: Path, comman
     return summary.read_text().rsplit("\n\n", 1)[0]
 
 
-def _key(folders: Sequence[Path], name: str) -> str:
+def _key(folders: Sequence[Path], name: str, missing: Sequence[str]) -> str:
     """What the comparison depends on."""
     from llm4grn.evaluation.report.run_report import installed_versions
 
-    digest = hashlib.sha256(repr(sorted(installed_versions().items())).encode())
+    digest = hashlib.sha256(repr((sorted(installed_versions().items()), missing)).encode())
     for folder in folders:
         digest.update(folder.name.encode() + (folder / name).read_bytes())
     return digest.hexdigest()

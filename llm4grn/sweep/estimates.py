@@ -160,16 +160,14 @@ class Estimates:
         return trained
 
     def bytes(self, stage: Stage) -> float:
-        """Of the files of a finished stage: the mean of those of its name in the store, or a rule."""
-        if stage.name in self._sizes:
-            return self._sizes[stage.name]
+        """Of the files of a finished stage: by what decides its size, or the mean of those of its name in the store."""
         if (networks := networks_of(stage)) is not None:
             return 4.0 * networks.generator
         if stage.name == "cells" and isinstance(data := stage.inputs["data"], Stage):
             preprocessing = data.args["preprocessing"]
             values = preprocessing["n_test"] * preprocessing["n_genes"] * stage.args["n_samples"]
             return _BYTES_PER_VALUE * values
-        return _BYTES.get(stage.name, 1e5)
+        return self._sizes.get(stage.name, _BYTES.get(stage.name, 1e5))
 
     @cached_property
     def _sizes(self) -> dict[str, float]:

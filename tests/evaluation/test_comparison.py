@@ -153,3 +153,21 @@ def test_patterns_without_a_finished_run_are_named(tmp_path, folders):
     assert find_runs([f"{tmp_path}/grnboost2_*"]) == sorted(folders[:3])
     with pytest.raises(UserError, match="no finished run there"):
         find_runs([f"{tmp_path}/nothing*"])
+
+
+def test_runs_trained_otherwise_are_other_settings(tmp_path):
+    """By seed, or in one seed: a short training must not be averaged with a long one."""
+    folders = [
+        write_run(tmp_path / str(seed), results_of("grnboost2", seed, 0.1 * i)) for i, seed in enumerate((1, 2, 3))
+    ]
+    for folder, steps in zip(folders, (400, 400, 20), strict=True):
+        (folder / "config.yaml").write_text(
+            f"model:\n  name: small\n  causal_gan:\n    steps: {steps}\n    seed_of: 1\n"
+        )
+    rows = [row for row in summarise(load_runs(folders)[0]) if row.source == "run"]
+    assert {row.model: row.seeds for row in rows} == {
+        "small (causal_gan.steps=400)": (1, 2),
+        "small (causal_gan.steps=20)": (3,),
+    }
+    same = [row for row in summarise(load_runs(folders[:2])[0]) if row.source == "run"]
+    assert [row.model for row in same] == ["small"]

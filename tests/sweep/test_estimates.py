@@ -85,11 +85,13 @@ def test_a_training_ends_at_its_checkpoint():
 
 
 def test_space_is_that_of_stages_like_it_or_of_the_weights(tmp_path, monkeypatch):
-    _, training = line()
+    data, training = line()
     store = Store(tmp_path)
-    assert Estimates(store).bytes(training) == 4 * networks_of(training).generator
-    build(store, training, 1, monkeypatch)
-    assert 1000 < Estimates(store).bytes(line(7)[1]) < 2000
+    build(store, data, 1, monkeypatch)
+    assert 1000 < Estimates(store).bytes(line(n_genes=40)[0]) < 2000
+    build(store, training, 1, monkeypatch)  # a small model says nothing about a large one
+    large = line(n_genes=10_000)[1]
+    assert Estimates(store).bytes(large) == 4 * networks_of(large).generator
 
 
 @pytest.mark.parametrize("networks", [Networks("controller", CONTROLLER, 30), Networks("causal_gan", CAUSAL, 30, k=3)])

@@ -71,13 +71,54 @@ def load_runs(folders: Sequence[Path], rescore: bool = False) -> tuple[list[Resu
     """
     results: list[Result] = []
     n_cells: dict[str, int] = {}
-    for folder in folders:
-        read, run = read_results(folder / "results.json"), read_run(folder / "results.json")
+    found = {folder: read_results(folder / "results.json") for folder in folders}
+    models = model_labels(
+        {folder: next(result.model for result in own if result.model) for folder, own in found.items()}
+    )
+    for folder, own in found.items():
+        run = read_run(folder / "results.json")
+        read = [replace(result, model=models[folder]) if result.model else result for result in own]
         results += [result for result in read if result.source != "run" or not rescore]
         if rescore:
             results += _score(folder, read)
         n_cells[read[0].dataset] = run["n_cells"]
     return results, n_cells
+
+
+def model_labels(names: Mapping[Path, str]) -> dict[Path, str]:
+    """What the model of each run is called: its name and, where runs of one name were trained otherwise, how.
+
+    Else a short training would be averaged with a long one.
+
+    Parameters
+    ----------
+    names
+        Folder of a run, and the name of its model.
+    """
+    configs = {folder: (name, _model_options(folder)) for folder, name in names.items()}
+    labels = {}
+    for folder, (name, options) in configs.items():
+        others = [of for other, of in configs.values() if other == name]
+        shared = [(of, field) for of in others for field in of.keys() & options.keys()]
+        differing = sorted({field for of, field in shared if of[field] != options[field]})
+        told = ", ".join(f"{field}={options[field]}" for field in differing)
+        labels[folder] = f"{name} ({told})" if told else name
+    return labels
+
+
+def _model_options(folder: Path) -> dict[str, object]:
+    """Those of both stages; none if the run's configuration is not there."""
+    import yaml
+
+    path = folder / "config.yaml"
+    config = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    found = config.get("model") or {} if isinstance(config, dict) else {}
+    return {
+        f"{stage}.{field}": value
+        for stage, fields in found.items()
+        if isinstance(fields, dict)
+        for field, value in fields.items()
+    }
 
 
 def score_tables(
