@@ -151,6 +151,8 @@ def test_a_failed_job_is_named_and_the_others_finish(counts, tmp_path, launcher)
     assert len(stories) == 2
     assert all("UserError" in story for story in stories)
     assert "plan" not in out
+    page = (sweep_folder(folder) / "comparison.md").read_text()
+    assert "2 of 4 jobs are not done: job 0 (graph.k=100 seed=1)" in page
 
 
 def test_the_jobs_of_submitit_end_like_any_other(counts, tmp_path):

@@ -183,8 +183,9 @@ def networks_of(stage: Stage) -> Networks | None:
     data, graph = stage.inputs.get("data"), stage.inputs.get("graph")
     if stage.name not in TRAININGS or not isinstance(data, Stage):
         return None
-    k = graph.args["k"] if isinstance(graph, Stage) else 10
-    return Networks(stage.name, stage.args["model"], data.args["preprocessing"]["n_genes"], k)
+    n_genes = data.args["preprocessing"]["n_genes"]
+    k = min(graph.args["k"], n_genes) if isinstance(graph, Stage) else 10
+    return Networks(stage.name, stage.args["model"], n_genes, k)
 
 
 def _read(folder: Path) -> dict[str, Any]:

@@ -92,7 +92,7 @@ def run_recorded(
         with atomic_write(story) as temporary:
             temporary.write_text(without_secrets(traceback.format_exc()))
         outcome = {"status": "failed", "error": without_secrets(one_line(error)), "traceback": str(story)}
-        logger.error("job %d failed: %s", number, outcome["error"])
+        logger.error("failed: %s", outcome["error"])
     _write(path, Record(number, overrides, seconds=round(time.monotonic() - started, 3), **outcome))
 
 
