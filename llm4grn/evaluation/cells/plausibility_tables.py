@@ -151,7 +151,7 @@ _DEFINITIONS = (
 
 def _notes(splits: Sequence[Split], looks: Sequence[Look], celltypist: Path | None) -> list[str]:
     notes = [
-        "n = sets of cells (samples x seeds); mean ± standard deviation over them; bold: best run of its data set. "
+        "n = sets of cells (samples x seeds); mean ± standard deviation over them; bold: best graph of its data set. "
         "Control = the real validation cells in place of synthetic ones: what chance alone makes of each number.",
     ]
     if celltypist is not None:

@@ -66,7 +66,7 @@ def _column(groups: Mapping[str, Sequence[Look]], runs: Sequence[str], cell_type
 _NOTES = (
     f"Both metrics within one type: {N_CELLS} real test cells against {N_CELLS} cells that the same classifier gives "
     f"the same type, mean over {N_REPEATS} draws; mean ± standard deviation over samples and seeds. In brackets after "
-    "a type: its real test cells, mean over seeds.",
+    "a type: real test cells that the classifier gives it, mean over seeds.",
     f"Always {N_CELLS}, so that a type which a generator makes rarely is not the worse for its number; with so few, "
     "real cells are far from 0 too. Compare within a column, and with the control.",
     f"–: fewer than {N_CELLS} cells on one side. (3 of 8): scored in so many sets only, those with enough cells. Bold: "

@@ -203,7 +203,7 @@ def _reading(rows: Sequence[Row], paper: Sequence[PaperRow], n_cells: Mapping[st
     if about := "; ".join(f"{name}: {what}" for name, what in _ABOUT.items() if name in present):
         notes.append(f"{about}.")
     if any(row.best for row in rows):
-        notes.append("Bold: best run of its data set. Underlined: best of its setting, where that is not it.")
+        notes.append("Bold: best graph of its data set, baselines aside. Underlined: best of its setting, if another.")
     if paper:
         notes.append(
             f"Paper: as printed in its Table {', '.join(sorted({row.table for row in paper}))}, over 4 sets x 2 seeds; "
