@@ -73,7 +73,7 @@ def load_runs(folders: Sequence[Path], rescore: bool = False) -> tuple[list[Resu
     n_cells: dict[str, int] = {}
     found = {folder: read_results(folder / "results.json") for folder in folders}
     models = model_labels(
-        {folder: next(result.model for result in own if result.model) for folder, own in found.items()}
+        {folder: next((result.model for result in own if result.model), "") for folder, own in found.items()}
     )
     for folder, own in found.items():
         run = read_run(folder / "results.json")
