@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import math
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, fields
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import IO, Any, NoReturn
 
 from llm4grn.errors import UserError
 from llm4grn.llm.messages import Reply, Request
@@ -18,25 +20,32 @@ Record = tuple[Request, Reply, str | None]
 
 _REPLY = [field.name for field in fields(Reply)]
 _REQUIRED = ("messages", "text")
+_GZIP = b"\x1f\x8b"  # what every gzip file begins with, and no JSON text
 
 
 def read_jsonl(path: str | Path) -> Iterator[Record]:
     """Questions and answers of a JSON Lines file, in its order, with the time of each answer where the file has it.
 
     Each line is an object. ``messages`` and ``text`` are required; ``model`` ("" if missing), ``parameters`` ({}),
-    ``sample`` (0), the other fields of `Reply` and ``time`` (ISO 8601, UTC) are optional. Empty lines are skipped.
+    ``sample`` (0), the other fields of `Reply` and ``time`` (ISO 8601, UTC) are optional. Empty lines are skipped. The
+    file may be compressed with gzip, whatever its name.
 
     Raises
     ------
     UserError
-        If the file cannot be read, or for the first line that is not such an object, with its number.
+        If the file cannot be read or unpacked, or for the first line that is not such an object, with its number.
     """
+    number = 0
     try:
         # In binary: the number of a line that is no text would be unknown otherwise.
-        with Path(path).open("rb") as file:
+        with Path(path).open("rb") as raw, _unpacked(raw) as file:
             for number, line in enumerate(file, 1):
                 if line.strip():
                     yield _parse(line, f"{path}, line {number}")
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise UserError(
+            f"{path}, after line {number}: damaged gzip ({error}); get the file again, or pack it again"
+        ) from error
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); expected a JSON Lines file of answers") from error
 
@@ -59,6 +68,13 @@ def write_jsonl(path: str | Path, records: Iterable[Record]) -> int:
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror}); choose a writable folder") from error
     return count
+
+
+def _unpacked(file: IO[bytes]) -> IO[bytes]:
+    """The lines of an open file, which may be compressed with gzip."""
+    begin = file.read(len(_GZIP))
+    file.seek(0)
+    return gzip.open(file) if begin == _GZIP else file
 
 
 def _parse(line: bytes, where: str) -> Record:

@@ -1,5 +1,6 @@
 """Recorded answers as JSON Lines: what a user may leave out, and what is refused with file and line."""
 
+import gzip
 import json
 
 import pytest
@@ -66,6 +67,45 @@ def test_a_line_that_is_no_answer_is_named(tmp_path, line, message):
         list(read_jsonl(path))
     assert "\n" not in str(caught.value)
     assert len(str(caught.value).replace(str(path), "")) < 300
+
+
+@pytest.mark.parametrize("name", ["answers.jsonl.gz", "answers.jsonl"])
+def test_gzip_is_told_by_the_content_and_not_by_the_name(tmp_path, name):
+    text = b"\n" + json.dumps(LINE).encode() + b"\n"
+    (tmp_path / name).write_bytes(gzip.compress(text))
+    assert list(read_jsonl(tmp_path / name)) == [(Request("", ASKED), Reply("A"), None)]
+    (tmp_path / name).write_bytes(gzip.compress(text + b"[]\n"))
+    with pytest.raises(UserError, match=rf"{name}, line 3: not a JSON object"):
+        list(read_jsonl(tmp_path / name))
+    (tmp_path / name).write_bytes(text)  # plain text under the name of a gzip file, too
+    assert len(list(read_jsonl(tmp_path / name))) == 1
+
+
+def _flipped(packed: bytes, position: int) -> bytes:
+    return packed[:position] + bytes([packed[position] ^ 0xFF]) + packed[position + 1 :]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda packed: packed[:-20],
+        lambda packed: packed[:2],
+        lambda packed: packed[:4],
+        lambda packed: _flipped(packed, 2),
+        lambda packed: _flipped(packed, 10),
+        lambda packed: _flipped(packed, len(packed) - 6),
+        lambda packed: packed + b"{}",
+    ],
+    ids=["cut off", "magic number only", "half a header", "method", "first block", "checksum", "more behind it"],
+)
+def test_damaged_gzip_is_one_clear_line(tmp_path, damage):
+    path = tmp_path / "answers.jsonl.gz"
+    path.write_bytes(damage(gzip.compress(json.dumps(LINE).encode() + b"\n")))
+    with pytest.raises(
+        UserError, match=r"answers\.jsonl\.gz, after line [01]: damaged gzip \(.+\); get the file"
+    ) as error:
+        list(read_jsonl(path))
+    assert "\n" not in str(error.value)
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path):
