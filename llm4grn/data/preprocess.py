@@ -3,10 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import logging
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
+from llm4grn.data.gene_selection import (
+    SELECTIONS,
+    TFList,
+    check_is_installed,
+    listed_positions,
+    most_variable,
+    read_gene_list,
+    variability,
+)
 from llm4grn.errors import UserError
 from llm4grn.seeding import derive_seed
 
@@ -19,6 +30,10 @@ logger = logging.getLogger(__name__)
 
 SPLITS = ("train", "validation", "test")
 _AT_LEAST = {"n_genes": 2, "min_cells": 1, "min_genes": 1, "n_test": 1, "n_validation": 1}
+_OPTIONAL = {
+    "optional": True
+}  # left out of a stage's key at its default: the protocol, as it was before there was more
+_AUTO_TFS = 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +44,16 @@ class Preprocessing:
     ----------
     n_genes
         Highly variable genes to keep; all, if there are no more.
+    selection
+        What makes a gene variable: ``dispersion`` (the protocol), ``pearson_residuals`` or ``seurat_v3``, see
+        :func:`~llm4grn.data.gene_selection.variability`.
+    n_tfs
+        At least so many of the genes kept are TFs of ``known_tfs``, the most variable ones by the same criterion; all
+        of them, if there are fewer. ``auto``: 200, or a fifth of ``n_genes`` if that is less.
+    known_tfs
+        The list that ``n_tfs`` counts by; None if there is none for the organism.
+    genes
+        A text file of the genes to keep, one per line, whatever their variability and ``min_cells``.
     min_cells
         Genes expressed in fewer cells are dropped (in the paper: the size of the test set).
     min_genes
@@ -45,15 +70,46 @@ class Preprocessing:
     n_test: int
     n_validation: int
     library_size: float = 20_000
+    selection: str = field(default="dispersion", metadata=_OPTIONAL)
+    n_tfs: int | str = field(default=0, metadata=_OPTIONAL)
+    known_tfs: TFList | None = field(default=None, compare=False)  # counts where n_tfs asks for it, see fingerprint
+    genes: str | None = field(default=None, compare=False)  # the content counts, see fingerprint
 
     def __post_init__(self) -> None:
-        for field, least in _AT_LEAST.items():
-            value = getattr(self, field)
+        for name, least in _AT_LEAST.items():
+            value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                raise UserError(f"dataset.preprocessing.{field}: {value!r} must be an integer of at least {least}")
+                raise UserError(f"dataset.preprocessing.{name}: {value!r} must be an integer of at least {least}")
         size = self.library_size
         if not isinstance(size, int | float) or isinstance(size, bool) or not 0 < size < float("inf"):
             raise UserError(f"dataset.preprocessing.library_size: {size!r} must be a positive number")
+        if self.selection not in SELECTIONS:
+            raise UserError(f"dataset.preprocessing.selection={self.selection}: choose one of {', '.join(SELECTIONS)}")
+        check_is_installed(self.selection)
+        n_tfs = self.n_tfs
+        is_number = isinstance(n_tfs, int) and not isinstance(n_tfs, bool) and 0 <= n_tfs < self.n_genes
+        if not (is_number or n_tfs == "auto"):
+            raise UserError(
+                f"dataset.preprocessing.n_tfs={n_tfs}: expected auto, or a whole number from 0 to below "
+                f"dataset.preprocessing.n_genes={self.n_genes}"
+            )
+        if self.genes is not None and not isinstance(self.genes, str):
+            raise UserError(f"dataset.preprocessing.genes={self.genes}: expected the path of a text file, or null")
+        _ = self.listed  # a bad file is refused before any work
+
+    @cached_property
+    def listed(self) -> tuple[str, ...] | None:
+        """The genes of the file; None without one."""
+        return None if self.genes is None else read_gene_list(self.genes)
+
+    def fingerprint(self) -> dict[str, str]:
+        """SHA-256 of the listed genes, and of the known TFs, as far as they decide which genes are kept."""
+        parts = {}
+        if self.listed is not None:
+            parts["genes"] = hashlib.sha256("\n".join(sorted(self.listed)).encode()).hexdigest()
+        if self.n_tfs != 0 and self.known_tfs is not None:
+            parts |= self.known_tfs.fingerprint()
+        return parts
 
     def __call__(self, adata: AnnData, seed: int) -> AnnData:
         """The same as `run`."""
@@ -93,13 +149,13 @@ class Preprocessing:
         counts, sizes = counts[cells], {"loaded": _size(counts)}
         kept = counts.getnnz(axis=1) >= self.min_genes  # 2
         counts, cells = counts[kept], cells[kept]
-        kept = counts.getnnz(axis=0) >= self.min_cells
-        counts, genes = counts[:, kept], genes[kept]
+        if self.listed is None:
+            kept = counts.getnnz(axis=0) >= self.min_cells
+            counts, genes = counts[:, kept], genes[kept]
         sizes["filtered"] = _size(counts)
         self._check_left(counts)
-        if len(genes) > self.n_genes:
-            kept = self._highly_variable(counts, genes)  # 3
-            counts, genes = counts[:, kept], genes[kept]
+        kept = self._chosen(counts, genes, cells)  # 3
+        counts, genes = counts[:, kept], genes[kept]
         kept = counts.getnnz(axis=1) > 0
         counts, cells = counts[kept], cells[kept]
         sizes["chosen"] = _size(counts)
@@ -136,18 +192,35 @@ class Preprocessing:
                 f"lower them"
             )
 
-    def _highly_variable(self, counts: csr_matrix, genes: np.ndarray) -> np.ndarray:
-        """Positions of the ``n_genes`` most variable genes by scanpy's default flavour; ties go by name."""
-        import anndata
+    def _chosen(self, counts: csr_matrix, genes: np.ndarray, cells: np.ndarray) -> np.ndarray:
+        """Positions of the genes to keep, ascending."""
         import numpy as np
-        import scanpy
 
-        adata = anndata.AnnData(_normalise(counts, self.library_size))
-        scanpy.pp.log1p(adata)
-        table = scanpy.pp.highly_variable_genes(adata, n_top_genes=self.n_genes, inplace=False)
-        dispersion = np.nan_to_num(table["dispersions_norm"].to_numpy(), nan=-np.inf)
-        # scanpy keeps all genes that tie at the threshold: more than asked
-        return np.sort(np.lexsort((genes, -dispersion))[: self.n_genes])
+        if self.listed is not None:
+            return listed_positions(self.listed, genes, counts.getnnz(axis=0) > 0, str(self.genes))
+        tfs, n_tfs = self._wanted_tfs(genes)
+        if len(genes) <= self.n_genes:
+            return np.arange(len(genes))
+        if self.selection != "dispersion":  # whose sums were always over shuffled cells: the last digit would change
+            counts = counts[np.argsort(cells)]  # the same genes for every seed
+        values = variability(counts, self.selection, _normalise(counts, self.library_size))
+        return most_variable(values, genes, self.n_genes, tfs, n_tfs)
+
+    def _wanted_tfs(self, genes: np.ndarray) -> tuple[set[str], int]:
+        """The known TFs among the genes and how many are to be kept at least; says where that is not what was asked."""
+        n_tfs = min(_AUTO_TFS, self.n_genes // 5) if self.n_tfs == "auto" else int(self.n_tfs)
+        if n_tfs == 0:
+            return set(), 0
+        if self.known_tfs is None:
+            logger.warning("no curated list of TFs for this organism: genes are chosen by their variability alone")
+            return set(), 0
+        tfs = set(self.known_tfs.symbols) & set(genes)
+        if len(tfs) < n_tfs:
+            (logger.info if self.n_tfs == "auto" else logger.warning)(
+                "dataset.preprocessing.n_tfs=%s: %d of the %d usable genes are TFs, fewer than %d: all are kept",
+                *(self.n_tfs, len(tfs), len(genes), n_tfs),
+            )
+        return tfs, n_tfs
 
     def _split_labels(self, n_cells: int) -> np.ndarray:
         import numpy as np
@@ -185,9 +258,15 @@ class Preprocessing:
         obs = pd.DataFrame({"split": pd.Categorical(split, categories=list(SPLITS))}, index=adata.obs_names[cells])
         if "cell_type" in adata.obs:
             obs["cell_type"] = pd.Categorical(adata.obs["cell_type"].to_numpy()[cells])
-        provenance = dataclasses.asdict(self) | {"seed": seed, "sizes": sizes}
+        provenance = self._arguments() | {"seed": seed, "sizes": sizes}
         expression.sort_indices()
         return anndata.AnnData(expression, obs=obs, var=pd.DataFrame(index=genes), uns={"preprocessing": provenance})
+
+    def _arguments(self) -> dict[str, Any]:
+        """What decided the result, for the provenance; optional fields only where they are not at their default."""
+        decisive = [f for f in dataclasses.fields(self) if f.compare]
+        at_rest = {f.name for f in decisive if f.metadata.get("optional") and getattr(self, f.name) == f.default}
+        return {f.name: getattr(self, f.name) for f in decisive if f.name not in at_rest} | self.fingerprint()
 
 
 def split(adata: AnnData, name: str) -> AnnData:

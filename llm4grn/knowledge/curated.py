@@ -92,6 +92,11 @@ class CuratedList(KnowledgeBase):
         return TFSet(tuple(found), provenance=provenance)
 
 
+def curated_list(organism: str) -> CuratedList | None:
+    """The default shipped list of an organism; None if there is none."""
+    return CuratedList(organism) if organism in _SHIPPED else None
+
+
 def read_symbols(path: str | Path) -> tuple[str, ...]:
     """Gene symbols from a plain list or from a table with a column ``Symbol``; sorted, without repeats.
 
