@@ -50,8 +50,8 @@ KEYS = {
 
 
 @dataclass(frozen=True)
-class DownloadedFiles:
-    """A source whose files are there."""
+class Fixed:
+    """A source whose files are there; its name is part of the keys."""
 
     def prepare(self) -> None: ...
 
@@ -62,7 +62,7 @@ class DownloadedFiles:
 @pytest.mark.parametrize("dataset", KEYS)
 def test_the_keys_of_the_papers_data_sets_are_what_they_were(dataset, tmp_path):
     setting = cli.build_setting(config(f"dataset={dataset}", "model=paper"))
-    source = dataclasses.replace(setting.dataset, source=DownloadedFiles())
+    source = dataclasses.replace(setting.dataset, source=Fixed())
     pipeline = Pipeline(dataclasses.replace(setting, dataset=source), Store(Path(tmp_path)))
     keys = {stage.name: stage.key for stage in pipeline.stages if stage.name not in ("cells", "scores")}
     keys |= {f"cells of {name}": pipeline.cells(name).key for name in ("control", "stage1", "run")}
