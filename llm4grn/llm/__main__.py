@@ -9,6 +9,7 @@ from pathlib import Path
 from llm4grn.errors import UserError
 from llm4grn.llm.cache import AnswerCache
 from llm4grn.llm.jsonl import read_jsonl, write_jsonl
+from llm4grn.llm.messages import NOT_RECORDED
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -40,7 +41,8 @@ def _run(args: argparse.Namespace) -> None:
             print(f"{cache.put_all(read_jsonl(args.file))} new answers from {args.file}")
         else:
             for model, figures in cache.summary()["models"].items():
-                print(f"{model}: {figures['answers']} answers, ${figures['cost']:.4f}")
+                cost = f"cost {NOT_RECORDED}" if figures["cost"] is None else f"${figures['cost']:.4f}"
+                print(f"{model}: {figures['answers']} answers, {cost}")
 
 
 if __name__ == "__main__":

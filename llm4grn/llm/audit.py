@@ -6,6 +6,8 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from llm4grn.llm.messages import NOT_RECORDED, recorded_sum
+
 if TYPE_CHECKING:
     from llm4grn.llm.interview import Interview
 
@@ -28,7 +30,8 @@ def audit(interviews: Sequence[Interview], genes: Collection[str]) -> dict[str, 
     ``questions``, ``requests`` (questions and repairs), ``repaired`` (answers that would do after being asked again),
     ``unusable`` (that never did), symbols ``named``, ``refused``, ``invented`` and ``repeated`` in the answers that
     count, ``truncated`` (answers cut off at max_tokens), ``prompt_tokens``, ``completion_tokens``, ``cost`` (US
-    dollars), ``latency`` (mean seconds per request), and up to ten ``examples`` of what was invented.
+    dollars), ``latency`` (mean seconds per request), each of them of the requests for which it was recorded and None if
+    it was for none, and up to ten ``examples`` of what was invented.
     """
     known = {gene.upper() for gene in genes}
     answers = [answer for interview in interviews for answer in interview.answers.values()]
@@ -45,12 +48,21 @@ def audit(interviews: Sequence[Interview], genes: Collection[str]) -> dict[str, 
         "invented": len(invented),
         "repeated": sum(len(answer.repeated) for answer in answers),
         "truncated": sum(reply.finish_reason == "length" for reply in replies),
-        "prompt_tokens": sum(reply.prompt_tokens for reply in replies),
-        "completion_tokens": sum(reply.completion_tokens for reply in replies),
-        "cost": round(sum(reply.cost for reply in replies), 6),
-        "latency": round(sum(reply.latency for reply in replies) / max(len(replies), 1), 3),
+        "prompt_tokens": recorded_sum(reply.prompt_tokens for reply in replies),
+        "completion_tokens": recorded_sum(reply.completion_tokens for reply in replies),
+        "cost": _rounded(recorded_sum(reply.cost for reply in replies), 6),
+        "latency": _rounded(_mean([reply.latency for reply in replies]), 3),
         "examples": sorted(set(invented))[:10],
     }
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    total = recorded_sum(values)
+    return None if total is None else total / max(sum(value is not None for value in values), 1)
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(value, digits)
 
 
 _LABELS = {
@@ -77,7 +89,7 @@ def audit_text(audits: Mapping[str, Mapping[str, object]]) -> str:
     """The audit of each stage for people, one aligned line per figure; empty if no language model was asked."""
     parts = []
     for title, figures in audits.items():
-        lines = [f"{label:48} {figures[name]:>10}" for name, label in _LABELS.items() if name in figures]
+        lines = [f"{label:48} {_shown(figures[name]):>12}" for name, label in _LABELS.items() if name in figures]
         if figures.get("examples"):
             lines.append(f"{'invented, for instance':48} {', '.join(figures['examples'])}")
         parts.append("\n  ".join([f"Audit of the language model, {title}:", *lines]))
@@ -97,13 +109,17 @@ def audit_table(audits: Mapping[str, Mapping[str, object]]) -> str:
     """
     if not audits:
         return ""
-    rows = [[label, *(figures.get(name, "") for figures in audits.values())] for name, label in _LABELS.items()]
+    rows = [[label, *(_shown(figures.get(name, "")) for figures in audits.values())] for name, label in _LABELS.items()]
     rows.append(["invented, for instance", *(", ".join(figures.get("examples", ())) for figures in audits.values())])
-    lines = [["", *audits], *(row for row in rows if any(str(cell) for cell in row[1:]))]
+    lines = [["", *audits], *(row for row in rows if any(row[1:]))]
     heading, *body = (f"| {' | '.join(_cell(cell) for cell in line)} |" for line in lines)
     return "\n".join([heading, f"|---|{'---:|' * len(audits)}", *body])
 
 
-def _cell(content: object) -> str:
+def _shown(figure: object) -> str:
+    return NOT_RECORDED if figure is None else str(figure)
+
+
+def _cell(content: str) -> str:
     # Names come from a model: they may hold what means something in Markdown or HTML.
-    return re.sub(r"([\\`*_\[\]<>|&])", r"\\\1", " ".join(str(content).split()))
+    return re.sub(r"([\\`*_\[\]<>|&])", r"\\\1", " ".join(content.split()))

@@ -22,9 +22,9 @@ class Reservation:
     amount: float
     paid: float = 0.0
 
-    def pay(self, cost: float) -> None:
-        """What the question did cost."""
-        self.paid = cost
+    def pay(self, cost: float | None) -> None:
+        """What the question did cost; None, of an answer without a recorded cost, is nothing."""
+        self.paid = cost or 0.0
 
 
 @dataclass

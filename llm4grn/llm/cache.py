@@ -14,11 +14,13 @@ from typing import Any, Literal
 
 from llm4grn.errors import UserError
 from llm4grn.llm.database import Database
-from llm4grn.llm.messages import Reply, Request
+from llm4grn.llm.messages import Reply, Request, recorded_sum
 from llm4grn.llm.owners import Owners
 
 _REQUEST = "model, messages, parameters, sample"
 _REPLY = "text, prompt_tokens, completion_tokens, latency, finish_reason, cost"
+# Columns of the file admit no NULL: this stands in it for what was not recorded.
+_UNKNOWN = -1
 # The text is handed over as bytes: a model can answer half a surrogate pair, which SQLite takes in no other way.
 _INSERT = f"""
 INSERT INTO answers (key, {_REQUEST}, {_REPLY}, time)
@@ -92,14 +94,14 @@ class AnswerCache:
     def get(self, request: Request) -> Reply | None:
         """The stored answer, if there is one."""
         rows = self._database.read(f"SELECT {_REPLY} FROM answers WHERE key = ?", request.key)
-        return Reply(*rows[0]) if rows else None
+        return _reply(*rows[0]) if rows else None
 
     def get_many(self, requests: Iterable[Request]) -> dict[str, Reply]:
         """The stored answers among those asked for, by `Request.key`."""
         keys = json.dumps([request.key for request in requests])
         query = f"SELECT key, {_REPLY} FROM answers WHERE key IN (SELECT value FROM json_each(?))"
         rows = self._database.read(query, keys)
-        return {key: Reply(*reply) for key, *reply in rows}
+        return {key: _reply(*reply) for key, *reply in rows}
 
     def put(self, request: Request, reply: Reply) -> None:
         """Store an answer for good and end the claim on its question. The first answer to a question stays."""
@@ -185,16 +187,17 @@ class AnswerCache:
                         return stored
 
     def summary(self) -> dict[str, Any]:
-        """What is stored: ``answers``, ``cost`` (US dollars) and, per model, both with the tokens."""
-        rows = self._database.read(
-            "SELECT model, COUNT(*), TOTAL(cost), SUM(prompt_tokens), SUM(completion_tokens) FROM answers "
-            "GROUP BY model ORDER BY model"
-        )
+        """What is stored: ``answers``, ``cost`` (US dollars) and, per model, both with the tokens.
+
+        A sum leaves out the answers for which it was not recorded, and is None if it was for none.
+        """
         names = ("answers", "cost", "prompt_tokens", "completion_tokens")
+        sums = ", ".join(f"SUM(NULLIF({name}, {_UNKNOWN}))" for name in names[1:])
+        rows = self._database.read(f"SELECT model, COUNT(*), {sums} FROM answers GROUP BY model ORDER BY model")
         models = {model: dict(zip(names, values, strict=True)) for model, *values in rows}
         return {
             "answers": sum(model["answers"] for model in models.values()),
-            "cost": math.fsum(model["cost"] for model in models.values()),
+            "cost": recorded_sum(model["cost"] for model in models.values()),
             "models": models,
         }
 
@@ -203,7 +206,7 @@ class AnswerCache:
         found = []
         for row in self._database.read(f"SELECT {_REQUEST}, {_REPLY}, time FROM answers ORDER BY {_REQUEST}"):
             model, messages, parameters, sample, *reply, when = row
-            found.append((Request(model, json.loads(messages), json.loads(parameters), sample), Reply(*reply), when))
+            found.append((Request(model, json.loads(messages), json.loads(parameters), sample), _reply(*reply), when))
         return found
 
     def put_all(self, records: Iterable[tuple[Request, Reply, str | None]]) -> int:
@@ -234,6 +237,14 @@ class AnswerCache:
             connection.execute("DELETE FROM claims WHERE owner NOT IN (SELECT value FROM json_each(?))", (alive,))
 
 
+def _reply(text: str, *figures: float | str) -> Reply:
+    return Reply(text, *(None if figure == _UNKNOWN else figure for figure in figures))
+
+
+def _or_unknown(figure: float | None) -> float:
+    return _UNKNOWN if figure is None else figure
+
+
 def _store(connection: sqlite3.Connection, request: Request, reply: Reply, when: str | None) -> bool:
     """Inside a transaction: whether the answer is a new one."""
     asked = request.description
@@ -244,11 +255,11 @@ def _store(connection: sqlite3.Connection, request: Request, reply: Reply, when:
         json.dumps(asked["parameters"], sort_keys=True),
         asked["sample"],
         reply.text.encode("utf-8", "surrogatepass"),
-        reply.prompt_tokens,
-        reply.completion_tokens,
-        reply.latency,
+        _or_unknown(reply.prompt_tokens),
+        _or_unknown(reply.completion_tokens),
+        _or_unknown(reply.latency),
         reply.finish_reason,
-        reply.cost,
+        _or_unknown(reply.cost),
         when or datetime.now(UTC).isoformat(timespec="seconds"),
     )
     new = connection.execute(_INSERT, row).rowcount == 1

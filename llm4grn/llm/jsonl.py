@@ -27,8 +27,8 @@ def read_jsonl(path: str | Path) -> Iterator[Record]:
     """Questions and answers of a JSON Lines file, in its order, with the time of each answer where the file has it.
 
     Each line is an object. ``messages`` and ``text`` are required; ``model`` ("" if missing), ``parameters`` ({}),
-    ``sample`` (0), the other fields of `Reply` and ``time`` (ISO 8601, UTC) are optional. Empty lines are skipped. The
-    file may be compressed with gzip, whatever its name.
+    ``sample`` (0), the other fields of `Reply` (those without a default: not recorded) and ``time`` (ISO 8601, UTC)
+    are optional. Empty lines are skipped. The file may be compressed with gzip, whatever its name.
 
     Raises
     ------
@@ -62,7 +62,8 @@ def write_jsonl(path: str | Path, records: Iterable[Record]) -> int:
     try:
         with atomic_write(path) as temporary, temporary.open("w") as file:
             for request, reply, time in records:
-                line = {**request.description, **asdict(reply)} | ({} if time is None else {"time": time})
+                optional = {**asdict(reply), "time": time}
+                line = request.description | {name: value for name, value in optional.items() if value is not None}
                 file.write(json.dumps(line, allow_nan=False) + "\n")
                 count += 1
     except OSError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -54,7 +54,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Reply:
-    """What a model answered to one request, and what that took.
+    """What a model answered to one request, and what that took; None where that was not recorded.
 
     Parameters
     ----------
@@ -71,8 +71,24 @@ class Reply:
     """
 
     text: str
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    latency: float = 0.0
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    latency: float | None = None
     finish_reason: str = "stop"
-    cost: float = 0.0
+    cost: float | None = None
+
+
+NOT_RECORDED = "not recorded"
+
+
+def recorded_sum(values: Iterable[float | None]) -> float | None:
+    """Sum of the values that were recorded; None if there are values and none of them was.
+
+    Examples
+    --------
+    >>> recorded_sum([1, None, 2]), recorded_sum([None]), recorded_sum([])
+    (3, None, 0)
+    """
+    values = list(values)
+    recorded = [value for value in values if value is not None]
+    return sum(recorded) if recorded or not values else None

@@ -58,6 +58,20 @@ def test_an_interview_without_questions_has_an_audit_too():
     assert set(empty.values()) == {0}
 
 
+def test_what_was_not_recorded_is_not_taken_for_nothing():
+    recorded, bare = Reply("", 100, 10, 0.5, "stop", 0.01), Reply("")
+    answers = {"CD3D": Answer(("SPI1",), found=True)}
+    taken = ("prompt_tokens", "completion_tokens", "latency", "cost")
+    mixed = audit([interview(answers, [recorded]), interview(answers, [bare])], GENES)
+    assert [mixed[name] for name in taken] == [100, 10, 0.5, 0.01]
+    unknown = audit([interview(answers, [bare])], GENES)
+    assert [unknown[name] for name in taken] == [None] * 4
+    assert (unknown["requests"], unknown["truncated"]) == (1, 0)
+    for label in "prompt tokens", "completion tokens", "cost, US dollars", "seconds per request, mean":
+        assert f"\n  {label:48} not recorded\n" in f"{audit_text({'regulators': unknown})}"
+        assert f"\n| {label} | not recorded |" in audit_table({"regulators": unknown})
+
+
 def test_ten_examples_are_enough():
     names = [f"NOGENE{i:02}" for i in range(30)]
     figures = audit([interview({"CD3D": Answer((), tuple(names), (), True)}, [Reply("")])], GENES)
@@ -71,7 +85,7 @@ def test_each_figure_is_one_aligned_line():
     assert heading == "Audit of the language model, regulators:"
     assert len(numbers) + 1 == len(figures)
     assert examples.split()[-2:] == ["ABC,", "FOXQ9"]
-    assert {len(line) for line in numbers} == {61}
+    assert {len(line) for line in numbers} == {63}
     for label, value in [("answers repaired", "1"), ("targets short of k", "2"), ("cost, US dollars", "0.06")]:
         (line,) = [line for line in numbers if line.startswith(f"  {label}  ")]
         assert line.split()[-1] == value
@@ -79,7 +93,7 @@ def test_each_figure_is_one_aligned_line():
 
 @pytest.mark.parametrize("figures", [{"questions": 2}, {"questions": 2, "examples": []}])
 def test_what_was_not_counted_has_no_line(figures):
-    stage = f"Audit of the language model, x:\n  questions{'2':>50}\n\n"
+    stage = f"Audit of the language model, x:\n  questions{'2':>52}\n\n"
     assert audit_text({"x": figures, "y": figures}) == stage + stage.replace("x:", "y:")
     assert audit_text({}) == ""
 

@@ -31,6 +31,15 @@ def test_a_question_that_fails_costs_nothing():
     asyncio.run(ask(Budget(1.0)))
 
 
+def test_an_answer_without_a_recorded_cost_costs_nothing():
+    async def ask(budget):
+        async with budget.reserve(0.75) as reservation:
+            reservation.pay(None)
+        assert budget.spent == 0.0
+
+    asyncio.run(ask(Budget(1.0)))
+
+
 @pytest.mark.parametrize(("spent", "amount", "fits"), [(0.5, 0.5, True), (0.5, 0.51, False), (0.0, 1.1, False)])
 def test_the_limit_may_be_reached_and_not_exceeded(spent, amount, fits):
     async def ask(budget):

@@ -68,6 +68,29 @@ def test_the_summary_adds_up_per_model(cache):
     assert cache.summary() == {"answers": 4, "cost": 2.0, "models": models}
 
 
+def test_what_was_not_recorded_stays_so_and_is_in_no_sum(cache, path, tmp_path):
+    cache.put(request(1), Reply("some", finish_reason="length"))
+    assert cache.get(request(1)) == Reply("some", None, None, None, "length", None)
+    assert cache.summary()["models"]["gpt-4"] == {
+        "answers": 1,
+        "cost": None,
+        "prompt_tokens": None,
+        "completion_tokens": None,
+    }
+    assert cache.summary()["cost"] is None
+    cache.put(request(2), Reply("more", 10, 5, 0.0, cost=0.0))
+    assert cache.get_many([request(2)]) == {request(2).key: Reply("more", 10, 5, 0.0, cost=0.0)}
+    assert cache.summary() == {
+        "answers": 2,
+        "cost": 0.0,
+        "models": {"gpt-4": {"answers": 2, "cost": 0.0, "prompt_tokens": 10, "completion_tokens": 5}},
+    }
+    write_jsonl(tmp_path / "answers.jsonl", cache.records())
+    with AnswerCache(tmp_path / "other.sqlite") as other:
+        assert other.put_all(read_jsonl(tmp_path / "answers.jsonl")) == 2
+        assert other.records() == cache.records()
+
+
 def test_threads_share_one_cache(cache):
     def work(first):
         for i in range(first, first + 50):

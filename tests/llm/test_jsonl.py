@@ -29,6 +29,15 @@ def test_a_file_is_read_back_as_it_was_written(tmp_path):
     assert (second[0].key, *second[1:]) == (request.key, reply, None)
 
 
+def test_what_was_not_recorded_is_absent(tmp_path):
+    path = tmp_path / "answers.jsonl"
+    write_jsonl(path, [(Request("", ASKED), Reply("A", latency=0.0), None)])
+    known = {"model": "", "messages": ASKED, "parameters": {}, "sample": 0, "text": "A", "finish_reason": "stop"}
+    assert json.loads(path.read_text()) == {**known, "latency": 0.0}
+    [(_, reply, _)] = read_jsonl(path)
+    assert (reply.prompt_tokens, reply.completion_tokens, reply.latency, reply.cost) == (None, None, 0.0, None)
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
@@ -52,6 +61,7 @@ def test_a_file_is_read_back_as_it_was_written(tmp_path):
         ({**LINE, "sample": True}, "sample must be a whole number from 0, not true"),
         ({**LINE, "prompt_tokens": 2**63}, "prompt_tokens must be a whole number"),
         ({**LINE, "cost": -0.1}, "cost must be a number from 0, not -0.1"),
+        ({**LINE, "prompt_tokens": None}, "prompt_tokens must be a whole number from 0, not null"),
         ({**LINE, "latency": "1 s"}, "latency must be a number"),
         ({**LINE, "finish_reason": "\ud83d"}, "finish_reason must be a word"),
         ({**LINE, "time": "yesterday"}, "time must be a time in UTC"),

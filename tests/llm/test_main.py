@@ -1,10 +1,13 @@
 """``python -m llm4grn.llm``: a look into the kept answers, out of the file and back into another."""
 
+from dataclasses import replace
+
 import pytest
 from cache_worker import reply, request
 
 from llm4grn.llm.__main__ import main
 from llm4grn.llm.cache import AnswerCache
+from llm4grn.llm.messages import Reply
 
 
 @pytest.fixture
@@ -26,6 +29,13 @@ def test_what_is_exported_is_imported_and_summed_up(kept, tmp_path, capsys):
         f"0 new answers from {file}",
         "gpt-4: 3 answers, $0.0030",
     ]
+
+
+def test_what_an_answer_did_cost_may_be_unknown(path, cache, capsys):
+    cache.put(request(0), Reply("free", cost=0.0))
+    cache.put(replace(request(1), model="claude"), Reply("some"))
+    main(["summary", "--cache", str(path)])
+    assert capsys.readouterr().out.splitlines() == ["claude: 1 answers, cost not recorded", "gpt-4: 1 answers, $0.0000"]
 
 
 def refused(capsys, *arguments):
