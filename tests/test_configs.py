@@ -56,6 +56,13 @@ def chosen(script: str, group: str, option: str) -> DictConfig:
     return composed(script, f"{'' if in_defaults else '+'}{group}={option}", *needs)
 
 
+def test_inferer_of_a_language_model_works_at_another_place_of_the_config():
+    """Within an inferer made of others, say: its own fields are found beside it."""
+    cfg = composed("train", "inferer=llm", *_RECORDED, "+inferer@parts.one=llm", "parts.one.targets_per_question=7")
+    assert cli.instantiate(cfg.parts.one.method).targets_per_question == 7
+    assert cli.instantiate(cfg.inferer.method).targets_per_question == 1
+
+
 def options(group: str) -> list[str]:
     return [option for other, option in OPTIONS if other == group]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 from llm4grn.errors import UserError
@@ -44,7 +44,10 @@ class LLMInferer(Inferer):
     targets_per_question
         More than 1 is cheaper: the list of candidates, most of the prompt, is sent once for all of them.
     n_samples
-        Independent answers per question; more than 1 needs a temperature above 0.
+        Independent answers per question; more than 1 needs a temperature other than 0.
+    first_sample
+        Which of the independent answers is the first one. Two networks of other samples show how consistent the model
+        is with itself.
     unanswered
         A target without any usable answer: ``error`` refuses the network and names it; ``random`` draws ``k`` TFs, says
         so, and counts it in the audit.
@@ -63,16 +66,19 @@ class LLMInferer(Inferer):
     targets_per_question: int = 1
     n_samples: int = 1
     unanswered: str = "error"
+    first_sample: int = field(default=0, metadata={"optional": True})
 
     def __post_init__(self) -> None:
         require_number("graph.k", self.k, 1, whole=True)
         for name in "targets_per_question", "n_samples":
             require_number(f"inferer.{name}", getattr(self, name), 1, whole=True)
-        if self.n_samples > 1 and self.llm.temperature == 0:
-            raise UserError(
-                f"inferer.n_samples={self.n_samples} and llm.temperature=0: all samples would be the same; "
-                "set llm.temperature=0.7, say"
-            )
+        require_number("inferer.first_sample", self.first_sample, 0, whole=True)
+        for name, one in ("n_samples", 1), ("first_sample", 0):
+            if getattr(self, name) > one and self.llm.temperature == 0:
+                raise UserError(
+                    f"inferer.{name}={getattr(self, name)} and llm.temperature=0: all samples would be the same; "
+                    "set llm.temperature=0.7, say"
+                )
         if self.unanswered not in ("error", "random"):
             raise UserError(f"inferer.unanswered={self.unanswered}: choose error or random")
 
@@ -83,7 +89,7 @@ class LLMInferer(Inferer):
         return [
             self._question(group, tf_names, sample, derive_seed(seed, "llm", *group, sample))
             for group in groups
-            for sample in range(self.n_samples)
+            for sample in range(self.first_sample, self.first_sample + self.n_samples)
         ]
 
     def _question(self, targets: Sequence[str], tfs: Sequence[str], sample: int, seed: int) -> Question:

@@ -41,7 +41,8 @@ class LanguageModel:
     prompts
         See :class:`llm4grn.llm.prompts.Prompts`.
     temperature, max_tokens
-        Of the answers. At temperature 0 no seed is sent, so that all seeds share one answer.
+        Of the answers. A temperature of None is not sent: the server uses its default, or admits none. A seed is sent
+        above temperature 0 only, so that otherwise all seeds share one answer.
     parameters
         Further ones that the server understands; with None, one of the above is not sent.
     max_repairs
@@ -61,7 +62,7 @@ class LanguageModel:
     model: str
     chat: ChatModel = field(compare=False)
     prompts: Prompts = field(default_factory=lambda: Prompts.load("cot_context"))
-    temperature: float = 0.0
+    temperature: float | None = 0.0
     max_tokens: int = 1500
     parameters: Mapping[str, Any] | None = None
     max_repairs: int = 2
@@ -70,7 +71,8 @@ class LanguageModel:
 
     def __post_init__(self) -> None:
         require_text("llm.model", self.model, "the name of the model at its server")
-        require_number("llm.temperature", self.temperature, 0)
+        if self.temperature is not None:
+            require_number("llm.temperature", self.temperature, 0)
         require_number("llm.max_tokens", self.max_tokens, 1, whole=True)
         require_number("llm.max_repairs", self.max_repairs, 0, whole=True)
         require_number("llm.max_cost", self.max_cost, 0, optional=True)
@@ -99,7 +101,7 @@ class LanguageModel:
         """The call that asks ``question``, or goes on with its conversation ``messages``."""
         parameters = {"temperature": self.temperature, "max_tokens": self.max_tokens, **self.parameters}
         parameters = {name: value for name, value in parameters.items() if value is not None}
-        if self.temperature > 0:
+        if self.temperature:
             parameters["seed"] = question.seed % 2**31
         if question.response_format is not None:
             parameters["response_format"] = question.response_format

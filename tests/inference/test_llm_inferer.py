@@ -13,6 +13,7 @@ from llm4grn.llm.answers import Answer
 from llm4grn.llm.language_model import LanguageModel
 from llm4grn.llm.prompts import Prompts
 from llm4grn.llm.recorded import RecordedChat
+from llm4grn.pipeline import describe
 
 CONTEXT = "Blood cells of a healthy donor."
 PROMPTS = Prompts.load("cot_context")
@@ -162,6 +163,22 @@ def test_of_several_answers_the_share_counts_and_the_rank_breaks_ties(inferer):
     assert not {*seeds} & {question.seed for question in asker.questions(TARGETS, TFS, seed=2)}
 
 
+def test_the_first_sample_may_be_another_answer(inferer):
+    said = {target: ["[SPI1, JUN]", "[GATA1, PAX5]", "[JUN, SPI1]"] for target in TARGETS}
+    other = inferer(said, first_sample=1, temperature=None)
+    assert edges(other.infer(NAMES_ONLY, TFS, seed=1))["LYZ"] == {"GATA1": 1.5, "PAX5": 1.25}
+    both = inferer(said, first_sample=1, n_samples=2, temperature=0.7)
+    questions = both.questions(TARGETS, TFS, seed=1)
+    assert [question.sample for question in questions] == [1, 2] * 3
+    from_0 = inferer(said, n_samples=3, temperature=0.7).questions(TARGETS, TFS, seed=1)
+    assert [question.seed for question in questions] == [question.seed for question in from_0 if question.sample]
+
+
+def test_the_first_sample_is_part_of_the_key_only_where_it_is_not_the_first(inferer):
+    assert "first_sample" not in describe(inferer(SAID))
+    assert describe(inferer(SAID, first_sample=1, temperature=None))["first_sample"] == 1
+
+
 @pytest.mark.parametrize("n", [1, 2, 5, 20])
 def test_no_rank_outweighs_a_share(n):
     for n_first in range(n):
@@ -251,6 +268,8 @@ def test_if_asked_for_its_tfs_are_drawn_at_random_always_the_same_and_counted(in
         ({"k": 2.0}, r"graph\.k=2\.0"),
         ({"targets_per_question": 0}, r"inferer\.targets_per_question=0"),
         ({"n_samples": True}, r"inferer\.n_samples=True"),
+        ({"first_sample": -1}, r"inferer\.first_sample=-1"),
+        ({"first_sample": 1}, r"inferer\.first_sample=1 and llm\.temperature=0: all samples would be the same"),
         ({"unanswered": "ignore"}, r"inferer\.unanswered=ignore: choose error or random"),
         ({"n_samples": 2}, r"inferer\.n_samples=2 and llm\.temperature=0: all samples would be the same"),
     ],

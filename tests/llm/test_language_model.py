@@ -63,6 +63,13 @@ def test_seeds_share_one_answer_at_temperature_0_and_draw_their_own_above(path):
         assert server.stats()["questions"] == 3  # a question with another seed is another one for the server, too
 
 
+def test_a_temperature_that_is_not_controlled_is_not_sent_and_neither_is_a_seed():
+    llm = LanguageModel("tester", "test-model", OpenAIChat("http://localhost:1/v1"), temperature=None)
+    requests = [llm.request(question(seed=seed, sample=sample)) for seed, sample in ((1, 0), (2, 0), (1, 1))]
+    assert [request.parameters for request in requests] == [{"max_tokens": 1500}] * 3
+    assert requests[0].key == requests[1].key != requests[2].key
+
+
 def test_samples_are_answers_of_their_own(path):
     with running_server() as server:
         llm = model(server, path, temperature=1)
