@@ -22,6 +22,7 @@ from hydra.errors import HydraException, InstantiationException, OverrideParseEx
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from llm4grn.cli_members import asks_language_model
 from llm4grn.errors import UserError
 from llm4grn.secrets import without_secrets
 from llm4grn.setting import Dataset, Model, Setting
@@ -127,6 +128,8 @@ def one_line(error: Exception) -> str:
     if several:
         field, _, value = several[1].partition("=")
         return f"{several[1]}: one value is expected; a text is {field}=\"'{value}'\", several runs need --multirun"
+    if of_resolver := re.match(r"UserError raised while resolving interpolation: (.*)", text):
+        return of_resolver[1]
     option = re.search(r"Could not find '(.+)/(.+)'\s+Available options in '.+':((?s:.*?))(?:Config search|$)", text)
     if option:
         group, choice, choices = option.groups()
@@ -165,7 +168,7 @@ def build_setting(cfg: DictConfig) -> Setting:
         kb=instantiate(kb.method),
         inferer_name=inferer.name,
         inferer=instantiate(inferer.method),
-        llm=cfg.llm.name if "llm" in kb.method or "llm" in inferer.method else "",
+        llm=cfg.llm.name if "llm" in kb.method or asks_language_model(inferer) else "",
         k=cfg.graph.k,
         strategy=cfg.graph.strategy,
         tf_k=cfg.graph.tf_k,
@@ -184,11 +187,15 @@ def _check_llm(cfg: DictConfig) -> None:
     UserError
     """
     name = OmegaConf.to_container(cfg.llm)["name"]
-    for group in "kb", "inferer":
-        if name is None and "llm" in cfg[group].method:
+    asking = {
+        f"kb={cfg.kb.get('asks', 'llm')}": "llm" in cfg.kb.method,
+        f"inferer={cfg.inferer.name}": asks_language_model(cfg.inferer),
+    }
+    for who, asks in asking.items():
+        if asks and name is None:
             raise UserError(
-                f"{group}={cfg[group].get('asks', 'llm')} asks a language model; add llm=gpt4, llm=llama, "
-                "llm=openai_compatible, llm=local or llm=recorded"
+                f"{who} asks a language model; add llm=shipped (recorded answers about pbmc3k, no key), llm=gpt4, "
+                "llm=llama, llm=openai_compatible, llm=local or llm=recorded"
             )
     asked = cfg.kb.get("asks")
     if asked is not None and name not in (asked, "recorded"):

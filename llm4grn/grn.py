@@ -25,6 +25,7 @@ logger = logging.getLogger("llm4grn")
 Strategy = Literal["top", "bottom", "random", "odd", "even"]
 
 COLUMNS = ["TF", "target", "importance"]
+RANK = "rank_"  # begins the name of a column that holds the rank of each edge with one member of a consensus
 _COLUMN_OF = {
     "tf": "TF",
     "gene1": "TF",
@@ -50,7 +51,9 @@ class GRN:
     edges
         Columns ``TF``, ``target`` (gene names) and ``importance`` (float64, the larger the surer; only its order
         within a target matters). Descending by importance, ties by the names, so equal networks give equal files.
-        A method that knows it adds ``importance_std``, the spread of each importance between its runs.
+        A method that knows it adds ``importance_std``, the spread of each importance between its runs. A consensus adds
+        ``rank_<member>`` for each of its members: the edge's rank among those of its target, missing where the member
+        does not have the edge.
     provenance
         Where the edges come from: JSON values only.
     """
@@ -60,7 +63,7 @@ class GRN:
 
     @classmethod
     def from_edges(cls, edges: pd.DataFrame, provenance: Mapping[str, object] | None = None) -> GRN:
-        """Check and order a table of edges; columns beyond the three and ``importance_std`` are dropped.
+        """Check and order a table of edges; columns beyond those of the class are dropped.
 
         Raises
         ------
@@ -75,8 +78,10 @@ class GRN:
             raise UserError(f"edges without the column {', '.join(missing)}; {_EXPECTED}")
         names = edges[["TF", "target"]].fillna("").astype(str)
         numbers = [name for name in ("importance", "importance_std") if name in edges.columns]
+        ranks = [name for name in edges.columns if str(name).startswith(RANK)]
         try:
             table = names.assign(**edges[numbers].astype("float64"))
+            table = table.assign(**{name: _whole(edges[name]) for name in ranks})
         except (ValueError, TypeError) as error:
             raise UserError(f"column importance holds something that is not a number ({error}); {_EXPECTED}") from error
         _refuse(table, (names == "").any(axis=1), "an edge without a gene name")
@@ -269,6 +274,13 @@ def _parse(lines: list[str]) -> pd.DataFrame:
     if repeated:
         raise UserError(f"two columns could be {repeated[0]}; {_EXPECTED}")
     return table
+
+
+def _whole(column: pd.Series) -> pd.Series:
+    """Whole numbers, of which some may be missing."""
+    import pandas as pd
+
+    return pd.to_numeric(column.replace("", pd.NA)).astype("Int64")
 
 
 def _is_number(text: str) -> bool:

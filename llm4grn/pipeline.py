@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llm4grn.errors import UserError
 from llm4grn.grn import GRN, CausalGraph
+from llm4grn.inference.base import CombiningInferer, names_only
 from llm4grn.knowledge.base import TFSet
 from llm4grn.knowledge.none import NoPriorList
 from llm4grn.seeding import derive_seed
@@ -64,7 +65,20 @@ class Pipeline:
     def grn(self) -> Stage:
         args = {"inferer": describe(self.setting.inferer), "seed": self.setting.inference_seed}
         args |= {"tf_targets": True} if self._ranks_tfs else {}
-        return Stage("grn", 1, args, {"data": self.data, **({} if self._tfs_follow else {"tfs": self.tfs})})
+        members = {f"member {name}": member.grn for name, member in self.members.items()}
+        return Stage("grn", 1, args, {"data": self.data, **({} if self._tfs_follow else {"tfs": self.tfs}), **members})
+
+    @cached_property
+    def members(self) -> dict[str, Pipeline]:
+        """The pipelines of the inferers whose networks are combined, by name; empty for any other inferer."""
+        inferer = self.setting.inferer
+        members = inferer.members if isinstance(inferer, CombiningInferer) else {}
+        return {name: replace(self, setting=replace(self.setting, inferer=of)) for name, of in members.items()}
+
+    @property
+    def inferences(self) -> list[Pipeline]:
+        """The pipelines in which an inferer ranks edges of its own: those of the members, or this one."""
+        return [leaf for member in self.members.values() for leaf in member.inferences] or [self]
 
     @property
     def _tfs_follow(self) -> bool:
@@ -111,7 +125,8 @@ class Pipeline:
     @property
     def stages(self) -> list[Stage]:
         """All stages of the line, each after those it reads; without a model it ends at the graph."""
-        inferred = [self.grn, self.tfs] if self._tfs_follow else [self.tfs, self.grn]
+        networks = [*(member.grn for member in self.inferences if member is not self), self.grn]
+        inferred = [*networks, self.tfs] if self._tfs_follow else [self.tfs, *networks]
         stages = [self.data, *inferred, self.graph]
         if self.setting.model is None:
             return stages
@@ -176,8 +191,9 @@ class Pipeline:
 
     def audits(self) -> dict[str, dict[str, Any]]:
         """The audit of each stage in which a language model was asked."""
-        provenances = {"transcription factors": self.tf_set.provenance, "regulators": self.inferred_grn.provenance}
-        return {title: provenance["audit"] for title, provenance in provenances.items() if "audit" in provenance}
+        provenances = [("transcription factors", self.tf_set.provenance)]
+        provenances += [("regulators", pipeline.inferred_grn.provenance) for pipeline in self.inferences]
+        return {title: provenance["audit"] for title, provenance in provenances if "audit" in provenance}
 
     # -- how each stage is built, into the folder it is given --------------------------------------------------------
 
@@ -196,19 +212,21 @@ class Pipeline:
         tfs.to_json(folder / "tfs.json")
 
     def _build_grn(self, folder: Path) -> None:
-        train = self.split("train")
-        if not self.setting.inferer.uses_expression:
-            train = _names_only(train)
         tf_names = self._candidates
         if tf_names is not None and self.setting.k > len(tf_names):  # known before an inference of hours
             raise UserError(
                 f"graph.k={self.setting.k}: the knowledge base names only {len(tf_names)} TFs among the genes; "
                 f"choose graph.k={len(tf_names)} or less, or another kb"
             )
-        infer, seed = self.setting.inferer.infer, self.setting.inference_seed
+        inferer, seed = self.setting.inferer, self.setting.inference_seed
+        if isinstance(inferer, CombiningInferer):
+            networks = {name: member.inferred_grn for name, member in self.members.items()}
+            inferer.combine(networks, list(self.adata.var_names), tf_names).write(folder / "grn.tsv")
+            return
+        train = self.split("train") if inferer.uses_expression else names_only(self.adata)
         # the few TFs first: a method that cannot rank them says so before the many targets
-        among = infer(train[:, list(tf_names)].copy(), None, seed) if self._ranks_tfs else None
-        grn = infer(train, tf_names, seed)
+        among = inferer.infer(train[:, list(tf_names)].copy(), None, seed) if self._ranks_tfs else None
+        grn = inferer.infer(train, tf_names, seed)
         (grn.joined(among) if among else grn).write(folder / "grn.tsv")
 
     def _build_graph(self, folder: Path) -> None:
@@ -321,13 +339,6 @@ def _device(trainer: Mapping[str, Any]) -> str:
 
     may_use_gpu = trainer.get("accelerator", "auto") in ("auto", "gpu", "cuda")
     return "cuda" if may_use_gpu and torch.cuda.is_available() else "cpu"
-
-
-def _names_only(adata: AnnData) -> AnnData:
-    """Genes without a single cell: for inferers that must not see expression."""
-    import anndata
-
-    return anndata.AnnData(var=adata.var[[]])
 
 
 def _draw(adata: AnnData, n_cells: int, seed: int) -> AnnData:

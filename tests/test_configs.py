@@ -34,6 +34,7 @@ NEEDS = {
     ("kb", "llm"): _RECORDED,
     ("kb", "llama"): _RECORDED,
     ("inferer", "llm"): _RECORDED,
+    ("inferer", "consensus"): _RECORDED,
     ("llm", "llama"): ["llm.base_url=http://localhost:8000/v1"],
     ("llm", "recorded"): [f"llm.path={_ANSWERS}"],
     ("llm", "openai_compatible"): ["llm.base_url=http://localhost:8000/v1", "llm.model=some"],
@@ -192,7 +193,16 @@ def test_groundgan_says_that_its_graph_has_15_regulators():
 def test_data_of_the_paper_have_the_numbers_of_section_2(option, held_out):
     dataset = cli.build_setting(chosen("train", "dataset", option)).dataset
     sizes = {"min_cells": held_out, "n_test": held_out, "n_validation": held_out}
-    assert vars(dataset.preprocessing) == {"n_genes": 1000, "min_genes": 10, "library_size": 20_000, **sizes}
+    expected = {
+        "n_genes": 1000,
+        "min_genes": 10,
+        "library_size": 20_000,
+        "selection": "dispersion",
+        "n_tfs": 0,
+        **sizes,
+    }
+    assert {name: getattr(dataset.preprocessing, name) for name in expected} == expected
+    assert dataset.preprocessing.genes is None
     assert isinstance(dataset.source, TutorialArchive)
     assert dataset.source.pbmc_shape == (68_579, 32_738)
     assert dataset.source.bone_marrow_shape[0] == 2_730

@@ -17,6 +17,7 @@ from llm4grn.store import Store
 INFERERS = sorted(path.stem for path in (CONF / "inferer").glob("*.yaml") if path.stem != "truth")
 #: What makes an inferer quick, or what it cannot do without.
 QUICK = {
+    "consensus": ["inferer.members=[random,correlation]"],
     "genie3": ["inferer.n_trees=5", "inferer.n_jobs=1"],
     "grnboost2": ["inferer.n_jobs=1"],
     "regdiffusion": ["inferer.n_steps=5", "inferer.device=cpu"],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from llm4grn.errors import UserError
@@ -50,6 +50,61 @@ class Inferer(ABC):
     def preview(self, genes: Sequence[str], tf_names: Sequence[str] | None, seed: int) -> str | None:
         """What would be asked and what it would cost, for methods that cost money; else None."""
         return None
+
+
+class CombiningInferer(Inferer):
+    """Makes its network from those of other inferers, its members.
+
+    The pipeline keeps the network of each member as a stage of its own, the same as if that member were the inferer,
+    and hands them to :meth:`combine`. Without a pipeline, :meth:`infer` runs the members first.
+
+    Attributes
+    ----------
+    members
+        Name and inferer of each. A field that does not count in comparisons: the members' stages are inputs of this
+        one's stage.
+    """
+
+    members: Mapping[str, Inferer]
+
+    @property
+    def uses_expression(self) -> bool:
+        """Whether any member does."""
+        return any(member.uses_expression for member in self.members.values())
+
+    @abstractmethod
+    def combine(self, networks: Mapping[str, GRN], genes: Sequence[str], tf_names: Sequence[str] | None) -> GRN:
+        """Combine the network of each member.
+
+        Parameters
+        ----------
+        networks
+            By the member's name.
+        genes
+            All genes of the data set.
+        tf_names
+            The transcription factors; None if there is no list of them.
+        """
+
+    def infer(self, adata: anndata.AnnData, tf_names: Sequence[str] | None, seed: int) -> GRN:
+        """Infer each member's network and combine them; a member that must not see expression is given names only."""
+        networks = {
+            name: member.infer(adata if member.uses_expression else names_only(adata), tf_names, seed)
+            for name, member in self.members.items()
+        }
+        return self.combine(networks, list(adata.var_names), tf_names)
+
+    def preview(self, genes: Sequence[str], tf_names: Sequence[str] | None, seed: int) -> str | None:
+        """The previews of those members that have one."""
+        previews = [member.preview(genes, tf_names, seed) for member in self.members.values()]
+        return "\n".join(preview for preview in previews if preview is not None) or None
+
+
+def names_only(adata: anndata.AnnData) -> anndata.AnnData:
+    """Genes without a single cell: for inferers that must not see expression."""
+    import anndata
+
+    return anndata.AnnData(var=adata.var[[]])
 
 
 def split_genes(genes: Sequence[str], tf_names: Sequence[str] | None) -> tuple[list[str], list[str]]:

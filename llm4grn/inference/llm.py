@@ -121,7 +121,7 @@ class LLMInferer(Inferer):
 
         tfs, targets = _split(list(adata.var_names), tf_names)
         questions = self.questions(targets, tfs, seed)
-        interviews = self.llm.interview(questions, desc=f"regulators, asking {self.llm.name}")
+        interviews = self.llm.interview(questions, desc=f"regulators, {self.llm.activity}")
         ranked = {target: importances(answers) for target, answers in by_target(interviews).items()}
         empty = [target for target in targets if not ranked[target]]
         self._report_empty(empty, targets)

@@ -11,7 +11,6 @@ from llm4grn.errors import UserError
 from llm4grn.inference.llm import LLMInferer
 from llm4grn.knowledge.llm import LLMKnowledgeBase
 from llm4grn.knowledge.none import NoPriorList
-from llm4grn.llm.cache import AnswerCache
 from llm4grn.llm.language_model import LanguageModel
 from llm4grn.llm.limits import estimate_tokens
 from llm4grn.llm.messages import Request
@@ -36,7 +35,7 @@ class Cost:
     llm, about, dataset
         Who would be asked what, for which data.
     n_questions, n_answered
-        All different ones, and those whose answers are kept already.
+        All different ones, and those whose answers are kept or recorded already.
     prompt_tokens
         Of the questions without an answer, estimated.
     dollars
@@ -89,6 +88,8 @@ def costs(pipelines: Mapping[int, PlannedPipeline], problems: Problems) -> list[
             seen.add(stage.key)
             try:
                 requests, is_guess = _requests(pipeline, part)
+                if False:
+                    _check_recorded(part.llm, requests)
             except UserError as error:
                 problems.add(" ".join(str(error).split()), number)
                 continue
@@ -103,7 +104,8 @@ def costs(pipelines: Mapping[int, PlannedPipeline], problems: Problems) -> list[
 def asking(pipeline: PlannedPipeline) -> list[tuple[Stage, LLMKnowledgeBase | LLMInferer, Names]]:
     """The stages that are not in the store and ask a language model: with who asks it, and the names of their costs."""
     setting = pipeline.setting
-    parts = (pipeline.tfs, setting.kb, "transcription factors"), (pipeline.grn, setting.inferer, "regulators")
+    parts = [(pipeline.tfs, setting.kb, "transcription factors")]
+    parts += [(leaf.grn, leaf.setting.inferer, "regulators") for leaf in pipeline.inferences]
     return [
         (stage, part, (part.llm.name, about, setting.dataset.name))
         for stage, part, about in parts
@@ -125,6 +127,13 @@ def _requests(pipeline: PlannedPipeline, part: LLMKnowledgeBase | LLMInferer) ->
         targets = [gene for gene in genes if gene not in chosen]
         questions = part.questions(targets, tfs, setting.inference_seed)
     return [part.llm.request(question) for question in questions], is_guess
+
+
+def _check_recorded(llm: LanguageModel, requests: Sequence[Request]) -> None:
+    """Raise UserError if the answers come from a recording that lacks one of them."""
+    if isinstance(llm.chat, RecordedChat):
+        for request in requests:
+            llm.chat.answer(request)
 
 
 def _known_tfs(pipeline: PlannedPipeline, genes: Sequence[str]) -> list[str] | None:
@@ -155,11 +164,9 @@ def _made_up(setting: Setting) -> list[str]:
 
 def _cost(names: Names, interview: _Interview) -> Cost:
     llm, requests = interview.llm, list(interview.requests.values())
-    answered: set[str] = set()
-    if llm.cache is not None and Path(llm.cache).exists():
-        with AnswerCache(llm.cache) as cache:
-            answered = set(cache.get_many(requests))
-    to_ask = [request for request in requests if request.key not in answered]
+    answered = llm.answered(requests)
+    # Of a recording nothing is ever asked, also where the questions are not known yet.
+    to_ask = [request for request in requests if llm.chat.recording is None and request.key not in answered]
     tokens = sum(estimate_tokens(message["content"]) for request in to_ask for message in request.messages)
     dollars = llm.chat.cost(tokens, llm.max_tokens * len(to_ask))
     seconds = len(to_ask) * _pace(llm, tokens / max(len(to_ask), 1))
@@ -168,8 +175,6 @@ def _cost(names: Names, interview: _Interview) -> Cost:
 
 def _pace(llm: LanguageModel, tokens: float) -> float:
     """Seconds from one answer to the next, for questions of so many tokens."""
-    if isinstance(llm.chat, RecordedChat):
-        return 0.0
     at_once, requests, allowed = (
         getattr(llm.chat, name, None) for name in ("max_concurrency", "requests_per_minute", "tokens_per_minute")
     )

@@ -1,0 +1,107 @@
+"""Several inferers together: their rankings of each target's regulators, fused by reciprocal ranks."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from llm4grn.errors import UserError
+from llm4grn.inference.base import CombiningInferer, Inferer, split_genes
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from llm4grn.grn import GRN
+
+logger = logging.getLogger("llm4grn")
+
+
+@dataclass(frozen=True)
+class Consensus(CombiningInferer):
+    """Reciprocal rank fusion per target (Cormack, Clarke and Büttcher 2009).
+
+    The importance of an edge is the sum of weight / (constant + rank) over the members that rank it, where rank 1 is a
+    member's best TF of that target. A member that does not rank a TF adds nothing.
+
+    Parameters
+    ----------
+    members
+        Name and inferer of each member, two or more. Their stages are inputs of this one's stage.
+    weights
+        Weight of a member by its name, positive; 1 for those that are not named.
+    constant
+        The larger, the less the first ranks stand out; 0 or more.
+
+    Raises
+    ------
+    UserError
+        For fewer than two members, a weight of somebody else, or an impossible number.
+    """
+
+    members: Mapping[str, Inferer] = field(compare=False)
+    weights: Mapping[str, float] | None = None
+    constant: float = 10
+
+    def __post_init__(self) -> None:
+        if len(self.members) < 2:
+            raise UserError(
+                f"inferer.members=[{', '.join(self.members)}]: a consensus needs two or more, for instance "
+                "inferer.members=[grnboost2,correlation]"
+            )
+        if not _is_number(self.constant, 0):
+            raise UserError(f"inferer.constant={self.constant}: expected a number, 0 or more")
+        if self.weights is None:
+            object.__setattr__(self, "weights", {})
+        if not isinstance(self.weights, Mapping):
+            raise UserError(f"inferer.weights={self.weights}: expected {{MEMBER: weight}}, for instance {{llm: 2}}")
+        for name, weight in self.weights.items():
+            if name not in self.members:
+                raise UserError(f"inferer.weights.{name}: no such member; the members are {', '.join(self.members)}")
+            if not _is_number(weight, 0) or weight == 0:
+                raise UserError(f"inferer.weights.{name}={weight}: expected a number above 0")
+
+    def combine(self, networks: Mapping[str, GRN], genes: Sequence[str], tf_names: Sequence[str] | None) -> GRN:
+        """Fuse the members' networks; the rank of each edge with a member is kept as a column ``rank_<member>``."""
+        import pandas as pd
+
+        from llm4grn.grn import GRN, RANK
+
+        fused: pd.DataFrame | None = None
+        for name in sorted(networks):  # so that their order changes no digit of a sum
+            ranks = _ranks(networks[name].edges).rename(columns={"rank": f"{RANK}{name}"})
+            fused = ranks if fused is None else fused.merge(ranks, on=["TF", "target"], how="outer")
+        scores = pd.Series(0.0, index=fused.index)
+        for name in sorted(networks):
+            scores += (self.weights.get(name, 1.0) / (self.constant + fused[f"{RANK}{name}"])).fillna(0.0)
+        self._report_gaps(fused, split_genes(genes, tf_names)[1])
+        provenance = {
+            "method": "consensus",
+            "constant": self.constant,
+            "weights": {name: self.weights.get(name, 1.0) for name in sorted(networks)},
+            "members": {name: network.provenance for name, network in networks.items()},
+        }
+        return GRN.from_edges(fused.assign(importance=scores), provenance)
+
+    def _report_gaps(self, fused: pd.DataFrame, targets: Sequence[str]) -> None:
+        """Say which members rank nobody for some targets: the others decide there alone."""
+        from llm4grn.grn import RANK
+
+        for name in self.members:
+            ranked = set(fused.loc[fused[f"{RANK}{name}"].notna(), "target"])
+            if without := [target for target in targets if target not in ranked]:
+                logger.warning(
+                    "consensus: %s ranks no TF for %d of %d targets, for instance %s: there the other members decide",
+                    *(name, len(without), len(targets), without[0]),
+                )
+
+
+def _ranks(edges: pd.DataFrame) -> pd.DataFrame:
+    """TF, target and the rank of the edge among those of its target, from 1; edges are in descending order."""
+    return edges[["TF", "target"]].assign(rank=edges.groupby("target", sort=False).cumcount() + 1)
+
+
+def _is_number(value: object, least: float) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and least <= value < math.inf
