@@ -1,7 +1,6 @@
 """Finished runs compared: a verdict in words, tables, figures, and one page that shows them all."""
 
 import re
-import textwrap
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
@@ -27,8 +26,10 @@ def evaluate(cfg: DictConfig) -> Path:
 
         load_reference(cfg.reference, folder=cfg.paths.data)  # a wrong path is refused before any scoring
 
-    from llm4grn.evaluation.report.comparison_report import Options, compare_graphs, compare_runs, write_comparison
+    from llm4grn.evaluation.report.comparison_files import write_comparison
+    from llm4grn.evaluation.report.comparison_report import Options, compare_graphs, compare_runs
     from llm4grn.evaluation.report.renderers import to_terminal
+    from llm4grn.evaluation.scores.verdicts import text_of
 
     options = Options(
         **{name: cfg[name] for name in ("paper", "rescore", "plausibility", "recovery", "reference", "seed")},
@@ -38,11 +39,11 @@ def evaluate(cfg: DictConfig) -> Path:
     )
     comparison = (compare_runs if is_scored(folders[0]) else compare_graphs)(folders, folder, options)
     files = write_comparison(comparison, folder, cli.command(), html=cfg.html)
-    for entry in comparison.verdict:
-        print(f"\n{textwrap.fill(f'{entry.dataset}: {entry.headline}', 100)}")
-        for detail in entry.details:
-            print(textwrap.fill(detail, 100, initial_indent="  - ", subsequent_indent="    "))
-    print(f"\n{to_terminal(comparison.main_table)}")
+    if comparison.verdict:
+        print(f"\n{text_of(comparison.verdict, details=not cfg.html)}\n")
+    if comparison.verdict and cfg.html:
+        print(f"What this rests on, the picture and all tables: {files['report']}\n")
+    print(to_terminal(comparison.main_table))
     show_in_wandb(tracker, comparison, cfg.name, folder)
     for what, path in files.items():
         print(f"{what:8} {path}")

@@ -208,7 +208,7 @@ def test_the_report_of_a_run_holds_the_audit_that_train_prints(secret_run):
 def test_train_prints_the_audit_and_names_the_model_in_the_table(secret_run):
     folder, _, output = secret_run
     assert "Scores (LLM test-model," in output
-    assert re.search(r"^ +Setting 1 +human +llm +1 ", output, re.M)
+    assert re.search(r"^ +Setting 1 +human +test-model +1 ", output, re.M)
     assert re.search(r"25 questions: 25 new requests to test-model", output)
     (results,) = folder.glob("outputs/*/results.csv")
     with results.open() as file:
@@ -256,7 +256,7 @@ def test_a_dry_run_asks_nothing_and_says_what_it_would_cost(counts, tmp_path):
 def test_the_help_lists_what_can_be_chosen_and_nothing_else(tmp_path):
     out, _ = end(start("train.py", "--help", cwd=tmp_path))
     (options,) = re.findall(r"^llm: (.*)$", out, re.M)
-    assert options.split(", ") == ["gpt4", "llama", "local", "none", "openai_compatible", "recorded"]
+    assert options.split(", ") == ["gpt4", "llama", "local", "none", "openai_compatible", "recorded", "shipped"]
     assert not re.search(r"llm[/_](?:shared|interview|server)", out)
 
 

@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from textwrap import fill
 
 from llm4grn.evaluation.scores.comparison import is_scored
 from llm4grn.store import atomic_write
@@ -38,8 +37,10 @@ def compare(sweep: Path, jobs: Sequence[Job], *, store: Path, data: Path, comman
     missing = [line.splitlines()[0] for line in failures(sweep, jobs)]
     summary, key = sweep / "summary.txt", _key(scored or done, "results.json" if scored else "graph.json", missing)
     if not (summary.is_file() and summary.read_text().endswith(key + "\n")):
-        from llm4grn.evaluation.report.comparison_report import Options, compare_graphs, compare_runs, write_comparison
+        from llm4grn.evaluation.report.comparison_files import write_comparison
+        from llm4grn.evaluation.report.comparison_report import Options, compare_graphs, compare_runs
         from llm4grn.evaluation.report.renderers import to_terminal
+        from llm4grn.evaluation.scores.verdicts import text_of
 
         compared = compare_runs if scored else compare_graphs
         comparison = compared(scored or done, sweep, Options(store=store, data=data))
@@ -47,8 +48,7 @@ def compare(sweep: Path, jobs: Sequence[Job], *, store: Path, data: Path, comman
             subtitle = f"{comparison.subtitle}; {len(missing)} of {len(jobs)} jobs are not done: {'; '.join(missing)}"
             comparison = replace(comparison, subtitle=subtitle.removeprefix("; "))
         files = write_comparison(comparison, sweep, command)
-        parts = [fill(f"{entry.dataset}: {entry.headline}", 100) for entry in comparison.verdict]
-        parts += [to_terminal(comparison.main_table).rstrip()]
+        parts = [part for part in (text_of(comparison.verdict), to_terminal(comparison.main_table).rstrip()) if part]
         parts += ["\n".join(f"{what:8} {path}" for what, path in files.items()), f"of {key}"]
         with atomic_write(summary) as path:
             path.write_text("\n\n".join(parts) + "\n")

@@ -33,3 +33,22 @@ def one_run() -> list[Result]:
         *make_results("stage1", ((0.0005, 120.0, 0.019, 0.79), (0.0007, 124.0, 0.021, 0.81))),
         *make_results("run"),
     ]
+
+
+def seeds_of(inferer: str, values: dict[int, tuple[float, float]], **labels) -> list[Result]:
+    """One sample per seed with MMD and RF AUROC; the distances follow the MMD."""
+    return [
+        result
+        for seed, (mmd, auroc) in values.items()
+        for result in make_results(values=((mmd / 10, mmd * 1e4, mmd, auroc),), inferer=inferer, seed=seed, **labels)
+    ]
+
+
+#: Per seed, in units of the spread: patterns that sum to zero and do not follow one another.
+PATTERNS = ((1, -1, 1, -1), (1, 1, -1, -1), (1, -1, -1, 1))
+
+
+def around(mmd: float, auroc: float, pattern: int = 0, spread: float = 0.001) -> dict[int, tuple[float, float]]:
+    """Values of four seeds with these means."""
+    steps = [spread * step for step in PATTERNS[pattern]]
+    return {1000 * i: (mmd * (1 + step), auroc * (1 + step)) for i, step in enumerate(steps, start=1)}

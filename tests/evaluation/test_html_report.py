@@ -30,7 +30,7 @@ SCORES = Table(
     definitions=["AUROC: of a forest."],
 )
 HUBS = Table("hubs", "Scores", ["TF", "Rank"], [["A10", Cell("1e1", 10)], ["A9", Cell("9", 9)], ["a2", "–"]])
-VERDICTS = [Verdict("pbmc3k", "No setting wins.", ("Two seeds are too few.",))]
+VERDICTS = [Verdict("pbmc3k", ("No network wins (p = 1).", "None loses."), ("Tests: two seeds are too few.",))]
 COMMANDS = [("RUN_A", "python train.py seed=1000 dataset.path='a b'"), ("this report", "python evaluate.py")]
 WIDE = Table("wide", "Wide", ["Gene", *(f"Column number {i}" for i in range(30))], [["G", *["1234567.89"] * 30]])
 
@@ -81,7 +81,13 @@ def test_text_of_users_is_escaped(report):
     text = report.read_text()
     assert "<script>alert(1)</script>" not in text
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
-    for words in "0.5 is &lt;chance&gt;.", "Two seeds are too few.", "dataset.path=&#39;a b&#39;", "3.11.7":
+    for words in (
+        "0.5 is &lt;chance&gt;.",
+        "<strong>Tests:</strong> two seeds are too few.",
+        '<p class="answer">No network wins <span>(p = 1)</span>.</p>',
+        "dataset.path=&#39;a b&#39;",
+        "3.11.7",
+    ):
         assert words in text
 
 
@@ -124,6 +130,17 @@ def test_a_table_can_be_saved_from_the_page(report):
 def test_sections_without_blocks_are_left_out(figure, tmp_path):
     text = write(tmp_path / "report.html", figure, sections=[Section("Nothing", [])]).read_text()
     assert "Nothing" not in text
+
+
+def test_the_answer_stands_above_its_picture_and_the_picture_above_what_it_rests_on(figure, tmp_path):
+    verdict = [replace(VERDICTS[0], figure=figure)]
+    text = write(tmp_path / "report.html", figure, verdict=verdict).read_text()
+    order = ("None loses.", "<img ", "<figcaption>Grey is real &amp; colour", "What this rests on", "<strong>Tests:")
+    places = [text.index(words) for words in order]
+    assert places == sorted(places)
+    assert places[-1] < text.index("How close?")
+    image, _ = Elements(text).all("img")
+    assert image["alt"] == 'A "picture"'
 
 
 # ---- in a browser
@@ -230,8 +247,8 @@ def test_labels_stay_and_figures_open_on_a_phone(fresh, report):
 
 
 def test_definitions_are_folded_but_not_on_paper(fresh):
-    height = "document.querySelector('.definitions li').getBoundingClientRect().height"
-    part = "document.querySelector('.definitions')"
+    height = "document.querySelector('.block .definitions li').getBoundingClientRect().height"
+    part = "document.querySelector('.block .definitions')"
     text = " ".join(fresh.ask(f"{part}.textContent").split())
     assert text == "How the numbers are defined AUROC: of a forest."
     assert not fresh.ask(f"{part}.open")
@@ -242,6 +259,14 @@ def test_definitions_are_folded_but_not_on_paper(fresh):
     fresh.ask(f"{part}.open = true; window.dispatchEvent(new Event('beforeprint'))")
     fresh.ask("window.dispatchEvent(new Event('afterprint'))")
     assert fresh.ask(f"{part}.open")
+
+
+def test_what_the_answer_rests_on_is_folded_and_opens(fresh):
+    part = "document.querySelector('.verdict details')"
+    assert fresh.ask(f"{part}.innerText.trim()") == "What this rests on"
+    assert fresh.ask("document.querySelector('.verdict .answer').getBoundingClientRect().bottom") < 900
+    fresh.ask(f"{part}.firstElementChild.click()")
+    assert "two seeds are too few" in fresh.ask(f"{part}.innerText")
 
 
 def test_a_data_set_that_all_rows_share_is_not_said_in_each(fresh, figure, tmp_path):

@@ -5,6 +5,7 @@ import pytest
 from results_by_hand import make_results, one_run
 
 from llm4grn.evaluation.report.blocks import Cell
+from llm4grn.evaluation.scores.names import row_order, setting_name, varying_labels
 from llm4grn.evaluation.scores.paper_numbers import paper_rows
 from llm4grn.evaluation.scores.summary import setting_of, summarise
 from llm4grn.evaluation.scores.tables import (
@@ -128,35 +129,75 @@ def test_layout_is_that_of_the_paper():
     assert [row[1:5] for row in texts(table)] == [
         ["Baseline", "", "control", "floor"],
         ["Baseline", "", "stage 1", ""],
-        ["Setting 1", "human", "llm", ""],
+        ["Setting 1", "human", "gpt4", ""],
         ["Setting 1", "human", "grnboost2", ""],
         ["Setting 1", "human", "regdiffusion", ""],
         ["Setting 1", "human", "random", "useless method"],
-        ["Setting 2", "gpt4", "llm", ""],
+        ["Setting 2", "gpt4", "gpt4", ""],
         ["Setting 2", "gpt4", "grnboost2", ""],
         ["Setting 2", "gpt4", "random", "useless method"],
         ["Other TFs", "random", "random", "useless method"],
         ["Other TFs", "truth", "grnboost2", ""],
     ]
     marks = {(row[2], row[3]): (cell.bold, cell.underlined) for row in table.rows for cell in row[-1:] if row[2]}
-    assert {name for name, (bold, _) in marks.items() if bold} == {("human", "llm")}
+    assert {name for name, (bold, _) in marks.items() if bold} == {("human", "gpt4")}
     assert {name for name, (_, under) in marks.items() if under} == {("gpt4", "grnboost2"), ("truth", "grnboost2")}
 
 
 def test_labels_that_vary_have_a_column():
     results = [
         *make_results("control"),
-        *make_results(inferer="llm", llm="gpt4", model="small"),
-        *make_results(inferer="llm", llm="llama", model="paper"),
+        *make_results(inferer="consensus", llm="gpt4", model="small"),
+        *make_results(inferer="consensus", llm="llama", model="paper"),
     ]
     table = scores_table(summarise(results))
     assert table.header[:7] == ["Data set", "Setting", "KB", "Inferer", "LLM", "Model", "Role"]
     assert table.title == "Scores (graph top10)"
     assert [row[3:7] for row in texts(table)] == [
         ["control", "", "", "floor"],
-        ["llm", "gpt4", "small", ""],
-        ["llm", "llama", "paper", ""],
+        ["consensus", "gpt4", "small", ""],
+        ["consensus", "llama", "paper", ""],
     ]
+
+
+def test_a_language_model_is_named_once_and_only_where_two_names_do_not_tell_rows_apart():
+    own = {"kb": "claude", "llm": "claude"}
+    results = [
+        *make_results("control"),
+        *make_results(inferer="random"),
+        *make_results(inferer="pidc"),
+        *make_results(inferer="correlation"),
+        *make_results(),
+        *make_results(inferer="consensus", llm="claude"),
+        *make_results(inferer="llm", llm="claude"),
+        *make_results(inferer="llm", llm="gpt4"),
+        *make_results(**own),
+        *make_results(inferer="llm", **own),
+        *make_results(inferer="random", **own),
+    ]
+    rows = sorted(summarise(results), key=row_order)
+    assert [setting_name(row, varying_labels(rows)) for row in rows] == [
+        "control",
+        "human / claude",
+        "human / gpt4",
+        "human / consensus",
+        "human / grnboost2",
+        "human / correlation",
+        "human / pidc",
+        "human / random",
+        "claude / claude",
+        "claude / grnboost2",
+        "claude / random",
+    ]
+    assert {row.setting for row in rows if row.kb == "claude"} == {"Setting 2"}
+    table = scores_table(rows)
+    assert "LLM" not in table.header
+    assert table.title == "Scores (model small, graph top10)"
+    rows = summarise([*results, *make_results(inferer="consensus", llm="gpt4")])
+    names = [setting_name(row, varying_labels(rows)) for row in sorted(rows, key=row_order)]
+    assert names[1:5] == ["human / claude", "human / gpt4", "human / consensus / claude", "human / consensus / gpt4"]
+    assert "LLM" in scores_table(rows).header
+    assert setting_name(summarise(make_results(inferer="llm"))[0], []) == "human / llm"  # a result without its name
 
 
 def test_the_best_run_of_each_data_set_is_bold_and_baselines_never():
@@ -217,8 +258,8 @@ def test_with_collapsed_sets_the_table_comes_without_and_with_them():
     assert shown["grnboost2"][:3] == ["4 †", "0.15020 ± 0.17297", "1040.5 ± 1074.4"]
     assert shown["random"][2] == "1971.0 ± 0.0"
     notes = "\n".join(without.notes)
-    assert "grnboost2 / small / top10: sets collapsed (seed 1000: 1; seed 2000: 0), left out." in notes
-    assert "random / small / top10: all sets collapsed (seed 1000: 0, 1), no numbers are left." in notes
+    assert "human / grnboost2: sets collapsed (seed 1000: 1; seed 2000: 0), left out." in notes
+    assert "human / random: all sets collapsed (seed 1000: 0, 1), no numbers are left." in notes
     assert "counted here" in "\n".join(with_them.notes)
     for text in (markdown_table(COLLAPSED), terminal_table(COLLAPSED)):
         assert "Scores, collapsed runs included" in text
@@ -245,10 +286,10 @@ def test_terminal_form_fits_and_loses_no_name():
     assert max(map(len, text.splitlines())) <= 100
     assert "model small" in text.splitlines()[0]
     label = "".join(re.split(r"\s{2,}", line.strip())[0] for line in text.splitlines())
-    assert f"pbmc3k·Setting2·gpt4llm/{long_llm}" in label.replace(" ", "")
+    assert f"pbmc3k·Setting2·gpt4{long_llm}" in label.replace(" ", "")
     assert "of 500 cells each" in text
     header = next(line for line in text.splitlines() if "MMD ↓" in line)
-    row = next(line for line in text.splitlines() if line.startswith("  llm / gpt4"))
+    row = next(line for line in text.splitlines() if line.startswith("  gpt4 "))
     assert header.index("MMD ↓") + len("MMD ↓") == row.index("0.0100 ± 0.0014") + len("0.0100 ± 0.0014")
 
 
@@ -290,12 +331,12 @@ def test_the_papers_numbers_stand_below_ours():
     table = scores_table(summarise(results), paper=paper_rows(["pbmc"]))
     rows = texts(table)
     of_setting_1 = [(row[3], row[-6]) for row in rows if row[1] == "Setting 1"]
-    assert "LLM" in table.header  # GPT-4 and Llama
+    assert "LLM" not in table.header  # GPT-4 and Llama are named as who draws
     assert of_setting_1 == [
-        ("llm", "paper"),
-        ("correlation", ""),
+        ("gpt4", "paper"),
         ("grnboost2", ""),
         ("grnboost2", "paper"),
+        ("correlation", ""),
         ("random", "useless method"),
         ("random", "paper"),
     ]

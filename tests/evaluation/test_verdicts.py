@@ -1,169 +1,158 @@
-"""Words against tests computed here with scipy, and against what each case may and may not say."""
+"""The cases without an answer, and what an answer rests on; its sentences are in test_answers.py."""
 
-from itertools import combinations
-
-import numpy as np
 import pytest
-from results_by_hand import make_results
+from results_by_hand import around, seeds_of
 from scipy import stats
 
-from llm4grn.evaluation.scores.results import Result
 from llm4grn.evaluation.scores.summary import summarise
-from llm4grn.evaluation.scores.verdicts import Verdict, verdicts
+from llm4grn.evaluation.scores.verdicts import Verdict, text_of, verdicts
 
-SEEDS = (1000, 2000, 3000, 4000)
-CLAIM = "by more than chance"
+CONTROL = seeds_of("", around(0.005, 0.51), source="control")
+STAGE1 = seeds_of("", around(0.012, 0.70, 1), source="stage1")
+BOOST = seeds_of("grnboost2", around(0.01, 0.65, 2))
+RANDOM = seeds_of("random", around(0.02, 0.9))
+GONE = dict.fromkeys((1000, 2000, 3000, 4000), (0.9, 1.0))  # a Euclidean distance of 9000, the control's is 50
 
-
-def runs(inferer: str, values: dict[int, tuple[float, float]], **labels) -> list[Result]:
-    """One sample per seed with MMD and RF AUROC; the distances follow the MMD."""
-    return [
-        result
-        for seed, (mmd, auroc) in values.items()
-        for result in make_results(values=((mmd / 10, mmd * 1e4, mmd, auroc),), inferer=inferer, seed=seed, **labels)
-    ]
+STAGE1_LEAD = "Stage 1, the GAN without a graph"
+CONTROL_LEAD = "The control, real cells in the place of generated ones"
 
 
-def around(mmd: float, auroc: float, spread: float = 0.002, seeds=SEEDS) -> dict[int, tuple[float, float]]:
-    """Values near a mean in the same pattern for all, so that pairs differ by almost a constant."""
-    steps = np.linspace(-1, 1, len(seeds)) * spread
-    return {seed: (mmd * (1 + step), auroc * (1 + step)) for seed, step in zip(seeds, steps, strict=True)}
-
-
-def only(results: list[Result]) -> Verdict:
+def only(results) -> Verdict:
     (verdict,) = verdicts(summarise(results))
     return verdict
 
 
-def said(verdict: Verdict) -> str:
-    return " ".join([verdict.headline, *verdict.details]).replace("\N{NO-BREAK SPACE}", " ")
+def about(verdict: Verdict, lead: str) -> str:
+    (line,) = [line for line in verdict.details if line.startswith(f"{lead}: ")]
+    return line.removeprefix(f"{lead}: ")
 
 
-CONTROL = runs("", around(0.005, 0.51), source="control")
-STAGE1 = runs("", around(0.012, 0.70), source="stage1")
+# ---- without an answer
 
 
-def test_a_clear_winner_is_called_one():
-    verdict = only([*CONTROL, *STAGE1, *runs("grnboost2", around(0.01, 0.65)), *runs("random", around(0.02, 0.9))])
-    assert verdict.dataset == "pbmc3k"
-    assert verdict.headline.startswith(
-        "Of the 2 settings, human / grnboost2 comes closest to real cells by RF AUROC and"
-    )
-    assert verdict.headline.endswith(f"{CLAIM}.")
-    details = dict(detail.split(": ", 1) for detail in verdict.details if ": " in detail)
-    assert details["Against a random graph (human / random)"].startswith("better by RF AUROC (0.650 and 0.900, p")
-    assert details["Against stage 1, the GAN without a graph"].startswith("better by RF AUROC")
-    control = details["Against the control, real cells in the place of generated ones"]
-    assert control.startswith("worse by RF AUROC")
-    # (0.9 - 0.65) / (0.9 - 0.51) and (0.02 - 0.01) / (0.02 - 0.005)
-    assert control.endswith("Of the way from the random graph to the control it goes 64 % by RF AUROC and 67 % by MMD.")
+def test_one_setting_is_compared_with_nothing():
+    verdict = only([*CONTROL, *STAGE1, *BOOST])
+    assert verdict.answer == ("One setting only, human / grnboost2: there is nothing to compare it with.",)
+    assert "human / grnboost2 is better by MMD" in about(verdict, STAGE1_LEAD)
 
 
-NAMES = ("correlation", "grnboost2", "pidc")
-
-
-def drawn(trial: int) -> tuple[dict[str, np.ndarray], str]:
-    """RF AUROC of three settings by seed, drawn so that leads are now clear, now not; and the headline about them."""
-    rng = np.random.default_rng(trial)
-    auroc = {name: rng.normal(mean, 0.02, size=4) for name, mean in zip(NAMES, rng.normal(0.75, 0.02, 3), strict=True)}
-    results = [
-        result
-        for name in NAMES
-        for result in runs(name, {seed: (0.01, value) for seed, value in zip(SEEDS, auroc[name], strict=True)})
-        if result.metric == "rf_auroc"
-    ]
-    return auroc, only(results).headline
-
-
-@pytest.mark.parametrize("trial", range(20))
-def test_a_claim_is_made_if_and_only_if_the_paired_tests_allow_it(trial):
-    auroc, headline = drawn(trial)
-    p = sorted((stats.ttest_rel(auroc[a], auroc[b]).pvalue, a, b) for a, b in combinations(NAMES, 2))
-    holm, so_far = {}, 0.0
-    for rank, (value, *pair) in enumerate(p):
-        so_far = max(so_far, min(1.0, value * (len(p) - rank)))
-        holm[frozenset(pair)] = so_far
-    best = min(NAMES, key=lambda name: auroc[name].mean())
-    beaten = sum(holm[frozenset({best, other})] < 0.05 for other in NAMES if other != best)
-    expected = {
-        0: "but no lead is larger than chance.",
-        1: f"{CLAIM} against 1 of 2 others by RF AUROC.",
-        2: f"{CLAIM}.",
-    }
-    assert f"human / {best} comes closest" in headline
-    assert headline.endswith(expected[beaten])
-
-
-def test_the_trials_above_hold_every_outcome():
-    assert len({drawn(trial)[1].rpartition(",")[2] for trial in range(20)}) == 3
-
-
-def test_one_seed_allows_no_claim():
-    alone = (1000,)
-    verdict = only(
-        [
-            *runs("", around(0.005, 0.51, seeds=alone), source="control"),
-            *runs("grnboost2", around(0.01, 0.65, seeds=alone)),
-            *runs("random", around(0.02, 0.9, seeds=alone)),
-        ]
-    )
-    assert "nothing tells the lead from chance" in verdict.headline
-    assert "better in the mean, untested, by RF AUROC" in said(verdict)
-    assert "One seed has no spread between trainings: run more of human / grnboost2 and human / random" in said(verdict)
-    assert "p =" not in said(verdict)
-
-
-def test_metrics_that_disagree_are_both_named():
-    verdict = only([*runs("grnboost2", around(0.02, 0.65)), *runs("correlation", around(0.01, 0.8))])
-    assert verdict.headline.startswith("RF AUROC puts human / grnboost2 first and MMD puts human / correlation first")
-    assert "There is no random graph among the runs" in said(verdict)
-
-
-def test_a_random_graph_that_wins_is_told():
-    verdict = only([*CONTROL, *runs("grnboost2", around(0.02, 0.8)), *runs("random", around(0.01, 0.7))])
-    assert "human / random comes closest" in verdict.headline
-    assert "human / random is a random graph: no graph that a method drew did better here." in verdict.details
-    assert "Of the way" not in said(verdict)
-
-
-def test_one_setting_is_ranked_against_nothing():
-    verdict = only([*CONTROL, *STAGE1, *runs("grnboost2", around(0.01, 0.65))])
-    assert verdict.headline == "One setting only, human / grnboost2: there is nothing to rank it against."
-    assert "Against stage 1, the GAN without a graph: better" in said(verdict)
-
-
-def test_level_with_stage_1_is_not_better():
-    noisy = {seed: (0.012, 0.70 + shift) for seed, shift in zip(SEEDS, (0.03, -0.04, 0.02, -0.02), strict=True)}
-    verdict = only([*STAGE1, *runs("grnboost2", noisy), *runs("random", around(0.02, 0.9))])
-    (line,) = [detail for detail in verdict.details if detail.startswith("Against stage 1")]
-    assert "not separated by RF AUROC" in line
-    assert "better" not in line
-
-
-def test_collapsed_sets_are_named_and_take_no_part():
-    collapsed = {**around(0.001, 0.5), 1000: (0.9, 1.0)}  # its Euclidean distance is 9000, the control's 50
-    gone = {seed: (0.9, 1.0) for seed in SEEDS}
-    verdict = only([*CONTROL, *runs("grnboost2", collapsed), *runs("pidc", gone), *runs("random", around(0.02, 0.9))])
-    assert "Of the 2 settings, human / grnboost2" in verdict.headline
-    assert "human / grnboost2: 1 of 4 sets of cells collapsed (seed 1000;" in said(verdict)
-    assert "human / pidc: 4 of 4 sets of cells collapsed (seed 1000, 2000, 3000, 4000;" in said(verdict)
-    everything = only([*CONTROL, *runs("pidc", gone)])
-    assert everything.headline.startswith("No verdict: every run collapsed")
-
-
-def test_no_verdict_without_the_metrics_that_count():
-    distances = [result for result in runs("grnboost2", around(0.01, 0.6)) if result.metric == "cosine_distance"]
-    assert only(distances).headline == "No verdict: no two settings were scored by RF AUROC and MMD."
+@pytest.mark.parametrize(
+    ("results", "words"),
+    [
+        (CONTROL, "there is no run among the results"),
+        ([*CONTROL, *seeds_of("pidc", GONE)], "every run collapsed, so the numbers say nothing about the graphs"),
+        ([one for one in [*BOOST, *RANDOM] if "distance" in one.metric], "no run was scored by MMD and RF AUROC"),
+        ([*RANDOM, *seeds_of("random", around(0.02, 0.9), kb="random")], "every network is a random one"),
+    ],
+)
+def test_no_verdict_says_why(results, words):
+    (sentence,) = only(results).answer
+    assert sentence.startswith(f"No verdict: {words}")
 
 
 def test_each_data_set_has_a_verdict_of_its_own():
-    here, there = runs("grnboost2", around(0.01, 0.6)), runs("random", around(0.02, 0.9), dataset="bone_marrow")
-    assert [verdict.dataset for verdict in verdicts(summarise([*here, *there]))] == ["bone_marrow", "pbmc3k"]
+    there = seeds_of("random", around(0.02, 0.9), dataset="bone_marrow")
+    assert [one.dataset for one in verdicts(summarise([*BOOST, *there]))] == ["bone_marrow", "pbmc3k"]
 
 
-def test_few_seeds_come_with_a_caution():
-    few, many = (1000, 2000), tuple(range(8))
-    for seeds, cautious in ((few, True), (many, False)):
-        results = [*runs("pidc", around(0.01, 0.6, seeds=seeds)), *runs("random", around(0.02, 0.9, seeds=seeds))]
-        assert ("standard errors" in said(only(results))) == cautious
-        assert f"paired t over {len(seeds)} seeds" in said(only(results))
+def test_text_for_a_terminal_has_the_answer_and_on_request_the_rest():
+    found = [Verdict("a", ("One.", "Two " + "long " * 30 + "end."), ("Because: of this.",)), Verdict("b", ("Three.",))]
+    short, full = text_of(found), text_of(found, details=True)
+    assert short.splitlines()[:2] == ["a:", "One."]
+    assert short.endswith("end.\nb:\nThree.")
+    assert max(map(len, short.splitlines())) <= 100
+    assert "  - Because: of this.\nb:" in full
+    assert "Because" not in short
+
+
+# ---- what it rests on
+
+
+def test_what_is_compared_is_named():
+    llm = seeds_of("llm", around(0.01, 0.6), llm="claude")
+    assert about(only([*llm, *BOOST, *RANDOM]), "Compared") == (
+        "human / claude with human / random and human / grnboost2, of the same TFs, model and graph size."
+    )
+    assert "add inferer=grnboost2" in about(only([*llm, *RANDOM]), "Missing")
+    assert not any(line.startswith("Choice") for line in only([*llm, *BOOST, *RANDOM]).details)
+    assert "human / grnboost2" in about(only([*BOOST, *seeds_of("pidc", around(0.03, 0.9))]), "Choice")
+
+
+def test_stage_1_and_control_with_their_tests_and_the_way_between_random_and_control():
+    verdict = only([*CONTROL, *STAGE1, *BOOST, *RANDOM])
+    assert about(verdict, STAGE1_LEAD).startswith(
+        "compared with it, human / grnboost2 is better by MMD (0.0100 and 0.0120, p < 0.001) and RF AUROC (0.650 and"
+    )
+    control = about(verdict, CONTROL_LEAD)
+    assert "is worse by MMD (0.0100 and 0.0050, p < 0.001)" in control
+    # (0.02 - 0.01) / (0.02 - 0.005) and (0.9 - 0.65) / (0.9 - 0.51)
+    assert control.endswith(
+        "It goes 67 % by MMD and 64 % by RF AUROC of the way from the random network to the control."
+    )
+
+
+def test_the_control_is_not_corrected_and_stage_1_is():
+    values = {1: (0.0101, 0.60), 2: (0.0119, 0.61), 3: (0.0109, 0.66), 4: (0.0128, 0.62)}
+    base = {1: (0.0100, 0.59), 2: (0.0111, 0.60), 3: (0.0109, 0.63), 4: (0.0118, 0.61)}
+    run = seeds_of("grnboost2", values)
+    worse = seeds_of("random", {1: (0.05, 0.9), 2: (0.01, 0.8), 3: (0.02, 0.95), 4: (0.015, 0.7)})
+    p, p_worse = (stats.ttest_rel(mmd_of(one), mmd_of(seeds_of("", base))).pvalue for one in (run, worse))
+    assert p < p_worse
+    sources = [one for source in ("control", "stage1") for one in seeds_of("", base, source=source)]
+    verdict = only([*sources, *run, *worse])
+    assert f"MMD (0.0114 and 0.0109, p = {p:.2f})" in about(verdict, CONTROL_LEAD)
+    assert f"MMD (0.0114 and 0.0109, p = {2 * p:.2f})" in about(verdict, STAGE1_LEAD)
+
+
+def mmd_of(results) -> list[float]:
+    return [one.value for one in results if one.metric == "mmd"]
+
+
+def test_level_with_stage_1_is_not_better():
+    noisy = {1000: (0.0125, 0.73), 2000: (0.0115, 0.66), 3000: (0.0125, 0.72), 4000: (0.0115, 0.68)}
+    line = about(only([*STAGE1, *seeds_of("grnboost2", noisy), *RANDOM]), STAGE1_LEAD)
+    assert "is not told apart by MMD" in line
+    assert "better" not in line
+
+
+def test_lowest_means_and_distances_are_told_without_a_claim():
+    verdict = only([*BOOST, *RANDOM, *seeds_of("pidc", around(0.005, 0.7))])
+    lead = "Lowest means of the 3 settings"
+    assert about(verdict, lead) == "human / pidc by MMD, human / grnboost2 by RF AUROC."
+    lead = "Distances of mean cells, which hardly separate networks and do not count"
+    assert about(verdict, lead) == "human / pidc by Cosine distance and Euclidean distance."
+
+
+def test_tests_are_named_with_what_few_seeds_can_show():
+    llm = seeds_of("llm", around(0.01, 0.6), llm="claude")
+    line = about(only([*llm, *BOOST, *RANDOM]), "Tests")
+    assert line.startswith("paired t-tests over 4 seeds, two-sided, at 5%.")
+    assert "Holm's method, per metric over the 2 comparisons that the answer makes" in line
+    assert f"only differences above {stats.t.ppf(0.975, 3):.1f} standard errors show" in line
+    many = [
+        one
+        for inferer, mean in (("pidc", 0.01), ("random", 0.02))
+        for one in seeds_of(inferer, {seed: (mean * (1 + seed % 3 / 9), 0.6 + mean) for seed in range(5)})
+    ]
+    assert "standard errors" not in about(only(many), "Tests")
+
+
+def test_one_seed_has_no_tests_and_is_told():
+    alone = [one for one in [*CONTROL, *STAGE1, *BOOST, *RANDOM] if one.seed == 1000]
+    verdict = only(alone)
+    assert about(verdict, "One seed only").startswith("all settings; run more")
+    assert "better in the mean, without a test, by MMD" in about(verdict, STAGE1_LEAD)
+    assert not any("p =" in line or line.startswith("Tests") for line in verdict.details)
+    some = only([*(one for one in BOOST if one.seed == 1000), *RANDOM])
+    assert about(some, "One seed only").startswith("human / grnboost2; run more")
+
+
+def test_collapsed_sets_and_unlike_runs_are_named():
+    partly = seeds_of("grnboost2", {**around(0.01, 0.65), 1000: (0.9, 1.0)})
+    verdict = only([*CONTROL, *partly, *seeds_of("pidc", GONE), *RANDOM, *seeds_of("random", {1000: (0.3, 0.9)})])
+    collapsed = [line for line in verdict.details if line.startswith("Collapsed")]
+    assert collapsed[0].startswith("Collapsed: 1 of 4 sets of cells of human / grnboost2 (seed 1000;")
+    assert collapsed[1].startswith("Collapsed: 4 of 4 sets of cells of human / pidc (seed 1000, 2000, 3000, 4000;")
+    assert "pidc" not in " ".join(verdict.answer).lower()
+    twice = only([*BOOST, *RANDOM, *seeds_of("random", {1000: (0.021, 0.9)})])
+    assert about(twice, "Unlike runs") == "human / random has different values for the same seed and sample."

@@ -1,23 +1,19 @@
-"""A comparison of finished runs, whole: verdict, tables, figures, and the files and the page that show them."""
+"""A comparison of finished runs, whole: the answer, what it rests on, tables and figures."""
 
 from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from llm4grn.errors import UserError
 from llm4grn.evaluation.report.blocks import Figure, Table
-from llm4grn.evaluation.report.html_report import Section, blocks_of, write_html
-from llm4grn.evaluation.report.renderers import RENDERERS, to_markdown
-from llm4grn.evaluation.report.run_report import installed_versions
+from llm4grn.evaluation.report.html_report import Section, blocks_of
 from llm4grn.evaluation.scores.comparison import load_runs, score_tables
-from llm4grn.evaluation.scores.results import Result, to_csv
+from llm4grn.evaluation.scores.results import Result
 from llm4grn.evaluation.scores.summary import summarise
 from llm4grn.evaluation.scores.verdicts import Verdict, verdicts
-from llm4grn.store import atomic_write
 
 logger = logging.getLogger("llm4grn")
 
@@ -86,7 +82,7 @@ class Comparison:
 
     @property
     def blocks(self) -> list[Table | Figure]:
-        return blocks_of(self.sections)
+        return [*(entry.figure for entry in self.verdict if entry.figure), *blocks_of(self.sections)]
 
     @property
     def main_table(self) -> Table:
@@ -96,7 +92,7 @@ class Comparison:
 
 
 def compare_runs(folders: Sequence[Path], folder: Path, options: Options) -> Comparison:
-    """Compare finished runs; the pictures are written below ``folder``, all else is for :func:`write_comparison`.
+    """Compare finished runs; the pictures are written below ``folder``, all else is for ``write_comparison``.
 
     Parameters
     ----------
@@ -113,6 +109,7 @@ def compare_runs(folders: Sequence[Path], folder: Path, options: Options) -> Com
         A run lacks a file, or the runs, the reference or the model of CellTypist cannot be used.
     """
     from llm4grn.evaluation.cells.run_check import check_runs
+    from llm4grn.evaluation.scores.score_plot import with_figures
 
     check_runs(folders)
     if options.celltypist is not None:
@@ -132,7 +129,7 @@ def compare_runs(folders: Sequence[Path], folder: Path, options: Options) -> Com
         title=f"{', '.join(dict.fromkeys(row.dataset for row in runs))}: {_counted(len(runs), 'setting')} compared",
         subtitle=f"{_counted(len(folders), 'run')}, seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}",
         results=results,
-        verdict=verdicts(rows),
+        verdict=with_figures(verdicts(rows), rows, figures),
         sections=sections,
         commands=[(run.name, command) for run in folders if (command := command_of(run))],
     )
@@ -158,10 +155,7 @@ def _parts(
     """Title, question and what answers it; each imports what it needs, so that one that is not wanted costs nothing."""
 
     def scores() -> list[Table | Figure]:
-        from llm4grn.evaluation.scores.score_plot import score_figures
-
-        tables = score_tables(folders, options.rescore, options.paper, options.seed, loaded=(results, n_cells))
-        return [*score_figures(summarise(results), figures, options.seed), *tables]
+        return [*score_tables(folders, options.rescore, options.paper, options.seed, loaded=(results, n_cells))]
 
     def graphs() -> list[Table | Figure]:
         from llm4grn.evaluation.graphs.tables import graph_blocks
@@ -200,79 +194,6 @@ def command_of(run: Path) -> str | None:
     text = report.read_text(encoding="utf-8") if report.is_file() else ""
     found = re.search(r"^## Again\n+```\n(.*?)\n```", text, re.M | re.S)
     return found and found[1]
-
-
-def write_comparison(comparison: Comparison, folder: Path, command: str, html: bool = True) -> dict[str, Path]:
-    """Write ``comparison.md``, ``comparison.csv`` (tidy results), each table in several forms, and ``report.html``.
-
-    What an earlier comparison left there, and this one does not have, is removed.
-
-    Parameters
-    ----------
-    comparison
-        From :func:`compare_runs`, with the same ``folder``.
-    folder
-        Where to.
-    command
-        What to type to get the same again.
-    html
-        Whether to write the page.
-
-    Returns
-    -------
-    What it is, to path.
-
-    Raises
-    ------
-    UserError
-        The folder is that of a run.
-    """
-    folder = Path(folder)
-    if (folder / "results.json").exists():
-        raise UserError(f"{folder}: this is the folder of a run; give the comparison another name")
-    texts = {"table": ("comparison.md", _markdown(comparison, folder))}
-    if comparison.results:
-        texts["tidy"] = "comparison.csv", to_csv(comparison.results)
-    tables = [block for block in comparison.blocks if isinstance(block, Table)]
-    rendered = [
-        (f"tables/{table.name}{ending}", render(table)) for table in tables for ending, render in RENDERERS.items()
-    ]
-    for name, text in [*texts.values(), *rendered]:
-        with atomic_write(folder / name) as path:
-            path.write_text(text, encoding="utf-8")
-    kept = {folder / name for name, _ in rendered}
-    _remove_others(folder, kept | {block.path for block in comparison.blocks if isinstance(block, Figure)})
-    files = {what: folder / name for what, (name, _) in texts.items()}
-    files |= {"tables": folder / "tables", "figures": folder / "figures"}
-    page = folder / "report.html"
-    if not html:
-        page.unlink(missing_ok=True)
-        return files
-    commands = [*comparison.commands, ("this report", command)]
-    shown = (comparison.title, comparison.verdict, comparison.sections, commands, installed_versions())
-    return {**files, "report": write_html(page, *shown, subtitle=comparison.subtitle)}
-
-
-def _remove_others(folder: Path, kept: Collection[Path]) -> None:
-    endings = {*RENDERERS, ".png"}
-    for path in [*(folder / "tables").rglob("*"), *(folder / "figures").rglob("*")]:
-        if path.suffix in endings and path.is_file() and path not in kept:
-            path.unlink()
-
-
-def _markdown(comparison: Comparison, folder: Path) -> str:
-    parts = [f"# {comparison.title}", comparison.subtitle]
-    for entry in comparison.verdict:
-        parts += [f"**{entry.dataset}: {entry.headline}**", "\n".join(f"- {detail}" for detail in entry.details)]
-    for section in comparison.sections:
-        parts += [f"## {section.title}", section.intro]
-        for block in section.blocks:
-            if isinstance(block, Table):
-                parts.append(to_markdown(block).rstrip())
-            else:
-                link = block.path.relative_to(folder).as_posix()
-                parts.append(f"**{block.title}**\n\n![{block.title}]({link})\n\n{block.caption}")
-    return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _counted(number: int, what: str) -> str:

@@ -120,12 +120,14 @@ class _Ids:
 
 
 def _verdict(entry: Verdict) -> dict[str, object]:
-    """With what a detail is about, before its colon, apart."""
+    """Its picture embedded; numbers in brackets apart, and of each detail what it is about, before its colon."""
     details = []
     for detail in entry.details:
         lead, colon, text = detail.partition(": ")
         details.append({"lead": lead, "text": text} if colon else {"lead": "", "text": detail})
-    return {"dataset": entry.dataset, "headline": entry.headline, "details": details}
+    answer = [re.split(r"(\([^()]*\))", sentence) for sentence in entry.answer]
+    figure = entry.figure and {"title": entry.figure.title, **_figure(entry.figure)}
+    return {"dataset": entry.dataset, "answer": answer, "figure": figure, "details": details}
 
 
 def _block(block: Table | Figure, ids: _Ids) -> dict[str, object]:

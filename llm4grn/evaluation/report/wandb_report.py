@@ -62,7 +62,7 @@ def show_in_wandb(tracker: Tracker, comparison: Comparison, name: str, folder: P
             dir=str(folder.parent),
             mode=mode,
             config={"runs": [run for run, _ in comparison.commands]},
-            notes="\n".join(f"{entry.dataset}: {entry.headline}" for entry in comparison.verdict),
+            notes="\n".join(f"{entry.dataset}: {' '.join(entry.answer)}" for entry in comparison.verdict),
             settings=wandb.Settings(silent=True, console="off", disable_git=True, save_code=False, init_timeout=30),
         ) as run:
             to_wandb(run, comparison.blocks)

@@ -1,102 +1,139 @@
-"""The scores at a glance: every setting between the control and a random graph, with its seeds and its interval."""
+"""The answer as a picture: the scored sets of cells of every setting between real cells and a random network."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 from llm4grn.evaluation.report.blocks import Figure
-from llm4grn.evaluation.scores.statistics import CONFIDENCE, Interval, intervals
+from llm4grn.evaluation.scores.answers import DECISIVE, answers
+from llm4grn.evaluation.scores.names import inferer_name, setting_name, varying_labels
 from llm4grn.evaluation.scores.summary import Row
-from llm4grn.evaluation.scores.tables import setting_name, varying_labels
-from llm4grn.evaluation.scores.verdicts import DECISIVE
+from llm4grn.evaluation.scores.verdicts import Verdict
 from llm4grn.metrics.registry import METRICS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_LINES = {"control": ("-", "control"), "stage1": ((0, (4, 3)), "stage 1")}
+_BASELINES = {"control": "control: real cells", "stage1": "stage 1: no network"}
 _CAPTION = (
-    "One line per setting: the large dot is its mean, the bar the {confidence:.0%} bootstrap interval of the mean, the "
-    "small dots below are the means of single seeds. Hollow: random graphs. Solid line: the control (real cells in the "
-    "place of generated ones, the best in reach); dashed: stage 1 (the GAN without a graph). Further left is better. "
-    "Settings whose bars overlap can still differ, as seeds are paired: see the table of differences."
+    "How far generated cells are from held-out real cells; further left is closer. Each small dot is one scored set of "
+    "cells{colours}; each upright bar is the mean of its row, printed on the right. Solid line: the mean of the "
+    "control, real cells in the place of generated ones, the closest that can be reached. {dashed}MMD compares the "
+    "distributions of the cells; RF AUROC is how well a random forest tells real cells from generated ones, 0.5 if it "
+    "cannot. Rows are named by who lists the transcription factors / who draws the network, and sorted by {first}."
 )
+_DASHED = "Dashed line: the mean of {name}, a network drawn at random. "
 
 
-def score_figures(rows: Sequence[Row], figures: Path, seed: int = 0) -> list[Figure]:
-    """One picture per data set of RF AUROC and MMD, which are what separates graphs.
+def with_figures(verdicts: Sequence[Verdict], rows: Sequence[Row], figures: Path) -> list[Verdict]:
+    """Add to each verdict the picture of its data set, if one was scored in a metric that counts.
+
+    Parameters
+    ----------
+    verdicts, rows
+        Of the same results.
+    figures
+        Folder for the PNGs, ``answer_DATASET.png``.
+    """
+    return [replace(one, figure=_figure(one.dataset, rows, Path(figures))) for one in verdicts]
+
+
+def _figure(dataset: str, rows: Sequence[Row], figures: Path) -> Figure | None:
+    shown = [row for row in rows if row.dataset == dataset and not row.failed]
+    metrics = [name for name in DECISIVE if any(name in row.mean for row in shown if row.source == "run")]
+    if not metrics:
+        return None
+    main = next(iter(answers(shown)), None)
+    random = main.random if main else None
+    question = f"How close to real cells does each network come? Data set {dataset}"
+    if main and main.subject.inferer == "llm":
+        question = f"Can a language model ({inferer_name(main.subject)}) draw the gene regulatory network of {dataset}?"
+    safe = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in dataset)
+    path = plot_answer(shown, metrics, figures / f"answer_{safe}.png", question, random)
+    seeds = {seed for row in shown for seed in row.seeds}
+    name = random and setting_name(random, varying_labels(shown))
+    caption = _CAPTION.format(
+        colours=", coloured by seed" if len(seeds) > 1 else "",
+        dashed=_DASHED.format(name=name) if name else "",
+        first=METRICS[metrics[0]].label,
+    )
+    return Figure(question, path, caption)
+
+
+def plot_answer(rows: Sequence[Row], metrics: Sequence[str], path: Path, title: str, random: Row | None) -> Path:
+    """Draw the settings of one data set, a panel per metric: baselines on top, then the closest by the first metric.
 
     Parameters
     ----------
     rows
-        From :func:`~llm4grn.evaluation.scores.summary.summarise`.
-    figures
-        Where the PNGs go.
-    seed
-        Of the resampling.
+        Of one data set.
+    metrics
+        At least one, lower is better.
+    path
+        Output PNG path.
+    title
+        Above the panels.
+    random
+        The random network that a line is drawn for.
     """
-    blocks = []
-    for dataset in dict.fromkeys(row.dataset for row in rows if row.source == "run" and not row.failed):
-        own = [row for row in rows if row.dataset == dataset and not row.failed]
-        metrics = [name for name in DECISIVE if any(name in row.mean for row in own if row.source == "run")]
-        if metrics:
-            safe = "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in dataset)
-            path = plot_scores(own, metrics, figures / f"scores_{safe}.png", seed)
-            blocks.append(Figure(f"Scores of {dataset} at a glance", path, _CAPTION.format(confidence=CONFIDENCE)))
-    return blocks
-
-
-def plot_scores(rows: Sequence[Row], metrics: Sequence[str], path: Path, seed: int = 0) -> Path:
-    """Draw the rows of one data set, a panel per metric, the best on top by the first one."""
     from llm4grn.evaluation.cells.plots import INK, panels, save
 
-    records = intervals(rows, seed)
-    runs = sorted(
-        (row for row in rows if row.source == "run"),
-        key=lambda row: METRICS[metrics[0]].shortfall(row.mean.get(metrics[0], float("inf"))),
-        reverse=True,
-    )
-    names = [setting_name(row, varying_labels(rows)) for row in runs]
-    figure, axes = panels(1, len(metrics), width=4.6, height=1.3 + 0.34 * len(runs))
+    ordered = sorted(rows, key=lambda row: (*(row.source != name for name in _BASELINES), *_means(row, metrics)))
+    names = [fill(_BASELINES.get(row.source) or setting_name(row, varying_labels(rows)), 24) for row in ordered]
+    n_lines = sum(name.count("\n") + 1 for name in names)
+    figure, axes = panels(1, len(metrics), width=7.6 / len(metrics), height=1.9 + 0.36 * n_lines)
+    seeds = sorted({seed for row in rows for seed in row.seeds})
     for axis, name in zip(axes.flat, metrics, strict=True):
-        _draw(axis, runs, [record for record in records if record.metric == name])
-        axis.set_title(f"{METRICS[name].label} {METRICS[name].arrow}", fontsize=10, color=INK, pad=16)
-        axis.set_yticks(range(len(runs)), names if axis is axes[0, 0] else [""] * len(runs), fontsize=9, color=INK)
-        axis.set_ylim(-0.6, len(runs) - 0.4)
+        _draw(axis, ordered, name, seeds, random)
+        axis.set_yticks(range(len(names)), names if axis is axes[0, 0] else [""] * len(names), fontsize=13, color=INK)
+        axis.set_ylim(len(names) - 0.4, -0.6)
+    for label, row in zip(axes[0, 0].get_yticklabels(), ordered, strict=True):
+        label.set_fontweight("bold" if row.inferer == "llm" else "normal")
+    if len(seeds) > 1:
+        handles = [axes[0, 0].scatter([], [], s=40, color=_colour(seeds, seed), label=f"seed {seed}") for seed in seeds]
+        figure.legend(handles=handles, loc="outside lower center", ncols=3, fontsize=12, frameon=False)
+    figure.suptitle(fill(title, 54), fontsize=15, color=INK, fontweight="bold")
     return save(figure, path)
 
 
-def _draw(axis: Axes, runs: Sequence[Row], records: Sequence[Interval]) -> None:
-    from statistics import fmean
+def _draw(axis: Axes, rows: Sequence[Row], metric: str, seeds: Sequence[int], random: Row | None) -> None:
+    from llm4grn.evaluation.cells.plots import INK
 
-    from llm4grn.evaluation.cells.plots import COLOURS, INK
-
-    lines = sorted((each for each in records if each.row.source in _LINES), key=lambda each: each.mean)
-    for record in lines:
-        style, label = _LINES[record.row.source]
-        axis.axvline(record.mean, color="#777777", linewidth=1, linestyle=style, zorder=1)
-        side = "right" if record is lines[0] and len(lines) > 1 else "left"  # so that no label lies on another
-        axis.annotate(
-            *(label, (record.mean, 1)),
-            **{"xycoords": axis.get_xaxis_transform(), "xytext": (2 if side == "right" else -2, 3)},
-            **{"textcoords": "offset points", "ha": side, "va": "bottom", "fontsize": 7.5, "color": "#555555"},
-        )
-    for height, row in enumerate(runs):
-        record = next((each for each in records if each.row is row), None)
-        if record is None:
-            continue
-        colour, hollow = COLOURS[1], row.inferer == "random"
-        seeds = [fmean(values) for values in row.samples[record.metric].values()]
-        axis.scatter(seeds, [height - 0.24] * len(seeds), s=12, color=colour, alpha=0.55, linewidths=0, zorder=2)
-        if record.low is not None:
-            axis.hlines(height, record.low, record.high, color=colour, linewidth=2.2, alpha=0.8, zorder=2)
-        fill = "white" if hollow else colour
-        axis.scatter(record.mean, height, s=60, zorder=3, linewidths=1.8, edgecolors=colour, facecolors=fill)
-    axis.tick_params(axis="x", labelsize=8, colors=INK)
+    info = METRICS[metric]
+    control = next((row for row in rows if row.source == "control"), None)
+    for row, label, style, rise in ((control, "real cells", "-", 2), (random, "random network", (0, (4, 3)), 16)):
+        if row is not None and metric in row.mean:
+            axis.axvline(row.mean[metric], color="#777777", linewidth=1.2, linestyle=style, zorder=1)
+            place = {"xycoords": axis.get_xaxis_transform(), "xytext": (0, rise), "textcoords": "offset points"}
+            axis.annotate(label, (row.mean[metric], 1), ha="left" if row is control else "right", fontsize=11, **place)
+    for height, row in enumerate(rows):
+        for seed, values in row.samples.get(metric, {}).items():
+            shift = 0.3 * (2 * seeds.index(seed) / (len(seeds) - 1) - 1) if len(seeds) > 1 else 0
+            heights = [height + shift] * len(values)
+            axis.scatter(values, heights, s=20, color=_colour(seeds, seed), alpha=0.75, linewidths=0, zorder=2)
+        if metric in row.mean:
+            mean = row.mean[metric]
+            axis.vlines(mean, height - 0.42, height + 0.42, color=INK, linewidth=3, zorder=3)
+            place = {"xycoords": axis.get_yaxis_transform(), "va": "center", "fontsize": 11, "color": INK}
+            axis.annotate(info.format(mean), (1.02, height), **place)
+    axis.set_title(f"{info.label} (lower is better)", fontsize=13, color=INK, pad=36)
+    axis.tick_params(axis="x", labelsize=11, colors=INK)
     axis.tick_params(axis="y", length=0)
+    axis.locator_params(axis="x", nbins=4)
     axis.grid(axis="y", color="#eeeeee", linewidth=0.8)
     axis.set_axisbelow(True)
     axis.spines[["top", "right", "left"]].set_visible(False)
-    axis.margins(x=0.08)
+
+
+def _means(row: Row, metrics: Sequence[str]) -> tuple[float, ...]:
+    return tuple(METRICS[name].shortfall(row.mean.get(name, float("inf"))) for name in metrics)
+
+
+def _colour(seeds: Sequence[int], seed: int) -> str:
+    from llm4grn.evaluation.cells.plots import COLOURS
+
+    return COLOURS[seeds.index(seed) % len(COLOURS)]

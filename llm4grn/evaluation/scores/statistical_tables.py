@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from llm4grn.evaluation.report.blocks import Cell, Table
 from llm4grn.evaluation.report.renderers import MISSING
+from llm4grn.evaluation.scores.names import label_header, labels, row_order, setting_name, varying_labels
 from llm4grn.evaluation.scores.statistics import CONFIDENCE, N_RESAMPLES, Difference, Interval, critical_t
-from llm4grn.evaluation.scores.tables import label_header, labels, paper_order, setting_name, varying_labels
 from llm4grn.metrics.registry import METRICS
 
 _LEVEL = f"{CONFIDENCE:.0%}"
@@ -28,7 +28,7 @@ def interval_table(found: Sequence[Interval], seed: int) -> Table:
     dataset, *others = label_header(varying)
     metrics = list(METRICS)
     rows = []
-    for one in sorted(found, key=lambda one: (one.row.dataset, metrics.index(one.metric), paper_order(one.row))):
+    for one in sorted(found, key=lambda one: (one.row.dataset, metrics.index(one.metric), row_order(one.row))):
         name, *rest = labels(one.row, varying)
         values = (one.mean, one.std, one.low, one.high, one.floor, one.useless)
         rows.append(
@@ -111,9 +111,9 @@ def _interval_notes(found: Sequence[Interval], seed: int) -> list[str]:
         notes.append("With fewer than 5 seeds the interval is too narrow: how much seeds differ is hardly known.")
     if any(one.useless is not None for one in found):
         notes.append(
-            "Useless: the random graph of the same data set and model, and of the same KB where that has one, else the "
-            "first. Share: of the way from it to the floor (control); 0 = no better than a random graph, 1 = at the "
-            "control."
+            "Useless: the random graph of the same data set, model, KB and graph size; beside control and stage 1, "
+            "which have no KB, the first. Share: of the way from it to the floor (control); 0 = no better than a "
+            "random graph, 1 = at the control."
         )
     return notes
 

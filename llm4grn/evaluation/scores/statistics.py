@@ -79,7 +79,7 @@ class Difference:
         Of the two-sided paired t-test over seed means. None with fewer than 2 seeds, and where the difference is the
         very same in all of them (counts can be so), which leaves no spread to measure it by; 1 where it is always 0.
     p_holm
-        ``p`` corrected by Holm's method for all pairs of the same data set and metric that have one.
+        ``p`` corrected by Holm's method for all pairs that are compared in the same data set and metric.
     """
 
     dataset: str
@@ -99,13 +99,24 @@ class Difference:
         return self.p_holm is not None and self.p_holm < 1 - CONFIDENCE
 
     @property
+    def means(self) -> tuple[float, float]:
+        """Of both settings, over the shared seeds."""
+        first, second = (_seed_means(row, self.metric) for row in (self.first, self.second))
+        return fmean(first[seed] for seed in self.seeds), fmean(second[seed] for seed in self.seeds)
+
+    @property
     def better(self) -> Row | None:
         """The setting nearer the metric's optimum over the shared seeds; None if they are level."""
-        info = METRICS[self.metric]
-        gaps = [
-            info.shortfall(fmean(_seed_means(row, self.metric)[seed] for seed in self.seeds))
-            for row in (self.first, self.second)
-        ]
+        return self._nearer(*self.means)
+
+    @property
+    def leads(self) -> int:
+        """On how many of the shared seeds the better setting is nearer the optimum; of level ones: both are level."""
+        first, second = (_seed_means(row, self.metric) for row in (self.first, self.second))
+        return sum(self._nearer(first[seed], second[seed]) is self.better for seed in self.seeds)
+
+    def _nearer(self, first: float, second: float) -> Row | None:
+        gaps = [METRICS[self.metric].shortfall(value) for value in (first, second)]
         return None if gaps[0] == gaps[1] else self.first if gaps[0] < gaps[1] else self.second
 
 
@@ -159,15 +170,22 @@ def bootstrap_interval(samples: Mapping[int, Sequence[float]], seed: int) -> tup
 
 
 def useless_run(row: Row, rows: Sequence[Row]) -> Row | None:
-    """The random graph to hold ``row`` against: same data set and model, and if there is one the same KB and graph."""
-    candidates = [
-        other
-        for other in rows
-        if other.source == "run" and other.inferer == "random" and other.dataset == row.dataset and not other.failed
-    ]
-    if row.source != "control":
-        candidates = [other for other in candidates if other.model == row.model]
-    return max(candidates, key=lambda other: (other.kb == row.kb, other.graph == row.graph), default=None)
+    """The random graph to compare ``row`` with, which has its data set, model, KB and graph; None if there is none.
+
+    A baseline has no KB and no graph, and a control no model: it is compared with the first that has what it has.
+    """
+    names = [name for name in ("dataset", "model", "kb", "graph") if row.source == "run" or getattr(row, name)]
+    randoms = (other for other in rows if (other.source, other.inferer, other.failed) == ("run", "random", False))
+    return next((one for one in randoms if all(getattr(one, name) == getattr(row, name) for name in names)), None)
+
+
+def differences_of(pairs: Sequence[tuple[Row, Row]]) -> list[Difference]:
+    """The given pairs of settings in every metric, corrected by Holm's method over exactly these pairs."""
+    found = []
+    for name in METRICS:
+        tests = [_difference(first.dataset, name, first, second) for first, second in pairs]
+        found += _corrected([test for test in tests if test])
+    return found
 
 
 def differences(rows: Sequence[Row]) -> list[Difference]:
@@ -181,10 +199,8 @@ def differences(rows: Sequence[Row]) -> list[Difference]:
     for row in rows:
         if row.source == "run" and not row.failed:
             runs[row.dataset].append(row)
-    for dataset, members in runs.items():
-        for name in METRICS:
-            pairs = [_difference(dataset, name, a, b) for a, b in combinations(members, 2)]
-            found += _corrected([pair for pair in pairs if pair])
+    for members in runs.values():
+        found += differences_of(list(combinations(members, 2)))
     return found
 
 
@@ -197,14 +213,8 @@ def differences_from(rows: Sequence[Row], source: str) -> list[Difference]:
     runs = [row for row in rows if row.source == "run" and not row.failed]
     for dataset in dict.fromkeys(row.dataset for row in runs):
         bases = [row for row in rows if (row.dataset, row.source) == (dataset, source) and not row.failed]
-        for name in METRICS:
-            pairs = [
-                _difference(dataset, name, run, base)
-                for run in runs
-                for base in bases
-                if run.dataset == dataset and base.model in ("", run.model)
-            ]
-            found += _corrected([pair for pair in pairs if pair])
+        own = [run for run in runs if run.dataset == dataset]
+        found += differences_of([(run, base) for run in own for base in bases if base.model in ("", run.model)])
     return found
 
 

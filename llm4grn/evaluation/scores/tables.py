@@ -7,15 +7,13 @@ from dataclasses import replace
 
 from llm4grn.evaluation.report.blocks import Cell, Table
 from llm4grn.evaluation.report.renderers import MISSING, to_markdown, to_terminal
+from llm4grn.evaluation.scores.names import VARYING, label_header, labels, row_order, setting_name, varying_labels
 from llm4grn.evaluation.scores.paper_numbers import PaperRow
-from llm4grn.evaluation.scores.results import SOURCES, Result
-from llm4grn.evaluation.scores.summary import ASKED, COLLAPSE_FACTOR, CURATED, OTHER, SETTINGS, Row, summarise
+from llm4grn.evaluation.scores.results import Result
+from llm4grn.evaluation.scores.summary import ASKED, COLLAPSE_FACTOR, CURATED, OTHER, Row, summarise
 from llm4grn.metrics.registry import METRICS, metric_parameters
 
 FLOOR, USELESS, PAPER = "floor", "useless method", "paper"
-_BASELINES = {"control": "control", "stage1": "stage 1"}
-#: Columns that are there only where they tell rows apart.
-_VARYING = {"llm": "LLM", "model": "Model", "graph": "Graph"}
 _ABOUT = {
     CURATED: "TFs from a curated list",
     ASKED: "TFs named by a language model",
@@ -80,7 +78,7 @@ def scores_table(
 
     The entry of a metric shows mean ± standard deviation and has the mean as its value.
     """
-    shown = sorted([*rows, *paper], key=paper_order)
+    shown = sorted([*rows, *paper], key=row_order)
     metrics = [name for name in METRICS if any(name in row.mean for row in rows)]
     varying = varying_labels(shown)
     body = [
@@ -89,42 +87,13 @@ def scores_table(
     ]
     return Table(
         name="scores_with_collapsed" if with_collapsed else "scores",
-        title=_with_fixed("Scores, collapsed runs included" if with_collapsed else "Scores", rows, varying),
+        title=_with_fixed("Scores, collapsed runs included" if with_collapsed else "Scores", rows),
         header=[*label_header(varying), "Role", "n", *(f"{METRICS[m].label} {METRICS[m].arrow}" for m in metrics)],
         rows=body,
         n_labels=len(label_header(varying)) + 1,
         notes=[*_reading(rows, paper, n_cells), *_collapses(rows, with_collapsed), *notes],
         definitions=parameter_notes(metrics),
     )
-
-
-def paper_order(row: Row | PaperRow) -> tuple:
-    """The paper's: baselines first, a language model's graph before the others, the random one last; ours above its."""
-    inferer = (row.inferer == "random", row.inferer != "llm", row.inferer)
-    group = (row.dataset, SETTINGS.index(row.setting), SOURCES.index(row.source), row.kb)
-    return (*group, *inferer, row.llm, isinstance(row, PaperRow), row.model, row.graph)
-
-
-def varying_labels(rows: Sequence[Row | PaperRow]) -> list[str]:
-    """Which of LLM, model and graph take several values, so that tables must say them row by row."""
-    return [name for name in _VARYING if len({getattr(row, name) for row in rows} - {""}) > 1]
-
-
-def label_header(varying: Sequence[str]) -> list[str]:
-    """The columns that name a row."""
-    return ["Data set", "Setting", "KB", "Inferer", *(_VARYING[name] for name in varying)]
-
-
-def labels(row: Row | PaperRow, varying: Sequence[str]) -> list[str]:
-    """Entries below :func:`label_header`."""
-    what = _BASELINES.get(row.source, row.inferer)
-    return [row.dataset, row.setting, row.kb, what, *(getattr(row, name) for name in varying)]
-
-
-def setting_name(row: Row | PaperRow, varying: Sequence[str] = tuple(_VARYING)) -> str:
-    """One phrase: ``human / grnboost2``, and what varies."""
-    parts = [row.kb, _BASELINES.get(row.source, row.inferer), *(getattr(row, name) for name in varying)]
-    return " / ".join(part for part in parts if part)
 
 
 def role(row: Row | PaperRow) -> str:
@@ -155,12 +124,12 @@ def _listed(parameters: Mapping[str, object]) -> str:
     return "; ".join(f"{key.replace('_', ' ')}: {value}" for key, value in parameters.items())
 
 
-def _with_fixed(title: str, rows: Sequence[Row], varying: Sequence[str]) -> str:
+def _with_fixed(title: str, rows: Sequence[Row]) -> str:
     """The title with what is the same everywhere."""
     parts = []
-    for name, label in _VARYING.items():
+    for name, label in VARYING.items():
         values = {getattr(row, name) for row in rows} - {""}
-        if name not in varying and values:
+        if len(values) == 1:
             parts.append(f"{label} {values.pop()}" if name == "llm" else f"{label.lower()} {values.pop()}")
     return f"{title} ({', '.join(parts)})" if parts else title
 
@@ -215,6 +184,7 @@ def _reading(rows: Sequence[Row], paper: Sequence[PaperRow], n_cells: Mapping[st
 def _collapses(rows: Sequence[Row], with_collapsed: bool) -> list[str]:
     """Every row with collapsed sets by name, and where they are."""
     notes = []
+    varying = varying_labels(rows)
     for row in rows:
         if row.collapsed:
             where: dict[int, list[str]] = {}
@@ -223,7 +193,7 @@ def _collapses(rows: Sequence[Row], with_collapsed: bool) -> list[str]:
             sets = "; ".join(f"seed {seed}: {', '.join(samples)}" for seed, samples in where.items())
             what = "all sets" if row.failed else "sets"
             fate = "counted here" if with_collapsed else "no numbers are left" if row.failed else "left out"
-            notes.append(f"† {row.dataset}, {setting_name(row)}: {what} collapsed ({sets}), {fate}.")
+            notes.append(f"† {row.dataset}, {setting_name(row, varying)}: {what} collapsed ({sets}), {fate}.")
     if notes:
         notes.append(
             f"Collapsed: the mean cell lies over {COLLAPSE_FACTOR:g} x as far from the real one as the control's."

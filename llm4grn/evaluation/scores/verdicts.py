@@ -1,30 +1,23 @@
-"""Which setting wins where, in words that claim no more than the tests allow."""
+"""What the numbers of each data set say: the answer first, then what it rests on."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from textwrap import fill
 
-from llm4grn.evaluation.scores.statistics import (
-    CONFIDENCE,
-    Difference,
-    critical_t,
-    differences,
-    differences_from,
-    intervals,
-    useless_run,
-)
+from llm4grn.evaluation.report.blocks import Figure
+from llm4grn.evaluation.scores.answers import DECISIVE, Answer, answers, network, p_value
+from llm4grn.evaluation.scores.names import setting_name, varying_labels
+from llm4grn.evaluation.scores.statistics import CONFIDENCE, Difference, critical_t, differences_from, intervals
 from llm4grn.evaluation.scores.summary import COLLAPSE_FACTOR, Row
-from llm4grn.evaluation.scores.tables import setting_name, varying_labels
 from llm4grn.metrics.registry import METRICS
 
-# What separates graphs; the distances of mean cells hardly do (protocol section 7).
-DECISIVE = ("rf_auroc", "mmd")
-_HARDLY = tuple(name for name in METRICS if name.endswith("_distance"))
+_DISTANCES = tuple(name for name in METRICS if name.endswith("_distance"))
 _FEW_SEEDS = 5
 _BASES = {
-    "stage1": "stage 1, the GAN without a graph",
-    "control": "the control, real cells in the place of generated ones",
+    "stage1": "Stage 1, the GAN without a graph",
+    "control": "The control, real cells in the place of generated ones",
 }
 
 
@@ -36,22 +29,22 @@ class Verdict:
     ----------
     dataset
         Whose.
-    headline
-        One sentence.
+    answer
+        At most three sentences with the numbers.
     details
-        What it rests on, and what it does not say: a sentence or two each.
+        What the answer rests on, and what it does not say: a sentence or two each.
+    figure
+        The same as a picture, if it is drawn.
     """
 
     dataset: str
-    headline: str
+    answer: tuple[str, ...]
     details: tuple[str, ...] = ()
+    figure: Figure | None = None
 
 
 def verdicts(rows: Sequence[Row]) -> list[Verdict]:
-    """One verdict per data set, from RF AUROC and MMD.
-
-    A lead counts as more than chance if the paired test over seeds says so after correction for the number of pairs; a
-    setting is held against stage 1 and the control by the same test, corrected for the number of settings.
+    """One verdict per data set, from MMD and RF AUROC.
 
     Parameters
     ----------
@@ -59,160 +52,173 @@ def verdicts(rows: Sequence[Row]) -> list[Verdict]:
         From :func:`~llm4grn.evaluation.scores.summary.summarise`.
     """
     datasets = dict.fromkeys(row.dataset for row in rows)
-    return [_Judge(dataset, [row for row in rows if row.dataset == dataset]).verdict() for dataset in datasets]
+    return [_verdict(dataset, [row for row in rows if row.dataset == dataset]) for dataset in datasets]
 
 
-class _Judge:
-    """The rows of one data set and the tests between them."""
+def text_of(verdicts: Sequence[Verdict], details: bool = False) -> str:
+    """The answers for a terminal: below the name of each data set a paragraph per sentence.
 
-    def __init__(self, dataset: str, rows: Sequence[Row]) -> None:
-        self.dataset = dataset
+    Parameters
+    ----------
+    verdicts
+        Of any number of data sets.
+    details
+        Whether what the answers rest on is there too.
+    """
+    lines = []
+    for one in verdicts:
+        lines += [f"{one.dataset}:", *(fill(sentence, 100) for sentence in one.answer)]
+        if details:
+            lines += [fill(line, 100, initial_indent="  - ", subsequent_indent="    ") for line in one.details]
+    return "\n".join(lines)
+
+
+def _verdict(dataset: str, rows: Sequence[Row]) -> Verdict:
+    runs = [row for row in rows if row.source == "run" and not row.failed]
+    found = answers(rows)
+    if len(runs) < 2 or not found:
+        answer = [_nothing(rows, runs)]
+    else:
+        answer = [*_failed_models(rows), *(f"{sentence}." for sentence in found[0].sentences())][:3]
+    return Verdict(dataset, tuple(answer), tuple(_Details(rows, runs, found).lines()))
+
+
+def _nothing(rows: Sequence[Row], runs: Sequence[Row]) -> str:
+    if not any(row.source == "run" for row in rows):
+        return "No verdict: there is no run among the results."
+    if not runs:
+        return "No verdict: every run collapsed, so the numbers say nothing about the graphs."
+    if not any(name in row.mean for row in runs for name in DECISIVE):
+        return f"No verdict: no run was scored by {_listed([METRICS[name].label for name in DECISIVE])}."
+    if len(runs) == 1:
+        name = setting_name(runs[0], varying_labels(rows))
+        return f"One setting only, {name}: there is nothing to compare it with."
+    return "No verdict: every network is a random one; add inferer=llm or inferer=grnboost2."
+
+
+def _failed_models(rows: Sequence[Row]) -> list[str]:
+    """A language model none of whose runs is left is named at the top."""
+    runs = [row for row in rows if row.source == "run" and row.inferer == "llm"]
+    if not runs or not all(row.failed for row in runs):
+        return []
+    names = _listed([*dict.fromkeys(network(row) for row in runs)])
+    return [f"Nothing can be said about {names}: every set of generated cells collapsed."]
+
+
+class _Details:
+    """What the answer on one data set rests on."""
+
+    def __init__(self, rows: Sequence[Row], runs: Sequence[Row], found: Sequence[Answer]) -> None:
         self.rows = rows
-        self.runs = [row for row in rows if row.source == "run" and not row.failed]
-        self.metrics = [name for name in DECISIVE if self._leaders(name)]
-        self.tests = differences(rows) + [test for source in _BASES for test in differences_from(rows, source)]
+        self.runs = runs
+        self.found = found
+        self.varying = varying_labels(rows)
+        self.tests = [test for source in _BASES for test in differences_from(rows, source)]
 
-    def verdict(self) -> Verdict:
-        if not self.runs or not self.metrics:
-            return Verdict(self.dataset, self._nothing(), tuple(self._flawed()))
-        leaders = {name: self._leaders(name) for name in self.metrics}
-        shown = [row for row in self.runs if any(row in rows for rows in leaders.values())]
-        details = [
-            *(line for row in shown for line in self._against_others(row, leaders, len(shown) > 1)),
-            *self._hardly(),
-            *self._caution(),
+    def lines(self) -> list[str]:
+        """Each with what it is about before its colon."""
+        if not self.found:
+            return self._flawed()
+        main = self.found[0]
+        return [
+            *self._compared(main),
+            *self._others(),
+            *self._leaders(),
+            *(line for source, words in _BASES.items() for line in self._base(main, source, words)),
+            *self._caution(main),
             *self._flawed(),
         ]
-        return Verdict(self.dataset, self._headline(leaders), tuple(details))
 
-    # ---- the sentence at the top
+    # ---- the comparisons
 
-    def _nothing(self) -> str:
-        if self.runs:
-            return f"No verdict: no two settings were scored by {_listed([METRICS[name].label for name in DECISIVE])}."
-        if any(row.source == "run" for row in self.rows):
-            return "No verdict: every run collapsed, so the numbers say nothing about the graphs."
-        return "No verdict: there is no run among the results."
-
-    def _headline(self, leaders: dict[str, list[Row]]) -> str:
-        if len(self.runs) == 1:
-            return f"One setting only, {self.name(self.runs[0])}: there is nothing to rank it against."
-        sets = list(leaders.values())
-        if all(rows == sets[0] for rows in sets):
-            come = "come" if len(sets[0]) > 1 else "comes"
-            first = f"Of the {len(self.runs)} settings, {self._names(sets[0])} {come} closest to real cells"
-            return f"{first} by {self._labels(leaders)}, {self._certainty(leaders)}."
-        parts = [f"{METRICS[name].label} puts {self._names(rows)} first" for name, rows in leaders.items()]
-        return f"{' and '.join(parts)}, {self._certainty(leaders)}."
-
-    def _certainty(self, leaders: dict[str, list[Row]]) -> str:
-        """How many rivals the leaders beat by more than chance, over the metrics."""
-        beaten = {name: self._beaten(name, rows) for name, rows in leaders.items()}
-        rivals = {name: len(self._rivals(name, rows)) for name, rows in leaders.items()}
-        tested = [test for test in self.tests if test.first in self.runs and test.second in self.runs]
-        if not any(test.p is not None for test in tested):
-            return "but nothing tells the lead from chance: no two settings share two seeds or more"
-        if not any(beaten.values()):
-            return "but no lead is larger than chance"
-        if beaten == rivals:
-            return "by more than chance"
-        parts = [f"against {_share_of(beaten[name], rivals[name])} by {METRICS[name].label}" for name in leaders]
-        return f"by more than chance {' and '.join(parts)}"
-
-    def _beaten(self, name: str, leaders: Sequence[Row]) -> int:
-        """Rivals that fall behind every leader by more than chance."""
-        rivals = self._rivals(name, leaders)
-        return sum(all(self._is_better(leader, rival, name) for leader in leaders) for rival in rivals)
-
-    def _rivals(self, name: str, leaders: Sequence[Row]) -> list[Row]:
-        return [row for row in self.runs if name in row.mean and row not in leaders]
-
-    def _leaders(self, name: str) -> list[Row]:
-        if len(self.runs) == 1:
-            return [row for row in self.runs if name in row.mean]
-        return [row for row in self.runs if name in row.best]
-
-    # ---- what it rests on
-
-    def _against_others(self, row: Row, leaders: dict[str, list[Row]], named: bool) -> list[str]:
-        names = [name for name in self.metrics if row in leaders[name]]
-        who = f"{self.name(row)} against" if named else "Against"
-        lines = []
-        random = useless_run(row, self.rows)
-        if row.inferer == "random":
-            lines.append(f"{self.name(row)} is a random graph: no graph that a method drew did better here.")
-        elif random is None:
-            lines.append("There is no random graph among the runs to hold it against: add inferer=random.")
-        else:
-            lines.append(f"{who} a random graph ({self.name(random)}): {self._compared(row, random, names)}.")
-        for source, words in _BASES.items():
-            base = next((b for b in self.rows if b.source == source and b.model in ("", row.model)), None)
-            if base is not None:
-                lines.append(f"{who} {words}: {self._compared(row, base, names)}.{self._way(row, source, names)}")
+    def _compared(self, main: Answer) -> list[str]:
+        if not main.pairs:
+            return []
+        with_ = [self.name(row) for row in (main.random, main.rival, main.consensus) if row]
+        lines = [f"Compared: {self.name(main.subject)} with {_listed(with_)}, of the same TFs, model and graph size."]
+        if main.subject.inferer == "llm" and main.rival is None:
+            lines.append("Missing: GRNBoost2 on the same TFs, model and graph size; add inferer=grnboost2.")
+        chosen = [other for other in self.found[1:] if other.subject.kb == main.subject.kb]
+        if chosen or (main.subject.inferer != "llm" and main.rival):
+            lines.append(
+                f"Choice: {self.name(main.subject)} was chosen by these very scores, as the one with the lowest mean "
+                "MMD; the p values do not correct for that choice."
+            )
         return lines
 
-    def _compared(self, row: Row, other: Row, names: Sequence[str]) -> str:
-        """Better, worse or not separated, with the numbers; metrics with the same outcome together."""
-        outcomes: dict[str, list[str]] = {}
-        for name in names:
-            if name in row.mean and name in other.mean:
-                outcome, p = self._outcome(row, other, name)
-                values = f"{METRICS[name].format(row.mean[name])} and {METRICS[name].format(other.mean[name])}"
-                outcomes.setdefault(outcome, []).append(f"{METRICS[name].label} ({values}{p})")
-        return "; ".join(f"{outcome} by {_listed(parts)}" for outcome, parts in outcomes.items())
+    def _others(self) -> list[str]:
+        """The same comparison for each other network, in a sentence; Holm's method over its own comparisons."""
+        return [f"{self.name(other.subject)}: {'; '.join(other.sentences())}." for other in self.found[1:]]
 
-    def _outcome(self, row: Row, other: Row, name: str) -> tuple[str, str]:
-        test = self._test(row, other, name)
-        if test is None or test.p_holm is None:
-            better = "better" if self._is_nearer(row, other, name) else "worse"
-            return f"{better} in the mean, untested,", ""
-        # The more settings, the more a correction would make each of them look as good as real cells.
-        value = test.p if other.source == "control" else test.p_holm
-        p = "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
-        p = ", " + p.replace(" ", "\N{NO-BREAK SPACE}")
-        if value >= 1 - CONFIDENCE:
-            return "not separated", p
-        return "better" if self._is_nearer(row, other, name) else "worse", p
-
-    def _way(self, row: Row, source: str, names: Sequence[str]) -> str:
-        """How far from the random graph to the control."""
-        if source != "control" or row.inferer == "random":
-            return ""
-        bases = [other for other in self.rows if other.source == "control" or other is useless_run(row, self.rows)]
-        known = {record.metric: record.share for record in intervals([row, *bases]) if record.row is row}
-        parts = [f"{100 * known[name]:.0f} % by {METRICS[name].label}" for name in names if known.get(name) is not None]
-        return f" Of the way from the random graph to the control it goes {_listed(parts)}." if parts else ""
-
-    def _hardly(self) -> list[str]:
-        """Who leads where it hardly matters."""
-        leaders = {
-            name: self._names(found) for name in _HARDLY if len(self.runs) > 1 and (found := self._leaders(name))
-        }
-        if not leaders:
+    def _leaders(self) -> list[str]:
+        """Who has the lowest mean, whatever the tests say."""
+        if len(self.runs) < 2:
             return []
-        same = len(set(leaders.values())) == 1
-        parts = [f"{who}{'' if same else f' ({METRICS[name].label})'}" for name, who in leaders.items()]
-        return [
-            "Distances between mean cells hardly separate graphs and do not count here; by them the nearest is "
-            f"{parts[0] if same else _listed(parts)}."
-        ]
+        lines = []
+        for lead, names in {
+            f"Lowest means of the {len(self.runs)} settings": DECISIVE,
+            "Distances of mean cells, which hardly separate networks and do not count": _DISTANCES,
+        }.items():
+            best: dict[str, list[str]] = {}
+            for name in names:
+                leaders = [self.name(row) for row in self.runs if name in row.best]
+                if 0 < len(leaders) < len(self.runs):
+                    best.setdefault(_listed(leaders), []).append(METRICS[name].label)
+            parts = [f"{who} by {_listed(labels)}" for who, labels in best.items()]
+            lines += [f"{lead}: {', '.join(parts)}."] if parts else []
+        return lines
 
-    def _caution(self) -> list[str]:
+    def _base(self, main: Answer, source: str, words: str) -> list[str]:
+        """The network of the answer compared with a baseline."""
+        row = main.subject
+        base = next((one for one in self.rows if one.source == source and one.model in ("", row.model)), None)
+        outcomes: dict[str, list[str]] = {}
+        for test in self.tests:
+            if base is not None and test.first is row and test.second is base and test.metric in DECISIVE:
+                info = METRICS[test.metric]
+                outcome, p = _outcome(test, is_control=source == "control")
+                values = " and ".join(map(info.format, test.means))
+                outcomes.setdefault(outcome, []).append(f"{info.label} ({values}{p})")
+        if not outcomes:
+            return []
+        text = "; ".join(f"{outcome} by {_listed(parts)}" for outcome, parts in outcomes.items())
+        way = self._way(main, base) if source == "control" and base else ""
+        return [f"{words}: compared with it, {self.name(row)} is {text}.{way}"]
+
+    def _way(self, main: Answer, control: Row) -> str:
+        """How far from the random graph to the control."""
+        rows = [main.subject, control, *([main.random] if main.random else [])]
+        known = {one.metric: one.share for one in intervals(rows) if one.row is main.subject and one.share is not None}
+        parts = [f"{100 * known[name]:.0f} % by {METRICS[name].label}" for name in DECISIVE if name in known]
+        return f" It goes {_listed(parts)} of the way from the random network to the control." if parts else ""
+
+    # ---- how sure this is
+
+    def _caution(self, main: Answer) -> list[str]:
+        lines = []
         few = [self.name(row) for row in self.runs if len(row.seeds) < 2]
         if few:
-            return [f"One seed has no spread between trainings: run more of {_listed(few)} before any conclusion."]
-        seeds = [len(row.seeds) for row in self.runs]
-        told = f"{min(seeds)} seeds" if len(set(seeds)) == 1 else f"{min(seeds)} to {max(seeds)} seeds"
-        test = (
-            f"Tests: paired t over {told}, at 5 %, corrected by Holm's method for the pairs of settings, and for the "
-            "settings against stage 1; not corrected against the control."
+            who = "all settings" if len(few) == len(self.runs) else _listed(few)
+            lines.append(f"One seed only: {who}; run more, as one seed has no spread between trainings.")
+        tested = [test for tests in main.tests.values() for test in tests if test.p is not None]
+        if not tested:
+            return lines
+        seeds = sorted({len(test.seeds) for test in tested})
+        told = " to ".join(str(number) for number in dict.fromkeys((seeds[0], seeds[-1])))
+        n_pairs = max(sum(test.metric == name for test in tested) for name in DECISIVE)
+        comparisons = f"{n_pairs} comparisons that the answer makes" if n_pairs > 1 else "one comparison of the answer"
+        text = (
+            f"Tests: paired t-tests over {told} seeds, two-sided, at {1 - CONFIDENCE:.0%}. Means are over the seeds "
+            "that both settings have. The p values are corrected by Holm's method, per metric over the "
+            f"{comparisons}; those for stage 1 over the settings compared with it; those for the control are not "
+            "corrected, as the more settings there are, the more each would look as good as real cells."
         )
-        if min(seeds) >= _FEW_SEEDS:
-            return [test]
-        return [
-            f"{test} So few show only differences above {critical_t(min(seeds)):.1f} standard errors: what is not "
-            "separated may still differ."
-        ]
+        if seeds[0] < _FEW_SEEDS:
+            text += (
+                f" Over {seeds[0]} seeds only differences above {critical_t(seeds[0]):.1f} standard errors show: "
+                "networks that cannot be told apart may still differ."
+            )
+        return [*lines, text]
 
     def _flawed(self) -> list[str]:
         lines = []
@@ -220,45 +226,26 @@ class _Judge:
             if row.collapsed:
                 seeds = ", ".join(map(str, sorted({seed for seed, _ in row.collapsed_sets})))
                 total = row.collapsed if row.failed else row.collapsed + row.n
-                fate = "it takes no part in the ranking" if row.failed else "left out"
+                fate = "it takes no part" if row.failed else "these are left out"
                 lines.append(
-                    f"{self.name(row)}: {row.collapsed} of {total} sets of cells collapsed (seed {seeds}; Euclidean "
-                    f"distance over {COLLAPSE_FACTOR:g} times the control's): {fate}."
+                    f"Collapsed: {row.collapsed} of {total} sets of cells of {self.name(row)} (seed {seeds}; Euclidean "
+                    f"distance over {COLLAPSE_FACTOR:g} times the control's); {fate}."
                 )
             if row.ambiguous:
-                lines.append(f"{self.name(row)} mixes unlike runs: one seed and sample came with different values.")
+                lines.append(f"Unlike runs: {self.name(row)} has different values for the same seed and sample.")
         return lines
 
-    # ---- names and tests
-
     def name(self, row: Row) -> str:
-        return setting_name(row, varying_labels(self.rows))
-
-    def _names(self, rows: Sequence[Row]) -> str:
-        return _listed([self.name(row) for row in rows])
-
-    def _labels(self, leaders: dict[str, list[Row]]) -> str:
-        return _listed([METRICS[name].label for name in leaders])
-
-    def _test(self, row: Row, other: Row, name: str) -> Difference | None:
-        pair = {id(row), id(other)}
-        found = (test for test in self.tests if test.metric == name and {id(test.first), id(test.second)} == pair)
-        return next(found, None)
-
-    def _is_nearer(self, row: Row, other: Row, name: str) -> bool:
-        return METRICS[name].shortfall(row.mean[name]) < METRICS[name].shortfall(other.mean[name])
-
-    def _is_better(self, row: Row, other: Row, name: str) -> bool:
-        test = self._test(row, other, name)
-        return test is not None and test.is_beyond_chance and test.better is row
+        return setting_name(row, self.varying)
 
 
-def _share_of(number: int, others: int) -> str:
-    if number == 0:
-        return "no other"
-    if number < others:
-        return f"{number} of {others} others"
-    return "the other" if others == 1 else f"all {others} others"
+def _outcome(test: Difference, is_control: bool) -> tuple[str, str]:
+    """Better, worse or not told apart, and the p value that says so."""
+    side = "level" if test.better is None else "better" if test.better is test.first else "worse"
+    p = test.p if is_control else test.p_holm
+    if p is None:
+        return f"{side} in the mean, without a test,", ""
+    return (side if p < 1 - CONFIDENCE else "not told apart"), f", {p_value(p)}"
 
 
 def _listed(words: Sequence[str]) -> str:

@@ -1,0 +1,249 @@
+"""Can a language model draw the network? What the scores of one data set answer, in at most three sentences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from llm4grn.evaluation.scores.names import inferer_name
+from llm4grn.evaluation.scores.statistics import Difference, differences_of, useless_run
+from llm4grn.evaluation.scores.summary import ASKED, CURATED, Row
+from llm4grn.metrics.registry import METRICS
+
+#: What separates graphs; the distances of mean cells hardly do (protocol section 7). Lower is better in both.
+DECISIVE = ("mmd", "rf_auroc")
+_METHODS = {"grnboost2": "GRNBoost2", "genie3": "GENIE3", "pidc": "PIDC", "regdiffusion": "RegDiffusion"}
+_NETWORKS = {
+    "llm": "the language model's network",
+    "consensus": "the consensus network",
+    "random": "a random network",
+    "correlation": "the correlation network",
+    "truth": "the true network",
+    "file": "the network from a file",
+}
+_TFS = {"random": "With TFs drawn at random", "truth": "With the true TFs", "none": "With TFs read off the ranking"}
+#: Verb, preposition before the other network, and the verb where both were named just before.
+_OUTCOMES = {
+    "closer": ("is closer to real cells", "than", "is closer"),
+    "farther": ("is farther from real cells", "than", "is farther"),
+    "open": ("cannot be told", "from", "cannot be told from it"),
+    "seems closer": ("came closer to real cells", "than", "came closer"),
+    "seems farther": ("came less close to real cells", "than", "came less close"),
+    "level": ("is level", "with", "is level"),
+}
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One network and what it is compared with: settings of the same data set, KB, model and graph.
+
+    Parameters
+    ----------
+    subject
+        The network the question is about.
+    random
+        The random graph.
+    rival
+        GRNBoost2 or, without a language model, the second best method.
+    consensus
+        Of the language model and GRNBoost2.
+    """
+
+    subject: Row
+    random: Row | None = None
+    rival: Row | None = None
+    consensus: Row | None = None
+
+    @property
+    def pairs(self) -> list[tuple[Row, Row]]:
+        """Everything that is compared: at most four pairs."""
+        pairs = [(self.subject, self.random), (self.subject, self.rival)]
+        pairs += [(self.consensus, self.subject), (self.consensus, self.rival)] if self.consensus else []
+        return [(first, second) for first, second in pairs if first and second]
+
+    @cached_property
+    def tests(self) -> dict[tuple[int, int], list[Difference]]:
+        """Per pair its tests in the decisive metrics, corrected by Holm's method over the pairs of this answer."""
+        tests = differences_of(self.pairs)
+        return {
+            (id(first), id(second)): [
+                test
+                for name in DECISIVE
+                for test in tests
+                if test.metric == name and test.first is first and test.second is second
+            ]
+            for first, second in self.pairs
+        }
+
+    def sentences(self) -> list[str]:
+        """One to three, without their full stops: about the random network, the rival and the consensus."""
+        who, where = network(self.subject), tfs(self.subject)
+        if self.random:
+            said = [f"{where}, {who} {self._clause(self.subject, self.random)}"]
+        else:
+            missing = "there is no random network of the same model and graph size to compare"
+            said = [f"{where}, {missing} {who} with; add inferer=random"]
+        if self.rival:
+            said.append(f"{_capital(who)} {self._clause(self.subject, self.rival)}")
+        if self.consensus:
+            said.append(self._about_consensus())
+        n_seeds = {len(test.seeds) for tests in self.tests.values() for test in tests}
+        if n_seeds == {1}:
+            said[0] = f"One seed: no test, so this may be chance: {said[0][0].lower()}{said[0][1:]}"
+        elif 1 in n_seeds:
+            said[-1] += "; where only one seed is shared there is no test, so that may be chance"
+        return said
+
+    def _about_consensus(self) -> str:
+        others = [other for first, other in self.pairs if first is self.consensus]
+        first, *more = [self._clause(self.consensus, other) for other in others]
+        shared = next((f"{verb} " for verb, *_ in _OUTCOMES.values() if first.startswith(verb)), "")
+        clauses = ", and ".join([first, *(clause.removeprefix(shared) for clause in more)])
+        who = _capital(network(self.consensus))
+        outcomes = [{_outcome(test) for test in self._of(self.consensus, other)} for other in others]
+        if len(others) == 1 or not any(found & {"closer", "farther", "open"} for found in outcomes):
+            return f"{who} {clauses}"
+        beaten = [network(other) for other, found in zip(others, outcomes, strict=True) if found == {"closer"}]
+        lead = ("is not shown to beat either", f"beats only {''.join(beaten)}", "beats both")[len(beaten)]
+        return f"{who} {lead}: it {clauses}"
+
+    def _of(self, first: Row, second: Row) -> list[Difference]:
+        return self.tests[id(first), id(second)]
+
+    def _clause(self, first: Row, second: Row) -> str:
+        """Verb, other network, seeds and numbers."""
+        other, tests = network(second).replace("'s network", "'s"), self._of(first, second)
+        if not tests:
+            return f"shares no seed with {other} to be compared on"
+        outcomes: dict[str, list[str]] = {}
+        for test in tests:
+            outcomes.setdefault(_outcome(test), []).append(METRICS[test.metric].label)
+        verb, preposition, _ = _OUTCOMES[next(iter(outcomes))]
+        words = f"{verb} {preposition} {other}"
+        if len(outcomes) > 1:
+            (_, ones), (two, twos) = outcomes.items()
+            return f"{words} by {ones[0]} but {_OUTCOMES[two][2]} by {twos[0]} ({_each(tests)})"
+        if outcomes.keys() & {"open", "level"}:
+            return f"{words} with {_seeds(tests[0])} ({_each(tests)})"
+        if len(tests[0].seeds) == 1 or len({test.leads for test in tests}) > 1 or any(t.p is None for t in tests):
+            return f"{words} ({_each(tests)})"
+        return f"{words} on {_share(tests[0])} ({', '.join(map(_values, tests))}; {_p_values(tests)})"
+
+
+def answers(rows: Sequence[Row]) -> list[Answer]:
+    """What can be answered about one data set; the first is the answer, the others are about other networks.
+
+    There is one per network of a language model or, without one, one per KB, model and graph, about its best network by
+    mean MMD. The first has curated TFs if any has, a random network to compare with if any has, and the lowest MMD.
+
+    Parameters
+    ----------
+    rows
+        Of one data set; only runs that did not collapse and have a decisive metric take part.
+    """
+    scored = [row for row in rows if any(name in row.mean for name in DECISIVE)]
+    runs = [row for row in scored if row.source == "run" and not row.failed]
+    drawn = sorted((row for row in runs if row.inferer != "random"), key=_loss)
+    found = [_with_peers(row, drawn, runs) for row in drawn if row.inferer == "llm"]
+    if not found:
+        groups: dict[tuple[str, ...], list[Row]] = {}
+        for row in drawn:
+            groups.setdefault(_group(row), []).append(row)
+        found = [Answer(best, useless_run(best, runs), next(iter(rest), None)) for best, *rest in groups.values()]
+    return sorted(found, key=_importance)
+
+
+def network(row: Row) -> str:
+    """What a network is called in a sentence."""
+    if row.inferer in _NETWORKS and not (row.inferer == "llm" and row.llm):
+        return _NETWORKS[row.inferer]
+    return f"{_METHODS.get(row.inferer, inferer_name(row))}'s network"
+
+
+def tfs(row: Row) -> str:
+    """Where the transcription factors of a network come from."""
+    if row.setting == CURATED:
+        return "With the curated list of TFs"
+    return f"With TFs named by {row.kb}" if row.setting == ASKED else _TFS.get(row.kb, f"With the TFs of {row.kb}")
+
+
+def _with_peers(row: Row, drawn: Iterable[Row], runs: Sequence[Row]) -> Answer:
+    peers = [other for other in drawn if _group(other) == _group(row)]
+    rival = next((other for other in peers if other.inferer == "grnboost2"), None)
+    consensus = (other for other in peers if (other.inferer, other.llm) == ("consensus", row.llm))
+    return Answer(row, useless_run(row, runs), rival, next(consensus, None))
+
+
+def _group(row: Row) -> tuple[str, ...]:
+    return row.kb, row.model, row.graph
+
+
+def _importance(answer: Answer) -> tuple:
+    row = answer.subject
+    return row.setting != CURATED, row.kb, answer.random is None, _loss(row)
+
+
+def _loss(row: Row) -> tuple[float, ...]:
+    return tuple(row.mean.get(name, float("inf")) for name in DECISIVE)
+
+
+def _outcome(test: Difference) -> str:
+    """A key of ``_OUTCOMES``: without a test nothing is claimed but what was seen."""
+    if test.p_holm is not None and not test.is_beyond_chance:
+        return "open"
+    if test.better is None:
+        return "level"
+    side = "closer" if test.better is test.first else "farther"
+    return side if test.p_holm is not None else f"seems {side}"
+
+
+def _each(tests: Sequence[Difference]) -> str:
+    """Numbers, seeds and p of each metric."""
+    return "; ".join(", ".join(filter(None, (_values(test), _direction(test), _p(test)))) for test in tests)
+
+
+def _values(test: Difference) -> str:
+    info = METRICS[test.metric]
+    return f"{info.label} {info.format(test.means[0])} against {info.format(test.means[1])}"
+
+
+def _direction(test: Difference) -> str:
+    if len(test.seeds) == 1:
+        return ""
+    side = "level" if test.better is None else "lower" if test.better is test.first else "higher"
+    return f"{side} on {_share(test)}"
+
+
+def _share(test: Difference) -> str:
+    n, seeds = len(test.seeds), _seeds(test)
+    return f"each of {seeds}" if test.leads == n else f"{test.leads} of {seeds}"
+
+
+def _seeds(test: Difference) -> str:
+    shared = "" if {*test.seeds} == {*test.first.seeds, *test.second.seeds} else "shared "
+    return f"{len(test.seeds)} {shared}seed{'s' * (len(test.seeds) > 1)}"
+
+
+def _p(test: Difference) -> str:
+    if test.p_holm is None:
+        return "" if len(test.seeds) == 1 else "no test as the difference is the very same on each"
+    return p_value(test.p_holm)
+
+
+def _p_values(tests: Sequence[Difference]) -> str:
+    """``p = 0.010 and 0.020``."""
+    shown = [p_value(test.p_holm) for test in tests if test.p_holm is not None]
+    if len(shown) > 1 and len({*shown}) == 1:
+        return f"{shown[0]} for both"
+    return " and ".join(shown).replace("and p = ", "and " if shown[0].startswith("p =") else "and p = ")
+
+
+def p_value(value: float) -> str:
+    """As sentences show it."""
+    return "p < 0.001" if value < 0.001 else f"p = {value:.{3 if value < 0.1 else 2}f}"
+
+
+def _capital(text: str) -> str:
+    """A name of a model or method keeps its letters."""
+    return f"T{text[1:]}" if text.startswith("the ") else text
