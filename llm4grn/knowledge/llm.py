@@ -75,7 +75,7 @@ class LLMKnowledgeBase(KnowledgeBase):
     def transcription_factors(self, genes: Sequence[str], context: str = "", seed: int = 0) -> TFSet:
         """Ask about every window; a gene with enough votes is a TF."""
         windows = self.windows(genes)
-        interviews = self.llm.interview(self.questions(genes, context, seed), desc=f"TFs, asking {self.llm.name}")
+        interviews = self.llm.interview(self.questions(genes, context, seed), desc=f"TFs, {self.llm.activity}")
         asked = Counter(gene for window in windows for gene in window)
         votes = Counter(symbol for interview in interviews for symbol in interview.answers[_ANSWER].symbols)
         names = [gene for gene, n in votes.items() if n >= min(self.min_votes, asked[gene])]

@@ -41,6 +41,15 @@ class ChatModel(ABC):
         """The name under which the answers of ``model`` are kept."""
         return model
 
+    @property
+    def recording(self) -> str | None:
+        """Name of the recording that the answers are read from; None if somebody is asked."""
+        return None
+
+    def has(self, request: Request) -> bool:
+        """Return True if the answer is known without asking anybody."""
+        return False
+
     def fingerprint(self) -> dict[str, str]:
         """Of the file that the answers come from, if they come from one."""
         return {}

@@ -120,7 +120,8 @@ class Session:
                         queue.append((i, True))
                         continue
                     bar.update()
-                    bar.set_postfix_str(f"{self.asked} asked, ${self._budget.spent:.4f}", refresh=False)
+                    if self.llm.chat.recording is None:
+                        bar.set_postfix_str(f"{self.asked} asked, ${self._budget.spent:.4f}", refresh=False)
             except UserError as error:
                 self._end(error)
             except Stopped:
@@ -132,11 +133,18 @@ class Session:
                     group.create_task(work()) for _ in range(min(self.llm.chat.max_concurrency, len(questions)))
                 }
         finally:
-            figures = len(questions), self.asked, self.llm.name, self._budget.spent
-            logger.info("%d questions: %d new requests to %s, $%.4f", *figures)
+            self._log(len(questions), sum(interview is not None for interview in interviews))
         if self._error is not None:
             raise self._error
         return interviews
+
+    def _log(self, n_questions: int, n_answered: int) -> None:
+        if self.llm.chat.recording is None:
+            figures = n_questions, self.asked, self.llm.name, self._budget.spent
+            logger.info("%d questions: %d new requests to %s, $%.4f", *figures)
+        else:
+            which = n_questions if n_answered == n_questions else f"{n_answered} of {n_questions}"
+            logger.info("%s questions answered from %s", which, self.llm.chat.recording)
 
     def _end(self, error: UserError) -> None:
         """Send nothing more, and let come back what is under way: it will be paid for."""

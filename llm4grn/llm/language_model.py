@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from llm4grn.errors import UserError
@@ -106,6 +107,19 @@ class LanguageModel:
         if question.response_format is not None:
             parameters["response_format"] = question.response_format
         return Request(self._model_id, messages or question.messages, parameters, question.sample)
+
+    @property
+    def activity(self) -> str:
+        """What an interview does, for progress bars."""
+        return f"asking {self.name}" if self.chat.recording is None else f"from {self.chat.recording}"
+
+    def answered(self, requests: Sequence[Request]) -> set[str]:
+        """Keys of the requests whose answers are known already: recorded, or kept in the cache."""
+        known = {request.key for request in requests if self.chat.has(request)}
+        if self.cache is not None and Path(self.cache).exists():
+            with AnswerCache(self.cache) as cache:
+                known |= cache.get_many(requests).keys()
+        return known
 
     def interview(self, questions: Sequence[Question], desc: str) -> list[Interview]:
         """Ask all questions, as many at once as the chat model allows.

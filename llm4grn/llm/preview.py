@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
-from llm4grn.llm.cache import AnswerCache
 from llm4grn.llm.interview import Question
 from llm4grn.llm.language_model import LanguageModel
 from llm4grn.llm.limits import estimate_tokens
@@ -15,7 +13,7 @@ def preview(llm: LanguageModel, title: str, questions: Sequence[Question]) -> st
     """One full prompt, and the number of questions, tokens and dollars of all of them.
 
     Tokens are estimates; answers are counted at their longest, ``llm.max_tokens``, so the cost is an upper bound but
-    for answers that are asked again.
+    for answers that are asked again. Of a recording, only the questions are counted: nobody is asked.
 
     Parameters
     ----------
@@ -27,18 +25,22 @@ def preview(llm: LanguageModel, title: str, questions: Sequence[Question]) -> st
         All of them.
     """
     requests = [llm.request(question) for question in questions]
-    kept = 0
-    if llm.cache is not None and Path(llm.cache).exists():
-        with AnswerCache(llm.cache) as cache:
-            kept = len(cache.get_many(requests))
+    kept = len(llm.answered(requests))
+    dialogue = "\n".join(f"[{message['role']}]\n{message['content']}\n" for message in questions[0].messages)
+    heading = (
+        f"--- {title}: one of {len(questions)} questions, about {questions[0].subject} ---\n\n{dialogue}\n"
+        f"--- {title}: the sum ---\n"
+    )
+    if llm.chat.recording is not None:
+        return (
+            f"{heading}questions          {len(questions):>10,}  ({kept:,} answered in {llm.chat.recording})\n"
+            f"cost, US dollars   {0:>10,.2f}  (nobody is asked)\n"
+        )
     prompt = sum(estimate_tokens(message["content"]) for request in requests for message in request.messages)
     share = (len(requests) - kept) / max(len(requests), 1)
     completion = llm.max_tokens * len(requests)
-    dialogue = "\n".join(f"[{message['role']}]\n{message['content']}\n" for message in questions[0].messages)
     return (
-        f"--- {title}: one of {len(questions)} questions, about {questions[0].subject} ---\n\n{dialogue}\n"
-        f"--- {title}: the sum ---\n"
-        f"questions          {len(questions):>10,}  ({kept:,} answered already)\n"
+        f"{heading}questions          {len(questions):>10,}  ({kept:,} answered already)\n"
         f"prompt tokens      {prompt:>10,}  (estimated)\n"
         f"answer tokens      {completion:>10,}  (at most)\n"
         f"cost, US dollars   {share * llm.chat.cost(prompt, completion):>10,.2f}  (at most, without repairs)\n"

@@ -53,15 +53,37 @@ class RecordedChat(ChatModel):
         """SHA-256 of the file."""
         return {"sha256": hashlib.sha256(Path(self.path).read_bytes()).hexdigest()}
 
-    async def complete(self, request: Request) -> Reply:
+    @property
+    def recording(self) -> str:
+        """Name of the file."""
+        return Path(self.path).name
+
+    def has(self, request: Request) -> bool:
+        """Return True if the answer is in the file."""
+        return _question(request) in self._replies
+
+    def answer(self, request: Request) -> Reply:
+        """The recorded answer.
+
+        Raises
+        ------
+        UserError
+            If there is none.
+        """
         reply = self._replies.get(_question(request))
         if reply is None:
-            asked = [message["content"] for message in request.messages if message["role"] == "user"]
-            raise UserError(
-                f"llm.path={self.path}: no answer to this question (sample {request.sample}) is recorded in it; record "
-                f"one with another llm= and add it: {json.dumps(asked[-1] if asked else '', ensure_ascii=False)}"
-            )
+            raise UserError(self._refusal(request))
         return reply
+
+    async def complete(self, request: Request) -> Reply:
+        return self.answer(request)
+
+    def _refusal(self, request: Request) -> str:
+        asked = [message["content"] for message in request.messages if message["role"] == "user"]
+        return (
+            f"llm.path={self.path}: no answer to this question (sample {request.sample}) is recorded in it; record "
+            f"one with another llm= and add it: {json.dumps(asked[-1] if asked else '', ensure_ascii=False)}"
+        )
 
 
 def _question(request: Request) -> str:

@@ -88,7 +88,7 @@ def costs(pipelines: Mapping[int, PlannedPipeline], problems: Problems) -> list[
             seen.add(stage.key)
             try:
                 requests, is_guess = _requests(pipeline, part)
-                if False:
+                if not is_guess:
                     _check_recorded(part.llm, requests)
             except UserError as error:
                 problems.add(" ".join(str(error).split()), number)
