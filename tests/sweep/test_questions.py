@@ -1,5 +1,9 @@
 """How many questions a sweep asks, for how much and how long, by hand."""
 
+from pathlib import Path
+
+import anndata
+import pandas as pd
 import pytest
 from tiny import config
 
@@ -63,3 +67,41 @@ def test_limits_per_minute_take_their_time(planned):
     assert slow.seconds == pytest.approx(900 * 2)
     tokens = planned("inferer=llm", shared="llm.tokens_per_minute=60000")["regulators", "pbmc"]
     assert tokens.seconds == pytest.approx((tokens.prompt_tokens + 900 * 1000) / 1000)
+
+
+# ---------------------------------------------------------------- from a recording
+
+GENES = (Path(__file__).parents[1] / "data" / "pbmc3k_genes.txt").read_text().split()
+
+
+def shipped(folder: Path, *words: str, genes: list[str] | None = None) -> tuple[list[Cost], Problems]:
+    """Costs and problems of a job that asks the shipped recording, with the genes in the store if there are any."""
+    setting = cli.build_setting(config("llm=shipped", "inferer=llm", *words, name="infer_grn"))
+    pipelines, problems = planned_pipelines([Job(0, (), setting)], Store(folder)), Problems()
+    if genes is not None:
+        cells = anndata.AnnData(var=pd.DataFrame(index=genes))
+        pipelines[0].store.get_or_run(pipelines[0].data, lambda folder: cells.write_h5ad(folder / "cells.h5ad"))
+    return costs(pipelines, problems), problems
+
+
+def test_questions_to_a_recording_are_answered_and_cost_neither_money_nor_time(tmp_path):
+    found, problems = shipped(tmp_path, genes=GENES)
+    assert not problems
+    [cost] = found
+    assert (cost.llm, cost.n_questions, cost.n_answered, cost.is_guess) == ("claude", 40, 40, False)
+    assert (cost.prompt_tokens, cost.dollars, cost.seconds) == (0, 0.0, 0.0)
+
+
+def test_questions_that_are_not_known_yet_count_as_answered_by_a_recording_too(tmp_path):
+    found, problems = shipped(tmp_path, "kb=llm")
+    assert not problems
+    assert [(cost.n_questions, cost.n_answered) for cost in found] == [(99, 99), (45, 45)]
+    assert all((cost.is_guess, cost.dollars, cost.seconds) == (True, 0.0, 0.0) for cost in found)
+
+
+def test_what_a_recording_lacks_is_a_problem_before_the_first_job(tmp_path):
+    found, problems = shipped(tmp_path, "graph.k=5", genes=GENES)
+    assert found == []
+    [line] = problems.lines(1)
+    assert "llm=shipped: no answer to a question with the line" in line
+    assert "the recording covers" in line
