@@ -199,10 +199,8 @@ def _check_llm(cfg: DictConfig) -> None:
             )
     asked = cfg.kb.get("asks")
     if asked is not None and name not in (asked, "recorded"):
-        raise UserError(
-            f"kb={asked}, but llm= chooses {name}: the knowledge base would not be {asked}'s; put kb=llm in the place of "
-            f"kb={asked}"
-        )
+        # the name is a label: of llm=shipped it is the recorded model's, and no option of llm
+        raise UserError(f"kb={asked} and llm={name}: the knowledge base would not be {asked}'s; use kb=llm instead")
 
 
 def instantiate(node: DictConfig) -> Any:

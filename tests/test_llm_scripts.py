@@ -263,7 +263,7 @@ def test_the_help_lists_what_can_be_chosen_and_nothing_else(tmp_path):
 def test_mistakes_are_one_line_each_that_says_what_to_do(counts, tmp_path):
     mistakes = {
         ("kb=gpt4",): "the environment variable OPENAI_API_KEY is not set; export it with the API key and run again",
-        ("kb=gpt4", "llm=llama"): "kb=gpt4 and llm=llama: the knowledge base would not be gpt4's; use kb=llm llm=llama",
+        ("kb=gpt4", "llm=llama"): "kb=gpt4 and llm=llama: the knowledge base would not be gpt4's; use kb=llm instead",
         ("kb=llm",): "kb=llm asks a language model; add llm=gpt4",
         ("inferer=llm",): "inferer=llm asks a language model; add llm=gpt4",
         ("kb=llama",): "the environment variable LLAMA_BASE_URL is not set",
