@@ -36,6 +36,7 @@ LEFT_OUT = {
     "annotations": "told by its content",
     "genes": "told by its content",
     "known_tfs": "told by its content, where it counts",
+    "members": "stages of their own, which are read",
     "url": "where the same files come from",
     "name": "of prompts, whose texts count",
     "chat": "told by its fingerprint",
