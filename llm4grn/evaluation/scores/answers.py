@@ -87,7 +87,7 @@ class Answer:
         if self.rival:
             said.append(f"{_capital(who)} {self._clause(self.subject, self.rival)}")
         if self.consensus:
-            said.append(self._about_consensus())
+            said.append(self._about_consensus(self.consensus))
         n_seeds = {len(test.seeds) for tests in self.tests.values() for test in tests}
         if n_seeds == {1}:
             said[0] = f"One seed: no test, so this may be chance: {said[0][0].lower()}{said[0][1:]}"
@@ -95,13 +95,13 @@ class Answer:
             said[-1] += "; where only one seed is shared there is no test, so that may be chance"
         return said
 
-    def _about_consensus(self) -> str:
-        others = [other for first, other in self.pairs if first is self.consensus]
-        first, *more = [self._clause(self.consensus, other) for other in others]
+    def _about_consensus(self, consensus: Row) -> str:
+        others = [other for first, other in self.pairs if first is consensus]
+        first, *more = [self._clause(consensus, other) for other in others]
         shared = next((f"{verb} " for verb, *_ in _OUTCOMES.values() if first.startswith(verb)), "")
         clauses = ", and ".join([first, *(clause.removeprefix(shared) for clause in more)])
-        who = _capital(network(self.consensus))
-        outcomes = [{_outcome(test) for test in self._of(self.consensus, other)} for other in others]
+        who = _capital(network(consensus))
+        outcomes = [{_outcome(test) for test in self._of(consensus, other)} for other in others]
         if len(others) == 1 or not any(found & {"closer", "farther", "open"} for found in outcomes):
             return f"{who} {clauses}"
         beaten = [network(other) for other, found in zip(others, outcomes, strict=True) if found == {"closer"}]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from textwrap import fill
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from llm4grn.evaluation.report.blocks import Figure
 from llm4grn.evaluation.scores.answers import DECISIVE, answers
@@ -87,7 +87,7 @@ def plot_answer(rows: Sequence[Row], metrics: Sequence[str], path: Path, title: 
     n_lines = sum(name.count("\n") + 1 for name in names)
     figure, axes = panels(1, len(metrics), width=7.6 / len(metrics), height=1.9 + 0.36 * n_lines)
     seeds = sorted({seed for row in rows for seed in row.seeds})
-    for axis, name in zip(axes.flat, metrics, strict=True):
+    for axis, name in zip(axes[0], metrics, strict=True):
         _draw(axis, ordered, name, seeds, random)
         axis.set_yticks(range(len(names)), names if axis is axes[0, 0] else [""] * len(names), fontsize=13, color=INK)
         axis.set_ylim(len(names) - 0.4, -0.6)
@@ -108,7 +108,11 @@ def _draw(axis: Axes, rows: Sequence[Row], metric: str, seeds: Sequence[int], ra
     for row, label, style, rise in ((control, "real cells", "-", 2), (random, "random network", (0, (4, 3)), 16)):
         if row is not None and metric in row.mean:
             axis.axvline(row.mean[metric], color="#777777", linewidth=1.2, linestyle=style, zorder=1)
-            place = {"xycoords": axis.get_xaxis_transform(), "xytext": (0, rise), "textcoords": "offset points"}
+            place: dict[str, Any] = {
+                "xycoords": axis.get_xaxis_transform(),
+                "xytext": (0, rise),
+                "textcoords": "offset points",
+            }
             axis.annotate(label, (row.mean[metric], 1), ha="left" if row is control else "right", fontsize=11, **place)
     for height, row in enumerate(rows):
         for seed, values in row.samples.get(metric, {}).items():
@@ -118,8 +122,13 @@ def _draw(axis: Axes, rows: Sequence[Row], metric: str, seeds: Sequence[int], ra
         if metric in row.mean:
             mean = row.mean[metric]
             axis.vlines(mean, height - 0.42, height + 0.42, color=INK, linewidth=3, zorder=3)
-            place = {"xycoords": axis.get_yaxis_transform(), "va": "center", "fontsize": 11, "color": INK}
-            axis.annotate(info.format(mean), (1.02, height), **place)
+            beside: dict[str, Any] = {
+                "xycoords": axis.get_yaxis_transform(),
+                "va": "center",
+                "fontsize": 11,
+                "color": INK,
+            }
+            axis.annotate(info.format(mean), (1.02, height), **beside)
     axis.set_title(f"{info.label} (lower is better)", fontsize=13, color=INK, pad=36)
     axis.tick_params(axis="x", labelsize=11, colors=INK)
     axis.tick_params(axis="y", length=0)

@@ -78,7 +78,8 @@ def scores_table(
 
     The entry of a metric shows mean ± standard deviation and has the mean as its value.
     """
-    shown = sorted([*rows, *paper], key=row_order)
+    both: list[Row | PaperRow] = [*rows, *paper]
+    shown = sorted(both, key=row_order)
     metrics = [name for name in METRICS if any(name in row.mean for row in rows)]
     varying = varying_labels(shown)
     body = [
