@@ -39,6 +39,18 @@ def test_more_trees_than_are_alive_at_a_time_still_average(adata):
     assert totals.min() > 0.9  # and grown to the end, it explains nearly all
 
 
+def test_every_further_tree_is_another_one(adata):
+    """The second fifty are not the first again, nor are the third."""
+    found = [
+        GENIE3(n_trees=n_trees, n_jobs=1).infer(adata, TFS, 7).edges.set_index(["TF", "target"])["importance"]
+        for n_trees in (50, 100, 150)
+    ]
+    fifties = found[0], 2 * found[1] - found[0], 3 * found[2] - 2 * found[1]  # of each fifty alone
+    for one, other in (fifties[0], fifties[1]), (fifties[0], fifties[2]), (fifties[1], fifties[2]):
+        assert (one - other).abs().max() > 1e-3
+        assert (one - other).abs().max() < 0.2  # and still forests of the same cells
+
+
 def test_processes_order_of_genes_and_density_change_nothing_but_the_seed_does(adata):
     edges = GENIE3(n_trees=10, n_jobs=1).infer(adata, TFS, 7).edges
     assert edges.equals(GENIE3(n_trees=10, n_jobs=2).infer(shuffled(adata), TFS[::-1], 7).edges)

@@ -1,6 +1,7 @@
 """GRNBoost2 finds the drivers with either engine, whatever the order of the genes."""
 
 import warnings
+from statistics import stdev
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,7 @@ from cells import GENES, TFS, driven_cells, regulators, shuffled
 
 from llm4grn.errors import UserError
 from llm4grn.inference.grnboost2 import GRNBoost2, combine, expected_jaccard
+from llm4grn.seeding import derive_seed
 
 ENGINES = ["native", "arboreto"]
 
@@ -115,6 +117,27 @@ def test_seeds_are_averaged_and_tell_how_well_two_such_networks_would_agree(adat
     assert several.infer(shuffled(adata), TFS, 7).edges.equals(grn.edges)
 
 
+def test_runs_are_combined_by_the_power_mean_of_exponent_one_quarter():
+    runs = np.array([[[16.0, 0.0, 2.0]], [[81.0, 0.0, 2.0]], [[0.0, 256.0, 2.0]]])
+    np.testing.assert_allclose(combine(runs), [[((2 + 3 + 0) / 3) ** 4, (4 / 3) ** 4, 2.0]])
+    assert combine(runs[:1]).tolist() == [[16.0, 0.0, 2.0]]
+
+
+def test_importance_and_spread_are_those_of_the_runs_of_each_seed(adata, engine):
+    """Three runs one by one, and their power mean and sample standard deviation, edge by edge."""
+    seeds = [7, derive_seed(7, "grnboost2", 1), derive_seed(7, "grnboost2", 2)]
+    runs = []
+    for seed in seeds:
+        edges = GRNBoost2(n_jobs=1, engine=engine).infer(adata, TFS, seed).edges
+        runs.append({(tf, target): value for tf, target, value in edges.itertuples(index=False)})
+    several = GRNBoost2(n_jobs=1, engine=engine, n_seeds=3).infer(adata, TFS, 7).edges
+    assert {*zip(several["TF"], several["target"], strict=True)} == {edge for run in runs for edge in run}
+    for tf, target, importance, spread in several.itertuples(index=False):
+        values = [run.get((tf, target), 0.0) for run in runs]
+        assert importance == pytest.approx((sum(value**0.25 for value in values) / 3) ** 4, rel=1e-9)
+        assert spread == pytest.approx(stdev(values), rel=1e-9)
+
+
 def test_more_seeds_agree_better_as_expected():
     """Thirty TFs for forty targets, of an importance that each run sees through noise of its own."""
     rng = np.random.default_rng(0)
@@ -126,7 +149,8 @@ def test_more_seeds_agree_better_as_expected():
     expectations = []
     for n_runs in 2, 8, 32:
         expected = np.mean([expected_jaccard(draw(n_runs), 10, seed) for seed in range(5)])
-        best = [np.argsort(-combine(draw(n_runs)), axis=0)[:10].T for _ in range(10)]
+        means = [(draw(n_runs) ** 0.25).mean(axis=0) for _ in range(10)]
+        best = [np.argsort(-mean, axis=0)[:10].T for mean in means]
         pairs = zip(np.concatenate(best[::2]), np.concatenate(best[1::2]), strict=True)
         measured = np.mean([len({*a} & {*b}) / len({*a, *b}) for a, b in pairs])
         assert abs(expected - measured) < 0.04

@@ -13,7 +13,7 @@ from scipy.sparse import csc_matrix
 from llm4grn.errors import UserError
 from llm4grn.inference import discretise
 from llm4grn.inference.discretise import bayesian_blocks, uniform_cuts
-from llm4grn.inference.pidc import PIDC, unique_contributions
+from llm4grn.inference.pidc import PIDC, _confidence, _empirical, unique_contributions
 from llm4grn.inference.states import States
 
 
@@ -85,6 +85,27 @@ def test_importances_are_the_places_among_both_genes_scores(adata, discretizer, 
     for tf, target, importance in grn.edges.itertuples(index=False):
         i, j = GENES.index(tf), GENES.index(target)
         assert importance == pytest.approx(place(i, scores[i, j]) + place(j, scores[i, j]), rel=1e-6)
+
+
+def test_an_empirical_place_is_the_share_of_a_gene_s_scores_that_are_no_larger(adata):
+    scores = plain_unique_contributions(
+        np.column_stack([np.searchsorted(bayesian_blocks(c), c, side="right") for c in adata.X.toarray()[:, :7].T])
+    )
+    grn = PIDC(distribution="empirical").infer(adata, TFS, 0)
+    assert len(grn.edges) == 4 * 3
+    for tf, target, importance in grn.edges.itertuples(index=False):
+        i, j = GENES.index(tf), GENES.index(target)
+        places = [np.mean(np.delete(scores[gene], gene) <= scores[i, j] + 1e-12) for gene in (i, j)]
+        assert importance == pytest.approx(sum(places))
+
+
+def test_scores_that_tie_stand_at_the_upper_end_of_their_ties():
+    np.testing.assert_allclose(_empirical(np.array([0.0, 3.0, 1.0, 3.0, 2.0])), [0.2, 1.0, 0.4, 1.0, 0.6])
+    tied = np.array([[0.0, 1.0, 1.0, 0.0], [1.0, 0.0, 2.0, 1.0], [1.0, 2.0, 0.0, 3.0], [0.0, 1.0, 3.0, 0.0]])
+    confidence = _confidence(tied, "empirical")
+    assert confidence[0, 1] == pytest.approx(1 + 2 / 3)  # first of gene 0's, last but one of gene 1's
+    assert confidence[0, 3] == 0  # no information: no place either
+    np.testing.assert_array_equal(confidence, confidence.T)
 
 
 def test_it_finds_what_drives_the_targets(adata):
