@@ -249,3 +249,16 @@ def test_an_acyclic_network_is_kept_whole(seed):
     grn = ranked_grn().joined(GRN.from_edges(edges(*among))) if among else ranked_grn()
     graph = grn.top(6, GENES, TFS, tf_k=5)
     assert graph.n_edges == len(grn.edges)
+
+
+def test_with_tf_k_1_every_tf_but_a_root_has_its_best_regulator_that_closes_no_cycle():
+    ranked = {"A": "BC", "B": "AC", "C": "BA", "x": "A"}
+    rows = [(tf, target, 1.0 - i / 10) for target, tfs in ranked.items() for i, tf in enumerate(tfs)]
+    grn = GRN.from_edges(pd.DataFrame(rows, columns=["TF", "target", "importance"]))
+    bipartite, one, two = (grn.top(1, tuple("ABCx"), tuple("ABC"), tf_k=tf_k) for tf_k in (0, 1, 2))
+    assert bipartite.regulators == {"x": ("A",)}
+    # B regulates A and C first, so that neither A nor C can regulate B
+    assert one.regulators == {"x": ("A",), "A": ("B",), "C": ("B",)}
+    assert two.regulators == {"x": ("A",), "A": ("B", "C"), "C": ("B",)}
+    for graph in bipartite, one, two:
+        graph.validate()

@@ -80,6 +80,14 @@ def test_tfs_that_regulate_tfs(counts, folder, inferer):
     assert layered.grn.key != bipartite.grn.key
 
 
+def test_tf_k_1_gives_tfs_a_regulator_each(counts, folder):
+    graph = pipeline_of(counts, folder, "inferer=correlation", "graph.tf_k=1").causal_graph
+    own = {gene: tfs for gene, tfs in graph.regulators.items() if gene in TFS}
+    assert len(own) >= 2
+    assert {len(tfs) for tfs in own.values()} == {1}
+    assert set(graph.tf_names) == set(TFS) - own.keys()
+
+
 def test_a_language_model_is_not_asked_about_tfs_of_tfs(counts, folder):
     answers = Path(__file__).parent / "llm" / "one_answer.jsonl"
     asked = pipeline_of(counts, folder, "inferer=llm", "llm=recorded", f"llm.path={answers}", "graph.tf_k=2")

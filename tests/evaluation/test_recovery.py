@@ -14,6 +14,7 @@ from llm4grn.errors import UserError
 from llm4grn.evaluation.graphs.recovery import recovery_blocks
 from llm4grn.evaluation.graphs.recovery_score import score_recovery
 from llm4grn.grn import GRN
+from llm4grn.knowledge.base import TFSet
 
 TFS, TARGETS = "ABCDEF", "klmnopqrstuvwxyz"
 
@@ -152,6 +153,21 @@ def test_the_store_is_read_again_unless_cells_change(folders, tmp_path):
     changed = recovery_blocks(folders, tmp_path / "c", store, ["correlation"])
     assert changed[0] != first[0]
     assert len(list((store / "recovery").iterdir())) == 5
+
+
+def test_the_same_cells_are_scored_again_if_graph_or_tfs_change(folders, tmp_path):
+    def recover():
+        return recovery_blocks(folders[:1], tmp_path / "figures", tmp_path / "store", ["correlation"])[0]
+
+    first = recover()
+    CausalGraph(tuple(TFS + TARGETS), graph_of(50)).to_json(folders[0] / "graph.json")
+    of_another_graph = recover()
+    assert column(of_another_graph, "Precision at k, synthetic") < column(first, "Precision at k, synthetic")
+    regulators = {target: [tf for tf in tfs if tf != "F"] or ["A"] for target, tfs in graph_of(50).items()}
+    CausalGraph(tuple(TFS + TARGETS), regulators).to_json(folders[0] / "graph.json")
+    before = recover()
+    TFSet(tuple(TFS[:-1])).to_json(folders[0] / "tfs.json")
+    assert column(recover(), "Precision at k, random") > column(before, "Precision at k, random")
 
 
 def test_more_sets_of_cells_find_more(folders, tmp_path):
