@@ -51,6 +51,19 @@ def test_a_bad_value_is_named_with_its_place(storage, value, told):
     assert "cell2" in message
 
 
+@pytest.mark.parametrize("storage", STORAGES)
+@pytest.mark.parametrize("cell", [0, 1, 3, 5])
+@pytest.mark.parametrize("gene", [0, 2, 4])
+def test_the_cell_that_is_named_is_that_of_the_value(storage, cell, gene):
+    """Wherever it stands in its row: the first value, the only one, after cells without any."""
+    matrix = np.zeros((6, 5), dtype=np.float32)
+    matrix[5, 4] = 1
+    if cell == 3:
+        matrix[0] = matrix[cell] = 1  # in full rows, and behind an empty one
+    matrix[cell, gene] = 1.5
+    assert f"value 1.5 of gene gene{gene} in cell cell{cell} is not an integer" in refusal(make(storage(matrix)))
+
+
 def test_negative_integers_are_refused():
     matrix = counts().astype(np.int64)
     matrix[1, 1] = -3

@@ -74,6 +74,25 @@ def test_more_tokens_than_reserved_count_too():
     assert times[1] >= 0.199
 
 
+@pytest.mark.parametrize(("reserved", "used"), [(10, 1000), (90, 1)])
+def test_tokens_that_are_counted_after_their_window_neither_fill_the_next_one_nor_empty_it(reserved, used):
+    """An answer may come after its request has left the window: what it took is no part of this one any more."""
+
+    async def main():
+        limits = Limits(5, tokens_per_minute=100, window=0.4)
+        async with limits.slot(reserved) as late:
+            await asyncio.sleep(0.41)
+            async with limits.slot(20):  # looks at the clock: the first has left
+                late.used(used)
+                async with asyncio.timeout(0.2), limits.slot(70):  # 90 of 100: no more than that is known of
+                    pass
+                with pytest.raises(TimeoutError):  # 91 and more
+                    async with asyncio.timeout(0.05), limits.slot(15):
+                        pass
+
+    asyncio.run(main())
+
+
 def test_a_request_larger_than_the_limit_is_sent_alone_instead_of_never():
     times = run(Limits(50, tokens_per_minute=100, window=0.1), 3, tokens=1000)
     assert most_in_a_window(times, 0.099) == 1
