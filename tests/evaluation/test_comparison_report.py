@@ -141,17 +141,17 @@ def test_a_picture_asks_the_question_and_says_what_is_drawn(tmp_path):
 def test_a_picture_holds_every_set_every_mean_and_both_lines(tmp_path, monkeypatch):
     drawn = []
     monkeypatch.setattr("llm4grn.evaluation.cells.plots.save", lambda figure, path: drawn.append(figure) or path)
-    values = ((0.0004, 110.0, 0.05, 0.8), (0.0006, 112.0, 0.07, 0.9))
+    values = ((0.0004, 110.0, 0.007, 0.8), (0.0006, 112.0, 0.009, 0.9))
     worst = make_results(inferer="random", values=((0.0004, 110.0, 0.2, 0.9),))
     pictures([*one_run(), *make_results(inferer="llm", llm="claude", values=values), *worst], tmp_path)
     mmd, auroc = drawn[0].axes
-    names = ["control: real cells", "stage 1: no network", "human / grnboost2", "human / claude", "human / random"]
+    names = ["control: real cells", "stage 1: no network", "human / claude", "human / grnboost2", "human / random"]
     assert [label.get_text() for label in mmd.get_yticklabels()] == names
     dots = [sorted(dots.get_offsets()[:, 0].tolist()) for dots in mmd.collections if len(dots.get_offsets()) > 0]
-    assert [0.05, 0.07] in dots
+    assert [0.007, 0.009] in dots
     assert [line.get_xdata()[0] for line in mmd.lines] == pytest.approx([0.0055, 0.2])
     shown = [{text.get_text() for text in axis.texts} for axis in (mmd, auroc)]
-    assert {"0.0600", "0.0100", "0.2000", "0.0055", "0.0200", "real cells", "random network"} == shown[0]
+    assert {"0.0080", "0.0100", "0.2000", "0.0055", "0.0200", "real cells", "random network"} == shown[0]
     assert {"0.850", "0.640", "0.900", "0.500", "0.800"} < shown[1]
 
 
