@@ -24,8 +24,12 @@ from llm4grn.evaluation.graphs.runs import read_graph_runs
 from llm4grn.evaluation.report.blocks import Table
 
 ROOT = Path(__file__).resolve().parents[1]
-INFERERS = ("grnboost2", "correlation", "genie3", "pidc", "random")
-OPTIONS = {"genie3": ["inferer.n_trees=20"]}  # minutes; its default of 1000 takes fifty times as long
+INFERERS = ("llm", "grnboost2", "consensus", "correlation", "genie3", "pidc", "random")
+OPTIONS = {
+    "llm": ["llm=shipped"],
+    "consensus": ["llm=shipped"],
+    "genie3": ["inferer.n_trees=20"],  # minutes; its default of 1000 takes fifty times as long
+}
 
 
 def infer(inferer: str, seed: int, outputs: str) -> Path:
