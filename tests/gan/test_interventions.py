@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from target_reference import reference_networks
 
 from llm4grn.errors import UserError
 from llm4grn.gan.causal_gan import CausalGAN
@@ -17,17 +18,30 @@ GRAPH = CausalGraph(
 LIBRARY_SIZE = 100.0
 
 
-@pytest.fixture
-def gan():
+def made(preconditioned: bool) -> CausalGAN:
     hyper = CausalGANHyperparameters(
-        steps=1, batch_size=32, critic_layers=[4], labeler_layers=[4], generator_lr=[1, 1], critic_lr=[1, 1]
+        steps=1,
+        batch_size=32,
+        critic_layers=[4],
+        labeler_layers=[4],
+        generator_lr=[1, 1],
+        critic_lr=[1, 1],
+        preconditioned=preconditioned,
     )
     torch.manual_seed(0)
-    gan = CausalGAN(torch.empty(0, 6), GRAPH, CellGenerator(3, [8], 6), hyper, LIBRARY_SIZE, seed=0)
+    cells = torch.rand(60, 6) * torch.tensor([1.0, 3.0, 10.0, 30.0, 2.0, 0.5])  # each gene of a size of its own
+    cells = cells / cells.sum(dim=1, keepdim=True) * LIBRARY_SIZE
+    return CausalGAN(cells, GRAPH, CellGenerator(3, [8], 6), hyper, LIBRARY_SIZE, seed=0)
+
+
+@pytest.fixture(params=[False, True], ids=["plain", "preconditioned"])
+def gan(request):
+    gan = made(request.param)
     with torch.no_grad():
         gan.generator.controller.output.bias += 2  # roots that are expressed
         for group in gan.generator.target_generators.groups:
             group.bias += 3  # above the ReLU, so that a change of the inputs shows
+    assert request.param == (not torch.allclose(gan.generator.target_generators.units, torch.ones(6, 1)))
     return gan
 
 
@@ -55,6 +69,39 @@ def test_amounts_are_counts_of_the_scaled_cell_and_multiples_of_its_own(gan):
     torch.testing.assert_close(after[:, 0], torch.full((50,), 12.5))
     torch.testing.assert_close(after[:, 3], 3 * before[:, 3])
     assert changed(before, after) == {"A", "mid", "low", "lowest"}
+
+
+@pytest.mark.parametrize("gene", GRAPH.genes)
+def test_a_gene_that_is_set_to_what_it_expresses_anyway_changes_nothing(gan, gene):
+    """One count is one count, whatever units a preconditioned generator computes in: descendants see no other value."""
+    (noise,) = gan.noise_batches(32, seed=1)
+    with torch.no_grad():
+        before = gan.generator(noise)
+        own = before[:, GRAPH.genes.index(gene)]
+    for cell in range(3):
+        _, after = gan.do([Intervention(gene, own[cell].item(), False)], 32, seed=1)
+        torch.testing.assert_close(after[cell], before[cell], rtol=1e-4, atol=1e-3)
+
+
+def test_what_follows_a_gene_is_computed_from_counts(gan):
+    """Of descendants: their networks, one by one and in plain torch, on the counts that were set."""
+    generators = gan.generator.target_generators
+    for group in generators.groups:  # those of the networks it is compared with
+        group.running_mean.zero_()
+        group.running_var.fill_(1)
+    networks = reference_networks(generators)
+    (noise,) = gan.noise_batches(32, seed=1)
+    with torch.no_grad():
+        roots = gan.generator.controller(noise.controller)
+        before = generators(roots, noise.targets)
+        scale = LIBRARY_SIZE / before.sum(dim=1, keepdim=True)
+        _, after = gan.do([Intervention("mid", 5.0, False)], 32, seed=1)
+        units = {gene: generators.units[row, 0] for gene, row in generators.row.items()}
+        given = {"mid": 5.0 / scale[:, 0], "B": before[:, GRAPH.genes.index("B")]}
+        inputs = [(given[gene] / units[gene])[:, None] for gene in GRAPH.regulators["low"]]
+        own = noise.targets[list(generators.target_names).index("low")].t()
+        low = networks["low"].eval()(torch.cat([*inputs, own], dim=1))[:, 0] * units["low"] * scale[:, 0]
+    torch.testing.assert_close(after[:, GRAPH.genes.index("low")], low, rtol=1e-4, atol=1e-4)
 
 
 def test_interventions_are_read_as_written():

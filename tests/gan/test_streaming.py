@@ -111,6 +111,19 @@ def test_free_memory_is_some_of_the_machines():
     assert 1 << 20 < module.free_memory("cpu") <= os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
+@pytest.mark.parametrize(
+    ("accelerator", "host", "gpu", "free"),
+    [("auto", 900, 700, 700), ("gpu", 900, 700, 700), ("cuda", 500, 700, 500), ("cpu", 900, 700, 900)],
+)
+def test_memory_of_a_gpu_counts_where_the_cells_would_be_on_it(monkeypatch, accelerator, host, gpu, free):
+    monkeypatch.setattr(module, "_free_memory_of_host", lambda: host)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (gpu, 10_000))
+    assert module.free_memory(accelerator) == free
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert module.free_memory(accelerator) == host
+
+
 def test_dense_takes_any_matrix():
     values = np.arange(6, dtype=np.float64).reshape(2, 3)
     for matrix in values, csr_matrix(values):
