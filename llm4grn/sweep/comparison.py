@@ -48,7 +48,8 @@ def compare(sweep: Path, jobs: Sequence[Job], *, store: Path, data: Path, comman
             subtitle = f"{comparison.subtitle}; {len(missing)} of {len(jobs)} jobs are not done: {'; '.join(missing)}"
             comparison = replace(comparison, subtitle=subtitle.removeprefix("; "))
         files = write_comparison(comparison, sweep, command)
-        parts = [part for part in (text_of(comparison.verdict), to_terminal(comparison.main_table).rstrip()) if part]
+        table = replace(comparison.main_table, definitions=())  # they are on the page, and would push the answer away
+        parts = [part for part in (text_of(comparison.verdict), to_terminal(table).rstrip()) if part]
         parts += ["\n".join(f"{what:8} {path}" for what, path in files.items()), f"of {key}"]
         with atomic_write(summary) as path:
             path.write_text("\n\n".join(parts) + "\n")

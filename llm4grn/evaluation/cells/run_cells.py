@@ -106,13 +106,25 @@ def open_runs(folders: Sequence[Path], store: Path | None = None) -> list[RunCel
 
 
 def setting_names(runs: Sequence[RunCells]) -> list[str]:
-    """For each run its KB and inferer, and whatever else sets its data set's runs apart, seeds aside."""
+    """For each run its KB and inferer, and whatever else sets its data set's runs apart, seeds aside.
+
+    A language model that drew the edges stands under its own name; one that the names of KB and inferer do not show is
+    added where runs differ in it.
+    """
     names = []
     for run in runs:
         peers = [peer.setting for peer in runs if peer.setting["dataset"] == run.setting["dataset"]]
-        more = [name for name in ("llm", "model", "graph") if len({peer.get(name) for peer in peers}) > 1]
-        names.append(" / ".join(str(run.setting[name]) for name in ("kb", "inferer", *more) if run.setting.get(name)))
+        own = _kb_and_inferer(run.setting)
+        more = [name for name in ("model", "graph") if len({peer.get(name) for peer in peers}) > 1]
+        if len({peer.get("llm") for peer in peers if _kb_and_inferer(peer) == own}) > 1:
+            more.insert(0, "llm")
+        names.append(" / ".join([*own, *(str(run.setting[name]) for name in more if run.setting.get(name))]))
     return names
+
+
+def _kb_and_inferer(setting: Mapping[str, object]) -> tuple[str, str]:
+    inferer = setting["llm"] if setting["inferer"] == "llm" and setting.get("llm") else setting["inferer"]
+    return str(setting["kb"]), str(inferer)
 
 
 def _read(path: Path) -> AnnData:

@@ -19,6 +19,8 @@ from llm4grn.knowledge.base import TFSet
 
 # Fields of a configuration that change no edge, or that stand elsewhere in a label (k: in the name of the graph).
 _NOT_IN_NAMES = {"n_jobs", "backend", "scheduler", "device", "context", "k", "cache", "max_cost", "chat"}
+# Another sample of a language model's answers is what another seed is to other methods.
+_NOT_IN_NAMES |= {"first_sample"}
 
 
 @dataclass(frozen=True)
@@ -171,9 +173,8 @@ def _graph(options: Mapping[str, Any]) -> str:
 
 
 def _inferer(config: Mapping[str, Any]) -> str:
-    """With the language model that was asked, if one was."""
-    inferer = config["inferer"]
-    return f"{inferer['name']} ({config['llm']['name']})" if "llm" in inferer["method"] else str(inferer["name"])
+    """The language model by its own name, or the method."""
+    return str(config["llm"]["name"] if "llm" in config["inferer"]["method"] else config["inferer"]["name"])
 
 
 def _set_apart(names: Sequence[tuple[str, ...]], fields: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
