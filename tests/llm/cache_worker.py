@@ -35,7 +35,7 @@ def log(path: str, line: str) -> None:
 
 
 def start(job: str, cache: Path, log: Path, *numbers: int) -> list[subprocess.Popen]:
-    """One process per number, which all begin when all are there."""
+    """One process per number, which all begin when all are there; each is told how many they are."""
     go = Path(f"{log}.go")
     go.unlink(missing_ok=True)
     command = [sys.executable, __file__, job, cache, log]
@@ -43,7 +43,9 @@ def start(job: str, cache: Path, log: Path, *numbers: int) -> list[subprocess.Po
     for process in processes:
         with process.stdout:
             assert process.stdout.readline() == b"ready\n"
-    go.touch()
+    written = go.with_suffix(".written")
+    written.write_text(str(len(numbers)))
+    written.rename(go)
     return processes
 
 
@@ -63,19 +65,28 @@ def lines(path: Path, at_least: int = 0) -> list[str]:
         time.sleep(0.005)
 
 
-def begin(path: str) -> None:
+def begin(path: str) -> int:
+    """Wait for the others; returns how many processes there are."""
     print("ready", flush=True)
-    while not Path(f"{path}.go").exists():
+    go = Path(f"{path}.go")
+    while not go.exists():
         time.sleep(0.001)
+    return int(go.read_text())
 
 
 def hammer(cache: str, path: str, number: int) -> None:
-    """Ask ``number`` questions in an order of its own, 16 at a time; log each that is really asked, and by whom."""
+    """Ask ``number`` questions in an order of its own, 16 at a time; log each that is really asked, and by whom.
+
+    Nobody is answered before every process asks something: none comes too late for there to be a race.
+    """
     order = random.sample(range(number), number)
+    n_processes = 0
 
     async def ask(question: Request) -> Reply:
         asked = int(question.messages[1]["content"][5:-1])
         log(path, f"{asked} {os.getpid()}")
+        while len({line.split()[1] for line in lines(Path(path))}) < n_processes:
+            await asyncio.sleep(0.005)
         await asyncio.sleep(random.uniform(0, 0.01))
         return reply(asked)
 
@@ -85,8 +96,9 @@ def hammer(cache: str, path: str, number: int) -> None:
             assert await answers.get_or_ask(request(wanted), ask) == reply(wanted)
 
     async def main() -> None:
+        nonlocal n_processes
         with AnswerCache(cache) as answers:
-            begin(path)
+            n_processes = begin(path)
             async with asyncio.TaskGroup() as group:
                 for _ in range(16):
                     group.create_task(work(answers))
