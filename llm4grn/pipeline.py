@@ -177,6 +177,24 @@ class Pipeline:
         folder = self.store.get_or_run(self.scores(source), lambda folder: self._build_scores(source, folder))
         return json.loads((folder / "scores.json").read_text())
 
+    def all_scores(self) -> dict[str, list[dict[str, float]]]:
+        """Metric values of control, stage 1 and run, by source.
+
+        The run comes first. What another process is working on comes later: jobs of a sweep that share a stage score
+        something else while one of them trains it, instead of waiting for it.
+        """
+        sources = {
+            "run": (self.controller, self.causal_gan, self.scores("run")),
+            "control": (self.scores("control"),),
+            "stage1": (self.controller, self.scores("stage1")),
+        }
+        scores: dict[str, list[dict[str, float]]] = {}
+        while pending := [source for source in sources if source not in scores]:
+            free = (source for source in pending if not any(map(self.store.is_busy, sources[source])))
+            source = next(free, pending[0])
+            scores[source] = self.sample_scores(source)
+        return scores
+
     # -- what a language model is asked, and how it did ---------------------------------------------------------------
 
     def previews(self) -> list[str]:

@@ -77,11 +77,11 @@ class Run:
             return read_results(self.folder / "results.csv")
         try:
             _ = self.pipeline.causal_graph  # cheap, and what may be refused is refused before any training
-            scores = {source: self.pipeline.sample_scores(source) for source in SOURCES}
+            scores = self.pipeline.all_scores()
             results = [
                 Result(**self.setting.labels, sample=i, source=source, metric=metric, value=value)
-                for source, samples in scores.items()
-                for i, sample in enumerate(samples)
+                for source in SOURCES
+                for i, sample in enumerate(scores[source])
                 for metric, value in sample.items()
             ]
             self._write(results)

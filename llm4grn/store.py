@@ -131,6 +131,19 @@ class Store:
             _elsewhere.set(before + time.monotonic() - started)
         return self.path(stage)
 
+    def is_busy(self, stage: Stage) -> bool:
+        """Whether another process is building the stage at this moment."""
+        path = self._lock_path(stage)
+        if self.has(stage) or not path.exists():
+            return False
+        lock = KernelLock(path)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            return True
+        lock.release()
+        return False
+
     def durations(self, stage: Stage) -> list[float]:
         """Seconds that finished stages of the same name and arguments took, whatever their seeds and inputs."""
         folder = self.root / _TIMES / stage.name / _alike(stage)
@@ -151,15 +164,15 @@ class Store:
     @contextmanager
     def _lock(self, stage: Stage) -> Iterator[None]:
         # The kernel drops this lock when its holder dies, however it dies: there is no stale lock to clean up.
-        folder = self.root / ".locks"
+        path = self._lock_path(stage)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             self.path(stage).parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(
                 f"paths.store={self.root}: cannot write there ({error.strerror}); set paths.store to a writable folder"
             ) from error
-        lock = KernelLock(folder / f"{stage.name}-{stage.key}.lock")
+        lock = KernelLock(path)
         try:
             lock.acquire(timeout=0)
         except Timeout:
@@ -169,6 +182,9 @@ class Store:
             yield
         finally:
             lock.release()
+
+    def _lock_path(self, stage: Stage) -> Path:
+        return self.root / ".locks" / f"{stage.name}-{stage.key}.lock"
 
     def _run(self, stage: Stage, build: Callable[[Path], None]) -> None:
         final = self.path(stage)

@@ -207,3 +207,17 @@ def test_atomic_write_replaces_whole_or_not_at_all(tmp_path):
         stop_half_way()
     assert path.read_text() == "first"
     assert [entry.name for entry in path.parent.iterdir()] == ["table.tsv"]
+
+
+def test_a_stage_is_busy_while_another_process_builds_it(tmp_path):
+    store, stage = Store(tmp_path / "store"), Stage("slow", 1, {"a": 1})
+    assert not store.is_busy(stage)
+    (tmp_path / "hold").touch()
+    process = start(tmp_path, "one")
+    wait_for(tmp_path / "begun")
+    assert store.is_busy(stage)
+    assert not store.is_busy(Stage("slow", 1, {"a": 2}))
+    (tmp_path / "hold").unlink()
+    process.communicate(timeout=20)
+    assert not store.is_busy(stage)
+    assert store.has(stage)
