@@ -22,7 +22,7 @@ from benchmarks.sweep_kills import content, difference
 
 ROOT = Path(__file__).resolve().parents[1]
 LAUNCHERS = {"sequential": [], "joblib": ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]}
-#: Long enough to share stages and to be interrupted, and too short for any number in its table to be a result.
+#: Long enough to share stages, and too short for any number in its table to be a result.
 SHORT = ["seed=1000,2000", "model.controller.steps=500", "model.causal_gan.steps=400", "evaluation.n_samples=2"]
 LIMIT, REPEAT_LIMIT = 1800.0, 30.0  # seconds, of the sweep and of the same again
 
