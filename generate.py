@@ -1,43 +1,6 @@
 """Any number of cells from a finished run into one .h5ad, in constant memory."""
 
-from pathlib import Path
-
-from omegaconf import DictConfig, OmegaConf
-
-from llm4grn import cli
-from llm4grn.errors import UserError
-
-
-def generate(cfg: DictConfig) -> None:
-    for name in "n_cells", "seed":
-        if not isinstance(cfg[name], int) or isinstance(cfg[name], bool) or cfg[name] < (name == "n_cells"):
-            raise UserError(f"{name}={cfg[name]}: expected a whole number")
-    for name in "run", "out":
-        if OmegaConf.is_missing(cfg, name):
-            raise UserError(f"{name} is not set; type python generate.py run=FOLDER n_cells=1000000 out=cells.h5ad")
-    if cfg.compression not in (None, "gzip"):
-        raise UserError(f"compression={cfg.compression}: expected null or gzip")
-    out = Path(str(cfg.out))
-    if out.suffix != ".h5ad" or out.is_dir():
-        raise UserError(f"out={cfg.out}: expected a file that ends in .h5ad")
-
-    import torch
-
-    from llm4grn.gan.generation import write_cells
-    from llm4grn.gan.trained import load_trained
-
-    if cfg.device not in ("cpu", "cuda") or (cfg.device == "cuda" and not torch.cuda.is_available()):
-        raise UserError(f"device={cfg.device}: expected cpu, or cuda where PyTorch sees a GPU")
-    model, _ = load_trained(Path(str(cfg.run)))
-    provenance = {"run": Path(str(cfg.run)).name, "device": cfg.device}
-    try:
-        write_cells(
-            model.to(cfg.device), out, cfg.n_cells, cfg.seed, compression=cfg.compression, provenance=provenance
-        )
-    except OSError as error:
-        raise UserError(f"out={out}: cannot write it ({error}); choose another place or fewer cells") from error
-    print(f"{cfg.n_cells} cells of {cfg.run}: {out}, {out.stat().st_size / 1e6:.1f} MB")
-
+from llm4grn.cli.generate import main
 
 if __name__ == "__main__":
-    cli.main(generate, "generate")
+    main()

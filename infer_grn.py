@@ -1,65 +1,6 @@
 """The line up to the causal graph: who is a transcription factor, who regulates whom, and what would be imposed."""
 
-import shutil
-from pathlib import Path
-
-from omegaconf import DictConfig, OmegaConf
-
-from llm4grn import cli
-from llm4grn.evaluation.graphs.files import write_graph_files
-from llm4grn.evaluation.graphs.reference import score_against
-from llm4grn.evaluation.graphs.reference_edges import load_reference
-from llm4grn.knowledge.none import NoPriorList
-from llm4grn.llm.audit import audit_text
-from llm4grn.pipeline import Pipeline
-from llm4grn.store import Store, atomic_write
-
-
-def infer_grn(cfg: DictConfig) -> Path | None:
-    setting, store = cli.build_setting(cfg), Store(Path(cfg.paths.store))
-    pipeline = Pipeline(setting, store)
-    if cfg.llm.get("dry_run"):
-        print("\n".join(pipeline.previews()) or "No language model takes part: nothing would be asked.")
-        return None
-    against = None if cfg.reference is None else str(cfg.reference)
-    # Before the inference, which can take hours: a wrong path is refused at once.
-    reference = against and load_reference(against, setting.dataset.source, cfg.paths.data)
-    tfs, graph = pipeline.tf_set, pipeline.causal_graph
-    folder = Path(cfg.paths.outputs) / f"grn_{setting.name}_{pipeline.graph.key[:8]}"
-    folder.mkdir(parents=True, exist_ok=True)
-    files = {"ranked edges": (pipeline.grn, "grn.tsv"), "imposed graph": (pipeline.graph, "graph.json")}
-    files["TFs"] = pipeline.tfs, "tfs.json"
-    for stage, file in files.values():
-        shutil.copyfile(store.path(stage) / file, folder / file)
-    paths = {label: folder / file for label, (_, file) in files.items()}
-    names = {"dataset": setting.dataset.name, "method": setting.inferer_name}
-    paths |= write_graph_files(pipeline.inferred_grn, graph, folder, **names)
-    with atomic_write(folder / "config.yaml") as path:  # tells whoever compares graphs what this one is
-        OmegaConf.save(OmegaConf.create(cli.resolved(cfg)), path)
-    paths["configuration"] = folder / "config.yaml"
-
-    print(f"\n{len(tfs.names)} TFs among {len(graph.genes)} genes: {_shorten(tfs.names)}\n")
-    for key, value in graph.summary().items():
-        print(f"{key:24} {value:.4f}" if isinstance(value, float) else f"{key:24} {value}")
-    print(f"\n{audit_text(pipeline.audits())}", end="")
-    if against:
-        candidates = None if isinstance(setting.kb, NoPriorList) else tfs.names
-        scores = score_against(
-            *(pipeline.inferred_grn, reference, graph.genes, candidates), name=against, seed=setting.seed
-        )
-        print(f"{scores.text()}\n")
-        paths |= scores.write(folder)
-        with atomic_write(folder / "reference.tsv") as path:
-            reference.to_csv(path, sep="\t", index=False, lineterminator="\n")
-        paths["reference edges"] = folder / "reference.tsv"
-    for label, path in paths.items():
-        print(f"{label:24} {path}")
-    return folder
-
-
-def _shorten(names: tuple[str, ...], limit: int = 12) -> str:
-    return ", ".join(names[:limit]) + (f", ... ({len(names) - limit} more)" if len(names) > limit else "")
-
+from llm4grn.cli.infer_grn import main
 
 if __name__ == "__main__":
-    cli.main(infer_grn, "infer_grn")
+    main()

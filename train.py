@@ -1,35 +1,6 @@
 """The whole line for one setting: raw counts, TFs, GRN, causal graph, causal GAN, synthetic cells, scores."""
 
-from pathlib import Path
-
-from omegaconf import DictConfig
-
-from llm4grn import cli, cli_sweep
-from llm4grn.errors import UserError
-from llm4grn.llm.audit import audit_text
-from llm4grn.run import Run
-from llm4grn.store import Store
-
-
-def train(cfg: DictConfig) -> Path:
-    if cfg.llm.get("dry_run"):
-        raise UserError("llm.dry_run=true: train.py has no preview; type the same options after python infer_grn.py")
-    run = Run(
-        setting=cli.build_setting(cfg),
-        store=Store(Path(cfg.paths.store)),
-        outputs=Path(cfg.paths.outputs),
-        trainer=cli.trainer_arguments(cfg),
-        tracker=cli.instantiate(cfg.logger),
-        config=cli.resolved(cfg),
-        command=cli.command(),
-    )
-    results = run.execute()
-    table = run.table(results, explained=not cli_sweep.is_job())  # a sweep explains its own table, once
-    print(f"\n{audit_text(run.pipeline.audits())}{table}")
-    for name in "tsne.png", "losses.png", "report.md", "results.csv":
-        print(f"{name:12} {run.folder / name}")
-    return run.folder
-
+from llm4grn.cli.train import main
 
 if __name__ == "__main__":
-    cli.main(train, "train")
+    main()

@@ -92,10 +92,10 @@ def finished_run(
     """Writer of ``outputs/name``, a finished run of ``train.py`` on the cells above, without some of its files."""
 
     def make(path: Path) -> None:
-        from llm4grn.causal_graph import CausalGraph
-        from llm4grn.evaluation.scores.results import SOURCES, Result, write_results
         from llm4grn.grn import GRN
+        from llm4grn.grn.causal_graph import CausalGraph
         from llm4grn.knowledge.base import TFSet
+        from llm4grn.results import SOURCES, Result, write_results
 
         folder = path / "outputs" / name
         folder.mkdir(parents=True)

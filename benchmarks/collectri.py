@@ -21,7 +21,7 @@ from pathlib import Path
 
 from llm4grn.evaluation.graphs.reference_table import reference_table
 from llm4grn.evaluation.graphs.runs import read_graph_runs
-from llm4grn.evaluation.report.blocks import Table
+from llm4grn.report.blocks import Table
 
 ROOT = Path(__file__).resolve().parents[1]
 INFERERS = ("llm", "grnboost2", "consensus", "correlation", "genie3", "pidc", "random")

@@ -42,8 +42,8 @@ def measure(args: argparse.Namespace) -> dict[str, float]:
     import h5py
     import torch
 
+    from llm4grn.gan.api import load_trained
     from llm4grn.gan.generation import write_cells
-    from llm4grn.gan.trained import load_trained
 
     model = load_trained(Path(args.run))[0] if args.run else untrained(args.genes, args.tfs, args.k)
     torch.set_num_threads(args.threads)

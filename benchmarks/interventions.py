@@ -20,11 +20,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from llm4grn.causal_graph import CausalGraph
 from llm4grn.data.nonlinear import NonLinear
 from llm4grn.evaluation.cells.perturbation import fold_changes
+from llm4grn.gan.api import load_trained
 from llm4grn.gan.interventions import parse_interventions
-from llm4grn.gan.trained import load_trained
+from llm4grn.grn.causal_graph import CausalGraph
 
 ROOT = Path(__file__).resolve().parents[1]
 N_CELLS = 2048

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from llm4grn.inference.llm import LLMInferer
 from llm4grn.llm.language_model import LanguageModel
-from llm4grn.llm.openai_chat import OpenAIChat
+from llm4grn.llm.openai.chat import OpenAIChat
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "llm"))
 from server import running_server

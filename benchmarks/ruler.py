@@ -15,7 +15,7 @@ from llm4grn.data.preprocess import Preprocessing
 from llm4grn.data.sources import PBMC3k
 from llm4grn.evaluation.scores.score import score
 from llm4grn.metrics.registry import METRICS
-from llm4grn.seeding import derive_seed
+from llm4grn.runtime.seeding import derive_seed
 
 LIBRARY_SIZE = 20_000
 NOISE = 0.1

@@ -14,7 +14,7 @@ from llm4grn.grn import GRN, CausalGraph
 from llm4grn.inference.base import CombiningInferer, names_only
 from llm4grn.knowledge.base import TFSet
 from llm4grn.knowledge.none import NoPriorList
-from llm4grn.seeding import derive_seed
+from llm4grn.runtime.seeding import derive_seed
 from llm4grn.setting import Setting
 from llm4grn.store import Stage, Store, atomic_write
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from pytorch_lightning.loggers import Logger
 
-    from llm4grn.gan.cells import Cells
+    from llm4grn.gan.training_cells import Cells
 
 
 @dataclass(frozen=True)
@@ -290,7 +290,7 @@ class Pipeline:
         )
 
     def _training_cells(self) -> Cells:
-        from llm4grn.gan.cells import open_cells
+        from llm4grn.gan.training_cells import open_cells
 
         path = self.store.get_or_run(self.data, self._build_data) / "cells.h5ad"
         return open_cells(path, "train", self.trainer.get("stream"), self.trainer.get("accelerator", "auto"))
@@ -324,7 +324,7 @@ class Pipeline:
         import anndata
 
         from llm4grn.evaluation.scores.score import score
-        from llm4grn.progress import progress
+        from llm4grn.runtime.progress import progress
 
         files = self.cell_files(source)
         real = self.split("test").X

@@ -12,12 +12,12 @@ from statistics import fmean
 from typing import Any
 
 from llm4grn.evaluation.graphs.files import write_graph_files
-from llm4grn.evaluation.scores.results import SOURCES, Result, read_results, write_results
 from llm4grn.evaluation.scores.tables import markdown_table, terminal_table
 from llm4grn.pipeline import Pipeline
+from llm4grn.results import SOURCES, Result, read_results, write_results
 from llm4grn.setting import Setting
 from llm4grn.store import Stage, Store, atomic_write
-from llm4grn.tracking import Outcome, RunInfo, Tracker
+from llm4grn.tracking.base import Outcome, RunInfo, Tracker
 
 logger = logging.getLogger("llm4grn")
 

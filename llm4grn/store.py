@@ -21,7 +21,7 @@ from pathlib import Path
 from filelock import Timeout
 
 from llm4grn.errors import UserError
-from llm4grn.locks import KernelLock
+from llm4grn.runtime.locks import KernelLock
 
 logger = logging.getLogger("llm4grn")
 

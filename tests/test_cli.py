@@ -14,7 +14,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from llm4grn import cli
+from llm4grn.cli.config import build_setting, instantiate, trainer_arguments
+from llm4grn.cli.errors import one_line
 from llm4grn.errors import UserError
 
 ROOT = Path(__file__).parents[1]
@@ -55,7 +56,7 @@ KINDS = [
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
 def test_every_kind_of_error_becomes_one_line_with_all_its_words(kind):
-    assert cli.one_line(kind("seed is wrong\n    full_key: seed\n\tobject_type=dict")) == (
+    assert one_line(kind("seed is wrong\n    full_key: seed\n\tobject_type=dict")) == (
         "seed is wrong full_key: seed object_type=dict"
     )
 
@@ -75,7 +76,7 @@ def test_every_kind_of_error_becomes_one_line_with_all_its_words(kind):
 def test_what_cannot_be_composed(overrides, line):
     with pytest.raises((hydra.errors.HydraException, omegaconf.errors.OmegaConfBaseException)) as caught:
         composed("train", *overrides)
-    assert cli.one_line(caught.value) == line
+    assert one_line(caught.value) == line
 
 
 @pytest.mark.parametrize(
@@ -93,27 +94,27 @@ def test_what_cannot_be_composed(overrides, line):
 )
 def test_what_cannot_be_built(overrides, says):
     with pytest.raises((UserError, hydra.errors.HydraException, omegaconf.errors.OmegaConfBaseException)) as caught:
-        cli.build_setting(composed("train", *overrides))
-    line = cli.one_line(caught.value)
+        build_setting(composed("train", *overrides))
+    line = one_line(caught.value)
     assert "\n" not in line
     assert all(text in line for text in says), line
 
 
 def test_user_error_loses_its_line_breaks_only():
-    assert cli.one_line(UserError("a.txt: no\n  such thing; add it")) == "a.txt: no such thing; add it"
+    assert one_line(UserError("a.txt: no\n  such thing; add it")) == "a.txt: no such thing; add it"
 
 
 def test_bug_in_a_constructor_is_no_mistake_of_the_user():
     node = OmegaConf.create({"_target_": "fractions.Fraction", "numerator": 1, "denominator": 0})
     with pytest.raises(hydra.errors.InstantiationException) as caught:
-        cli.instantiate(node)
+        instantiate(node)
     with pytest.raises(hydra.errors.InstantiationException):
-        cli.one_line(caught.value)
+        one_line(caught.value)
 
 
 def test_instantiated_objects_get_plain_lists():
     node = OmegaConf.create({"_target_": "builtins.dict", "layers": [1, 2], "more": {"a": 1}})
-    built = cli.instantiate(node)
+    built = instantiate(node)
     assert type(built["layers"]) is list
     assert type(built["more"]) is dict
 
@@ -132,22 +133,26 @@ def test_instantiated_objects_get_plain_lists():
 )
 def test_trainer_is_refused_before_lightning_sees_it(overrides, says):
     with pytest.raises(UserError, match=re.escape(says)):
-        cli.trainer_arguments(composed("train", *overrides))
+        trainer_arguments(composed("train", *overrides))
 
 
 def test_gpu_is_refused_where_there_is_none(monkeypatch):
     cfg = composed("train", "trainer=gpu")
-    monkeypatch.setattr(cli, "_sees_gpu", lambda accelerator: False)
+    monkeypatch.setattr("llm4grn.cli.config._sees_gpu", lambda accelerator: False)
     with pytest.raises(UserError, match="trainer=cpu"):
-        cli.trainer_arguments(cfg)
-    monkeypatch.setattr(cli, "_sees_gpu", lambda accelerator: True)
-    assert cli.trainer_arguments(cfg) == {"accelerator": "gpu", "devices": 1, "compile": False, "stream": None}
+        trainer_arguments(cfg)
+    monkeypatch.setattr("llm4grn.cli.config._sees_gpu", lambda accelerator: True)
+    assert trainer_arguments(cfg) == {"accelerator": "gpu", "devices": 1, "compile": False, "stream": None}
 
 
 # -- a whole script ---------------------------------------------------------------------------------------------------
 
 SCRIPT = """
-from llm4grn import cli
+from pathlib import Path
+
+from llm4grn.cli.config import build_setting, command, instantiate, trainer_arguments
+from llm4grn.cli.errors import one_line
+from llm4grn.cli.main import run
 from llm4grn.errors import UserError
 
 def task(cfg):
@@ -160,10 +165,10 @@ def task(cfg):
         cfg.needed
     if cfg.what == "interrupt":
         raise KeyboardInterrupt
-    print("command:", cli.command())
+    print("command:", command())
 
 if __name__ == "__main__":
-    cli.main(task, "tiny")
+    run(task, "tiny", Path(__file__).parent / "conf")
 """
 TINY = """
 defaults: [_self_, {override hydra/job_logging: none}, {override hydra/hydra_logging: none}]
@@ -276,7 +281,7 @@ def test_shown_command_composes(script, arguments, tmp_path, monkeypatch):
     if script in OF_RUNS:
         assert all(cfg[word.split("=")[0]] is not None for word in overrides)
     else:
-        cli.build_setting(cfg)
+        build_setting(cfg)
 
 
 @pytest.mark.parametrize("script", SCRIPTS)

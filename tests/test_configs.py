@@ -8,13 +8,14 @@ from hydra import compose, initialize_config_dir
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
 
-from llm4grn import cli
+from llm4grn.cli.config import build_setting, instantiate, resolved, trainer_arguments
+from llm4grn.cli.errors import one_line
 from llm4grn.data.preprocess import Preprocessing
 from llm4grn.data.sources import TutorialArchive
 from llm4grn.inference.base import Inferer
 from llm4grn.knowledge.base import KnowledgeBase
 from llm4grn.setting import Setting
-from llm4grn.tracking import Tracker
+from llm4grn.tracking.base import Tracker
 
 CONF = Path(__file__).parents[1] / "conf"
 SCRIPTS = {"train", "infer_grn"}
@@ -60,8 +61,8 @@ def chosen(script: str, group: str, option: str) -> DictConfig:
 def test_inferer_of_a_language_model_works_at_another_place_of_the_config():
     """Within an inferer made of others, say: its own fields are found beside it."""
     cfg = composed("train", "inferer=llm", *_RECORDED, "+inferer@parts.one=llm", "parts.one.targets_per_question=7")
-    assert cli.instantiate(cfg.parts.one.method).targets_per_question == 7
-    assert cli.instantiate(cfg.inferer.method).targets_per_question == 1
+    assert instantiate(cfg.parts.one.method).targets_per_question == 7
+    assert instantiate(cfg.inferer.method).targets_per_question == 1
 
 
 def options(group: str) -> list[str]:
@@ -84,29 +85,29 @@ def test_starts_with_a_comment(path):
 @pytest.mark.parametrize(("script", "group", "option"), WITH_SCRIPT)
 def test_composes_into_a_setting(script, group, option):
     cfg = chosen(script, group, option)
-    setting = cli.build_setting(cfg)
+    setting = build_setting(cfg)
     assert isinstance(setting, Setting)
     assert isinstance(setting.kb, KnowledgeBase)
     assert isinstance(setting.inferer, Inferer)
     assert isinstance(setting.dataset.preprocessing, Preprocessing)
     assert (setting.model is not None) == (script == "train")
     assert all(hasattr(setting.dataset.source, method) for method in ("prepare", "fingerprint", "load"))
-    assert not [value for value in str(cli.resolved(cfg)).split() if "${" in value]
+    assert not [value for value in str(resolved(cfg)).split() if "${" in value]
 
 
 @pytest.mark.parametrize("group", ["dataset", "kb", "inferer", "model"])
 def test_option_is_called_by_its_name_in_the_results(group):
     for option in options(group):
-        setting = cli.build_setting(chosen("train", group, option))
+        setting = build_setting(chosen("train", group, option))
         assert setting.labels[group] == ("recorded" if (group, option) == ("kb", "llm") else option)
 
 
 @pytest.mark.parametrize("option", options("logger"))
 def test_logger_is_a_tracker(option):
     try:
-        built = cli.instantiate(chosen("train", "logger", option).logger)
+        built = instantiate(chosen("train", "logger", option).logger)
     except InstantiationException as error:  # of an extra that is not installed here
-        built = cli.one_line(error)
+        built = one_line(error)
     assert isinstance(built, Tracker) or "pip install" in built
 
 
@@ -120,7 +121,7 @@ def test_trainer_takes_the_arguments(option):
 
     from llm4grn.gan.training import lightning_arguments
 
-    arguments = lightning_arguments(cli.trainer_arguments(cfg))
+    arguments = lightning_arguments(trainer_arguments(cfg))
     trainer = pl.Trainer(**arguments, logger=False, enable_checkpointing=False, max_epochs=1)
     assert trainer.num_devices == 1
 
@@ -173,13 +174,13 @@ CAUSAL_GAN = {
     ],
 )
 def test_model_has_the_numbers_of_section_5(option, causal_gan):
-    model = cli.build_setting(chosen("train", "model", option)).model
+    model = build_setting(chosen("train", "model", option)).model
     for part, expected in (model.controller, CONTROLLER | {"schedule_steps": None}), (model.causal_gan, causal_gan):
         assert {name: getattr(part, name) for name in expected} == expected
 
 
 def test_learning_rates_decay_as_in_section_5():
-    model = cli.build_setting(chosen("train", "model", "paper")).model
+    model = build_setting(chosen("train", "model", "paper")).model
     assert model.controller.learning_rate(model.controller.generator_lr, 200_000) == pytest.approx(1e-5)
     halfway = model.causal_gan.learning_rate(model.causal_gan.generator_lr, 120_000)
     assert halfway == pytest.approx((1e-3 * 1e-4) ** 0.5)  # exponential: the geometric mean
@@ -191,7 +192,7 @@ def test_groundgan_says_that_its_graph_has_15_regulators():
 
 @pytest.mark.parametrize(("option", "held_out"), [("pbmc", 1000), ("pbmc_ctl", 1000), ("bone_marrow", 500)])
 def test_data_of_the_paper_have_the_numbers_of_section_2(option, held_out):
-    dataset = cli.build_setting(chosen("train", "dataset", option)).dataset
+    dataset = build_setting(chosen("train", "dataset", option)).dataset
     sizes = {"min_cells": held_out, "n_test": held_out, "n_validation": held_out}
     expected = {
         "n_genes": 1000,
@@ -210,16 +211,16 @@ def test_data_of_the_paper_have_the_numbers_of_section_2(option, held_out):
 
 def test_defaults_are_those_of_sections_1_4_and_6():
     cfg = composed("train")
-    setting = cli.build_setting(cfg)
+    setting = build_setting(cfg)
     assert (setting.k, setting.strategy, setting.n_samples, setting.seed) == (10, "top", 4, 1000)
     assert {"cosine_distance", "euclidean_distance", "mmd", "rf_auroc", "milisi"} <= set(setting.metrics)
     assert setting.inference_seed == setting.seed
-    assert cli.build_setting(composed("train", "seed=2000")).inference_seed == 2000
+    assert build_setting(composed("train", "seed=2000")).inference_seed == 2000
 
 
 def test_default_model_is_far_below_the_papers_size():
     """The demo must end in minutes on a CPU."""
-    small = cli.build_setting(composed("train")).model
+    small = build_setting(composed("train")).model
     assert small.name == "small"
     assert small.controller.steps + small.causal_gan.steps < 20_000
 

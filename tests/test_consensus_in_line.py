@@ -4,7 +4,8 @@ import pytest
 from sweeping import end, inferring, ran, stages
 from tiny import TFS, config, options, write_counts
 
-from llm4grn import cli
+from llm4grn.cli.config import build_setting
+from llm4grn.cli.errors import one_line
 from llm4grn.errors import UserError
 from llm4grn.pipeline import Pipeline
 from llm4grn.store import Store
@@ -25,7 +26,7 @@ def folder(tmp_path_factory):
 def pipeline_of(counts, folder, *more: str) -> Pipeline:
     of_training = "model.", "evaluation.", "logger=", "trainer="
     shared = [option for option in options(counts, folder) if not option.startswith(of_training)]
-    setting = cli.build_setting(config(*shared, *more, name="infer_grn"))
+    setting = build_setting(config(*shared, *more, name="infer_grn"))
     return Pipeline(setting, Store(folder / "store"))
 
 
@@ -89,8 +90,8 @@ def test_no_list_of_tfs(counts, folder):
 def test_a_mistake_is_one_line(counts, folder, overrides, told):
     with pytest.raises(Exception) as caught:  # noqa: PT011 (some come through Hydra)
         pipeline_of(counts, folder, *overrides)
-    assert told in cli.one_line(caught.value)
-    assert "resolving" not in cli.one_line(caught.value)
+    assert told in one_line(caught.value)
+    assert "resolving" not in one_line(caught.value)
 
 
 def test_k_above_the_tfs_is_said_before_any_member_runs(counts, folder):

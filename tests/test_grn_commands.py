@@ -7,9 +7,9 @@ import sys
 import pandas as pd
 import pytest
 
-from llm4grn.causal_graph import CausalGraph
+from llm4grn.cli.grn import main, read_regulators
 from llm4grn.grn import GRN
-from llm4grn.grn_commands import main, read_regulators
+from llm4grn.grn.causal_graph import CausalGraph
 
 EDGES = [("A", "t", 3.0), ("B", "t", 2.0), ("C", "t", 1.0), ("A", "u", 1.0), ("B", "u", 0.5)]
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from tiny import CONF, TFS, config, options, write_counts
 
-from llm4grn import cli
+from llm4grn.cli.config import build_setting
 from llm4grn.errors import UserError
 from llm4grn.grn import GRN, CausalGraph
 from llm4grn.pipeline import Pipeline
@@ -42,7 +42,7 @@ def folder(tmp_path_factory):
 def pipeline_of(counts: Path, folder: Path, *more: str) -> Pipeline:
     of_training = "model.", "evaluation.", "logger=", "trainer="
     shared = [option for option in options(counts, folder) if not option.startswith(of_training)]
-    setting = cli.build_setting(config(*shared, *more, name="infer_grn"))
+    setting = build_setting(config(*shared, *more, name="infer_grn"))
     return Pipeline(setting, Store(folder / "store"))
 
 

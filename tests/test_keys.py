@@ -13,7 +13,7 @@ import pytest
 import tiny
 
 import llm4grn
-from llm4grn import cli
+from llm4grn.cli.config import build_setting
 from llm4grn.data.preprocess import Preprocessing
 from llm4grn.gan.hyperparameters import CausalGANHyperparameters, ControllerHyperparameters
 from llm4grn.inference.base import Inferer
@@ -211,7 +211,7 @@ ARGUMENTS = {
 @pytest.fixture(scope="module")
 def setting(tmp_path_factory) -> Setting:
     folder = tmp_path_factory.mktemp("keys")
-    return cli.build_setting(tiny.config(*tiny.options(tiny.write_counts(folder / "counts.h5ad"), folder)))
+    return build_setting(tiny.config(*tiny.options(tiny.write_counts(folder / "counts.h5ad"), folder)))
 
 
 def stages(setting: Setting) -> dict[str, Stage]:

@@ -15,7 +15,7 @@ import tiny
 import torch
 from scipy.sparse import csr_matrix
 
-from llm4grn import cli
+from llm4grn.cli.config import build_setting
 from llm4grn.data.preprocess import SPLITS
 from llm4grn.gan import stages
 from llm4grn.inference.random_graph import RandomGRN
@@ -62,7 +62,7 @@ def line(tmp_path_factory):
     store = Store(folder / "store")
 
     def make(*more: str) -> Pipeline:
-        pipeline = Pipeline(cli.build_setting(tiny.config(*options, *more)), store, {"accelerator": "cpu"})
+        pipeline = Pipeline(build_setting(tiny.config(*options, *more)), store, {"accelerator": "cpu"})
         store.get_or_run(pipeline.data, lambda to: CELLS.write_h5ad(to / "cells.h5ad"))
         return pipeline
 

@@ -10,13 +10,13 @@ import pytest
 from filelock import Timeout
 
 from llm4grn.errors import UserError
-from llm4grn.locks import KernelLock
+from llm4grn.runtime.locks import KernelLock
 
 
 def test_a_killed_holder_leaves_no_lock(tmp_path):
     path = tmp_path / "x.lock"
     code = (
-        f"from llm4grn.locks import KernelLock; lock = KernelLock({str(path)!r}); lock.acquire()\n"
+        f"from llm4grn.runtime.locks import KernelLock; lock = KernelLock({str(path)!r}); lock.acquire()\n"
         "print('held', flush=True); input()"
     )
     holder = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tiny import config
 
-from llm4grn import cli
+from llm4grn.cli.config import build_setting
 from llm4grn.pipeline import Pipeline
 from llm4grn.store import Store
 
@@ -61,7 +61,7 @@ class Fixed:
 
 @pytest.mark.parametrize("dataset", KEYS)
 def test_the_keys_of_the_papers_data_sets_are_what_they_were(dataset, tmp_path):
-    setting = cli.build_setting(config(f"dataset={dataset}", "model=paper"))
+    setting = build_setting(config(f"dataset={dataset}", "model=paper"))
     source = dataclasses.replace(setting.dataset, source=Fixed())
     pipeline = Pipeline(dataclasses.replace(setting, dataset=source), Store(Path(tmp_path)))
     keys = {stage.name: stage.key for stage in pipeline.stages if stage.name not in ("cells", "scores")}

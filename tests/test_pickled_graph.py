@@ -13,7 +13,7 @@ import pytest
 
 from llm4grn.errors import UserError
 from llm4grn.grn import GRN
-from llm4grn.pickled_graph import read_pickled_graph
+from llm4grn.grn.pickled import read_pickled_graph
 
 TABLE = pd.DataFrame({"TF": ["A", "B", "A"], "target": ["t", "t", "u"], "importance": [3.0, 2.5, 0.5]})
 EDGES = TABLE.values.tolist()
@@ -163,7 +163,7 @@ def test_no_library_is_imported_by_a_pickle(tmp_path):
     path = written(tmp_path, digraph())
     program = (
         "import sys; sys.modules['networkx'] = None\n"
-        "from llm4grn.pickled_graph import read_pickled_graph\n"
+        "from llm4grn.grn.pickled import read_pickled_graph\n"
         "print(len(read_pickled_graph(sys.argv[1]).edges))"
     )
     done = subprocess.run([sys.executable, "-c", program, str(path)], capture_output=True, text=True)

@@ -15,7 +15,7 @@ import pytest
 from tiny import options, write_counts
 from warm import ROOT, WarmProcess
 
-from llm4grn.causal_graph import CausalGraph
+from llm4grn.grn.causal_graph import CausalGraph
 
 
 @pytest.fixture(scope="module")

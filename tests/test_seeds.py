@@ -10,7 +10,7 @@ import tiny
 import torch
 from scipy.sparse import csr_matrix
 
-from llm4grn import cli
+from llm4grn.cli.config import build_setting
 from llm4grn.data.preprocess import Preprocessing
 from llm4grn.evaluation.scores.score import score
 from llm4grn.gan import monitor, stages, training, validation
@@ -24,11 +24,11 @@ from llm4grn.inference.llm import LLMInferer
 from llm4grn.inference.random_graph import RandomGRN
 from llm4grn.knowledge.llm import LLMKnowledgeBase
 from llm4grn.knowledge.random_kb import RandomGenes
-from llm4grn.llm.chat import ChatModel
 from llm4grn.llm.language_model import LanguageModel
-from llm4grn.llm.protocol import to_body
+from llm4grn.llm.messages import ChatModel
+from llm4grn.llm.openai.protocol import to_body
 from llm4grn.metrics import functional, stateful
-from llm4grn.metrics.cells import equal_size
+from llm4grn.metrics.arrays import equal_size
 from llm4grn.pipeline import Pipeline
 from llm4grn.store import Store
 
@@ -87,7 +87,7 @@ class Course:
 def courses(tmp_path_factory):
     folder = tmp_path_factory.mktemp("seeds")
     counts = tiny.write_counts(folder / "counts.h5ad")
-    setting = cli.build_setting(tiny.config(*tiny.options(counts, folder), "graph.strategy=random"))
+    setting = build_setting(tiny.config(*tiny.options(counts, folder), "graph.strategy=random"))
     settings = {
         "first": setting,
         "seed": replace(setting, seed=7),

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from llm4grn.threads import n_threads
+from llm4grn.runtime.threads import n_threads
 
 ROOT = Path(__file__).resolve().parents[1]
 
 CODE = """
 import numba, numpy, torch
-from llm4grn.threads import fix_torch_threads
+from llm4grn.runtime.threads import fix_torch_threads
 
 @numba.njit(parallel=True)
 def total(x):

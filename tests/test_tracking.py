@@ -11,9 +11,9 @@ from matplotlib import image
 from wandb_reader import curve, read, summary
 
 from llm4grn.errors import UserError
-from llm4grn.evaluation.scores.results import COLUMNS, Result
-from llm4grn.tracking import FilesOnly, Outcome, RunInfo, TensorBoard, Tracker
-from llm4grn.wandb_tracking import WeightsAndBiases
+from llm4grn.results import COLUMNS, Result
+from llm4grn.tracking.base import FilesOnly, Outcome, RunInfo, TensorBoard, Tracker
+from llm4grn.tracking.wandb import WeightsAndBiases
 
 PARTS = {"dataset": "tiny", "kb": "human", "inferer": "random", "model": "small", "graph": "top 2"}
 LABELS = {**PARTS, "llm": "", "seed": 1}

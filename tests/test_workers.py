@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 WORKER = """
 import os, sys, time
-from llm4grn.workers import leave_with_parent
+from llm4grn.runtime.workers import leave_with_parent
 print("begun", flush=True)
 while sys.argv[2:] and os.getppid() == int(sys.argv[1]):  # until the parent is dead
     time.sleep(0.01)

@@ -21,7 +21,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 #: What takes long to import, directly or through others.
-IMPORTED = ["llm4grn.cli_sweep", "llm4grn.gan.stages", "llm4grn.evaluation.report", "scanpy", "sklearn.ensemble"]
+IMPORTED = ["llm4grn.cli.sweep", "llm4grn.gan.api", "llm4grn.evaluation.report", "scanpy", "sklearn.ensemble"]
 
 _SERVER = multiprocessing.get_context("forkserver")
 _SERVER.set_forkserver_preload(IMPORTED)

@@ -47,7 +47,7 @@ def download(url: str, path: Path, by_hand: str | None = None) -> None:
     UserError
         No network, an answer other than the file, or nowhere to write.
     """
-    from llm4grn.locks import KernelLock
+    from llm4grn.runtime.locks import KernelLock
 
     by_hand = by_hand or f"fetch it elsewhere and save it as {path}, then run this again"
     try:
@@ -109,7 +109,7 @@ def _fetch(url: str, part: Path) -> None:
 
 
 def _write(response: requests.Response, part: Path, offset: int, total: int | None) -> None:
-    from llm4grn.progress import progress
+    from llm4grn.runtime.progress import progress
 
     desc = f"download {part.stem}"
     bar = progress(total=total, initial=offset, unit="B", unit_scale=True, unit_divisor=1024, desc=desc)

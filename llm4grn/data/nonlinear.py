@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from llm4grn.data.networks import layered_graph
 from llm4grn.data.simulated import SimulatedSource, check_range, check_whole, names
 from llm4grn.errors import UserError
-from llm4grn.seeding import derive_seed
+from llm4grn.runtime.seeding import derive_seed
 
 if TYPE_CHECKING:
     import numpy as np

@@ -19,7 +19,7 @@ from llm4grn.data.gene_selection import (
     variability,
 )
 from llm4grn.errors import UserError
-from llm4grn.seeding import derive_seed
+from llm4grn.runtime.seeding import derive_seed
 
 if TYPE_CHECKING:
     import numpy as np

@@ -10,7 +10,7 @@ import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from llm4grn.data.checks import as_csr, check_counts
+from llm4grn.data.raw_counts import as_csr, check_counts
 from llm4grn.errors import UserError
 
 if TYPE_CHECKING:

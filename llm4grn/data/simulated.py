@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from llm4grn.data import readers
 from llm4grn.data.networks import linear_graph
 from llm4grn.errors import UserError
-from llm4grn.seeding import derive_seed
+from llm4grn.runtime.seeding import derive_seed
 from llm4grn.store import atomic_write
 
 if TYPE_CHECKING:

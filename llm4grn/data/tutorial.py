@@ -61,7 +61,7 @@ class TutorialArchive:
 
     def prepare(self) -> None:
         """Download and unpack what is missing, then compare the shapes of the files with those published."""
-        from llm4grn.locks import KernelLock
+        from llm4grn.runtime.locks import KernelLock
 
         if self._find() is None:
             try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pytorch_lightning as pl
@@ -12,17 +12,15 @@ from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 from torch.utils.data import DataLoader
 
-from llm4grn.gan.cells import Cells, DenseCells
-from llm4grn.gan.compiled import CapturedStep, compile_parts
+from llm4grn.gan.distributed import n_ranks, share, sum_over_ranks
 from llm4grn.gan.hyperparameters import AdversarialHyperparameters
 from llm4grn.gan.losses import CriticLoss, critic_gradients
 from llm4grn.gan.marginals import Marginals, rectified_gaussians
-from llm4grn.gan.ranks import n_ranks, share, sum_over_ranks
-from llm4grn.seeding import derive_seed
+from llm4grn.gan.training_cells import Cells, DenseCells
+from llm4grn.runtime.seeding import derive_seed
 
 #: Generator steps per Lightning epoch: losses are read from the device, and checkpoints considered, this often.
 STEPS_PER_EPOCH = 25
-
 #: Untrained cells by which a preconditioned generator is set to the genes' own distributions.
 CELLS_TO_START = 1024
 
@@ -37,10 +35,10 @@ class AdversarialModule(pl.LightningModule, ABC):
     count every optimizer step of every network, so the module keeps its own count in ``steps_done``. Of the
     last epoch it keeps the mean ``losses`` and, still on the device, ``losses_of_steps``.
 
-    On several devices (:mod:`llm4grn.gan.ranks`) each rank draws the noise of the whole batch and generates all of it,
-    which costs next to nothing and leaves BatchNorm of the generators as it is; critic and labelers see this rank's
-    share of the cells. Losses are sums over that share divided by the size of the whole batch, so gradients and losses
-    need no more than to be summed over the ranks.
+    On several devices (:mod:`llm4grn.gan.distributed`) each rank draws the noise of the whole batch and generates
+    all of it, which costs next to nothing and leaves BatchNorm of the generators as it is; critic and labelers see this
+    rank's share of the cells. Losses are sums over that share divided by the size of the whole batch, so gradients and
+    losses need no more than to be summed over the ranks.
 
     Parameters
     ----------
@@ -54,7 +52,7 @@ class AdversarialModule(pl.LightningModule, ABC):
     Attributes
     ----------
     compiled
-        Whether a training under Lightning goes through :mod:`llm4grn.gan.compiled`.
+        Whether a training under Lightning goes through :mod:`llm4grn.gan.adversarial`.
     """
 
     #: Methods without side effects on gradients or optimizers, which torch.compile takes as they are.
@@ -254,3 +252,55 @@ class AdversarialModule(pl.LightningModule, ABC):
             order = torch.randperm(len(self.cells), generator=random).to(self.cells.index_device)
             self._permutations = {k: v for k, v in self._permutations.items() if k >= shuffle - 1} | {shuffle: order}
         return self._permutations[shuffle]
+
+
+#: Of torch.compile; its compilations are most of a small test.
+BACKEND = "inductor"
+#: Steps before a graph is captured: what compiles, allocates or measures at its first call has then done so.
+_WARM_UP = 3
+
+
+def compile_parts(module: AdversarialModule, names: Sequence[str]) -> None:
+    """Put compiled functions in the place of these methods of ``module``; shapes never change in a training."""
+    for name in names:
+        method = getattr(type(module), name).__get__(module)
+        setattr(module, name, torch.compile(method, backend=BACKEND, dynamic=False))
+
+
+class CapturedStep:
+    """``train_one_step`` as a CUDA graph.
+
+    The first steps run as they are; then one is captured, and from there on each step copies its batch to where the
+    graph reads it and replays the graph. The graph draws its random numbers by the seed that ``random`` has at that
+    time, and reads the learning rates from tensors, so a step is the same at any time and after any resume.
+    """
+
+    def __init__(self, module: AdversarialModule) -> None:
+        self.module = module
+        self.n_steps = 0
+
+    def __call__(self, real: Tensor, random: torch.Generator) -> dict[str, Tensor]:
+        self.n_steps += 1
+        if self.n_steps <= _WARM_UP:
+            return self._on_side_stream(real, random)
+        if self.n_steps == _WARM_UP + 1:
+            self._capture(real, random)
+        self.real.copy_(real)
+        self.graph.replay()
+        return {name: loss.clone() for name, loss in self.losses.items()}
+
+    def _on_side_stream(self, real: Tensor, random: torch.Generator) -> dict[str, Tensor]:
+        # where capturing happens, so that the allocator and the libraries have met the stream's work
+        side, main = torch.cuda.Stream(), torch.cuda.current_stream()
+        side.wait_stream(main)
+        with torch.cuda.stream(side):
+            losses = self.module.train_one_step(real, random)
+        main.wait_stream(side)
+        return losses
+
+    def _capture(self, real: Tensor, random: torch.Generator) -> None:
+        self.real = real.clone()
+        self.graph = torch.cuda.CUDAGraph()
+        self.graph.register_generator_state(random)
+        with torch.cuda.graph(self.graph):
+            self.losses = self.module.train_one_step(self.real, random)

@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 
 from llm4grn.gan.adversarial import CELLS_TO_START, AdversarialModule
-from llm4grn.gan.cells import Cells
+from llm4grn.gan.distributed import share
 from llm4grn.gan.hyperparameters import ControllerHyperparameters
 from llm4grn.gan.networks import CellGenerator, Critic, normalise_library_size
-from llm4grn.gan.ranks import share
-from llm4grn.seeding import derive_seed
+from llm4grn.gan.training_cells import Cells
+from llm4grn.runtime.seeding import derive_seed
 
 
 class CausalController(AdversarialModule):

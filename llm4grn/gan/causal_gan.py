@@ -10,14 +10,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from llm4grn.gan.adversarial import CELLS_TO_START, AdversarialModule
-from llm4grn.gan.cells import Cells
+from llm4grn.gan.distributed import share
 from llm4grn.gan.hyperparameters import CausalGANHyperparameters
 from llm4grn.gan.interventions import Intervention
 from llm4grn.gan.networks import CellGenerator, Critic, Labeler, library_scale, normalise_library_size
-from llm4grn.gan.ranks import share
 from llm4grn.gan.target_generators import TargetGenerators
+from llm4grn.gan.training_cells import Cells
 from llm4grn.grn import CausalGraph
-from llm4grn.seeding import derive_seed
+from llm4grn.runtime.seeding import derive_seed
 
 
 class Noise(NamedTuple):

@@ -14,7 +14,7 @@ from anndata.io import write_elem
 
 from llm4grn.gan.causal_gan import CausalGAN
 from llm4grn.gan.monitor import evaluating
-from llm4grn.progress import progress
+from llm4grn.runtime.progress import progress
 from llm4grn.store import atomic_write
 
 CELLS_PER_WRITE = 8192

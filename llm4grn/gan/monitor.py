@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from llm4grn.gan.adversarial import AdversarialModule
+from llm4grn.gan.callbacks import Record, is_due
 from llm4grn.gan.causal_gan import Noise
 from llm4grn.gan.networks import normalise_library_size
-from llm4grn.gan.record import Record, is_due
-from llm4grn.seeding import derive_seed
+from llm4grn.runtime.seeding import derive_seed
 
 #: About how many generated cells a look takes, in whole batches, and at most how many real ones.
 CELLS_PER_LOOK = 1024

@@ -6,8 +6,8 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from llm4grn.gan.distributed import SharedBatchNorm
 from llm4grn.gan.marginals import Marginals, rescale_output
-from llm4grn.gan.ranks import SharedBatchNorm
 
 
 def normalise_library_size(cells: Tensor, library_size: float) -> Tensor:

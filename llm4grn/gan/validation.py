@@ -11,10 +11,10 @@ from torch import Tensor
 
 from llm4grn.evaluation.scores.score import score
 from llm4grn.gan.adversarial import AdversarialModule
+from llm4grn.gan.callbacks import Record, is_due
 from llm4grn.gan.monitor import evaluating
-from llm4grn.gan.record import Record, is_due
 from llm4grn.metrics.registry import METRICS, PAPER_METRICS
-from llm4grn.seeding import derive_seed
+from llm4grn.runtime.seeding import derive_seed
 
 VALIDATION = "validation.csv"
 

@@ -10,7 +10,7 @@ from llm4grn.errors import UserError
 from llm4grn.inference.base import Inferer
 from llm4grn.inference.expression import Expression, require_choice, require_whole
 from llm4grn.inference.per_target import check_n_jobs, run_per_target
-from llm4grn.seeding import derive_seed
+from llm4grn.runtime.seeding import derive_seed
 
 if TYPE_CHECKING:
     import anndata

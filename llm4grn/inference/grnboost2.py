@@ -11,7 +11,7 @@ from llm4grn.errors import UserError
 from llm4grn.inference.base import Inferer
 from llm4grn.inference.expression import Expression, require_choice, require_whole
 from llm4grn.inference.per_target import check_n_jobs, run_per_target
-from llm4grn.seeding import derive_seed
+from llm4grn.runtime.seeding import derive_seed
 
 if TYPE_CHECKING:
     import anndata
@@ -36,7 +36,7 @@ class GRNBoost2(Inferer):
     n_jobs
         Threads of the native engine, processes of arboreto or of a local cluster; -1 for one per available core.
     engine
-        ``native``: ours, see :func:`~llm4grn.inference.boosting.boosted_importances`. ``arboreto``: its
+        ``native``: ours, see :func:`~llm4grn.inference.boosting.engine.boosted_importances`. ``arboreto``: its
         ``infer_partial_network``, the reference, on the genes in alphabetical order. Their random numbers differ, so
         the two agree as either does with itself under another seed.
     n_seeds
@@ -185,7 +185,7 @@ def _regress_native(expression: Expression, seeds: Sequence[int], settings: GRNB
     import numpy as np
     from joblib import effective_n_jobs
 
-    from llm4grn.inference.boosting import boost_on_threads, prepare
+    from llm4grn.inference.boosting.engine import boost_on_threads, prepare
 
     if not np.isfinite(expression.matrix.data).all():
         raise UserError("GRNBoost2: some expression values are no finite numbers; remove those cells or genes")
@@ -197,7 +197,7 @@ def _regress_native(expression: Expression, seeds: Sequence[int], settings: GRNB
     )
     n_jobs = effective_n_jobs(settings.n_jobs)
     if settings.backend == "dask":
-        from llm4grn.inference.distributed import boost_on_dask
+        from llm4grn.inference.boosting.dask import boost_on_dask
 
         importances = boost_on_dask(problem, seeds, settings.scheduler, n_jobs)
     else:

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, ClassVar
 
 from llm4grn.errors import UserError
 from llm4grn.inference.base import Inferer, split_genes
-from llm4grn.llm.answers import Answer, parse_answer
-from llm4grn.llm.answers_by_target import parse_answers
 from llm4grn.llm.audit import audit
 from llm4grn.llm.checks import require_number
-from llm4grn.llm.interview import Interview, Question
 from llm4grn.llm.language_model import LanguageModel
+from llm4grn.llm.parsing.answers import Answer, parse_answer
+from llm4grn.llm.parsing.answers_by_target import parse_answers
 from llm4grn.llm.preview import preview
-from llm4grn.seeding import derive_seed
+from llm4grn.llm.questions import Interview, Question
+from llm4grn.runtime.seeding import derive_seed
 
 logger = logging.getLogger("llm4grn")
 

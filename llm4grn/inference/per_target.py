@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from llm4grn.errors import UserError
-from llm4grn.workers import leave_with_parent
+from llm4grn.runtime.workers import leave_with_parent
 
 
 def check_n_jobs(n_jobs: object) -> None:
@@ -37,7 +37,7 @@ def run_per_target(tasks: Iterable, n_jobs: int, total: int, desc: str) -> list[
     """
     from joblib import Parallel, parallel_config
 
-    from llm4grn.progress import progress
+    from llm4grn.runtime.progress import progress
 
     # One thread each: the processes already fill the cores. Idle workers hold several hundred megabytes that the
     # training that follows can use, so they leave soon.

@@ -91,7 +91,7 @@ class PIDC(Inferer):
         return GRN.from_edges(expression.edges(confidence), {**provenance, "cells": adata.n_obs})
 
     def _cuts(self, values: np.ndarray) -> np.ndarray:
-        from llm4grn.inference.discretise import bayesian_blocks, uniform_cuts
+        from llm4grn.inference.states import bayesian_blocks, uniform_cuts
 
         if self.discretizer == "bayesian_blocks":
             return bayesian_blocks(values)
@@ -115,7 +115,7 @@ def unique_contributions(states: States) -> np.ndarray:
     """
     import numpy as np
 
-    from llm4grn.progress import progress
+    from llm4grn.runtime.progress import progress
 
     n_genes = len(states.first) - 1
     halves = np.zeros((n_genes, n_genes))

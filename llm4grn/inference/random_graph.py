@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from llm4grn.errors import UserError
 from llm4grn.inference.base import Inferer, split_genes
-from llm4grn.seeding import derive_seed
+from llm4grn.runtime.seeding import derive_seed
 
 if TYPE_CHECKING:
     import anndata

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 from llm4grn.errors import UserError
 from llm4grn.inference.base import Inferer
 from llm4grn.inference.expression import Expression, require_choice, require_whole
-from llm4grn.seeding import derive_seed
+from llm4grn.runtime.seeding import derive_seed
 
 if TYPE_CHECKING:
     import anndata
@@ -76,7 +76,7 @@ class RegDiffusion(Inferer):
         import numpy as np
 
         from llm4grn.grn import GRN
-        from llm4grn.threads import fix_torch_threads
+        from llm4grn.runtime.threads import fix_torch_threads
 
         expression = Expression.of(adata, tf_names, "RegDiffusion")
         cells = np.log1p(expression.matrix.toarray().astype(np.float32))

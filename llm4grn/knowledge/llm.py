@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 from llm4grn.errors import UserError
 from llm4grn.knowledge.base import KnowledgeBase, TFSet
-from llm4grn.llm.answers import Answer, parse_answer
 from llm4grn.llm.audit import audit
 from llm4grn.llm.checks import require_number
-from llm4grn.llm.interview import Interview, Question
 from llm4grn.llm.language_model import LanguageModel
+from llm4grn.llm.parsing.answers import Answer, parse_answer
 from llm4grn.llm.preview import preview
+from llm4grn.llm.questions import Interview, Question
 
 _ANSWER = ""  # a window has one answer, and it is about no gene in particular
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from llm4grn.errors import UserError
 from llm4grn.knowledge.base import KnowledgeBase, TFSet
 from llm4grn.knowledge.curated import CuratedList
-from llm4grn.seeding import derive_seed
+from llm4grn.runtime.seeding import derive_seed
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from llm4grn.llm.messages import NOT_RECORDED, recorded_sum
 
 if TYPE_CHECKING:
-    from llm4grn.llm.interview import Interview
+    from llm4grn.llm.questions import Interview
 
 
 def audit(interviews: Sequence[Interview], genes: Collection[str]) -> dict[str, object]:

@@ -5,70 +5,42 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from llm4grn.errors import UserError
-from llm4grn.llm.answers import Answer
+from llm4grn.llm.answers_cache.cache import AnswerCache
 from llm4grn.llm.budget import Budget
-from llm4grn.llm.cache import AnswerCache
-from llm4grn.llm.chat import Stopped
-from llm4grn.llm.messages import Reply, Request
-
-if TYPE_CHECKING:
-    from llm4grn.llm.language_model import LanguageModel
+from llm4grn.llm.messages import ChatModel, Reply, Request, Stopped
+from llm4grn.llm.parsing.answers import Answer
+from llm4grn.llm.prompts import Prompts
+from llm4grn.llm.questions import Interview, Question
 
 logger = logging.getLogger("llm4grn")
 
 
-@dataclass(frozen=True)
-class Question:
-    """What is asked, and when its answer will do.
+class Asked(Protocol):
+    """What a session needs of a language model."""
 
-    Parameters
-    ----------
-    subject
-        What it is about, for the audit and for errors: a target gene, or the first and last gene of a window.
-    messages
-        The conversation so far, as :class:`llm4grn.llm.prompts.Prompts` makes it.
-    read
-        Finds the answers in the text of a reply, one per subject of the question.
-    complaint
-        What is wrong with them, to be told to the model; None if they will do.
-    response_format
-        The JSON schema that the server is asked to enforce, or None.
-    sample, seed
-        Which of several independent answers this is; passed on to models that draw.
-    """
+    @property
+    def name(self) -> str: ...
 
-    subject: str
-    messages: Sequence[Mapping[str, str]]
-    read: Callable[[str], Mapping[str, Answer]]
-    complaint: Callable[[Mapping[str, Answer]], str | None]
-    response_format: Mapping[str, Any] | None = None
-    sample: int = 0
-    seed: int = 0
+    @property
+    def chat(self) -> ChatModel: ...
 
+    @property
+    def prompts(self) -> Prompts: ...
 
-@dataclass(frozen=True)
-class Interview:
-    """A question with all that was said until its answer would do, or the patience was over.
+    @property
+    def max_repairs(self) -> int: ...
 
-    Attributes
-    ----------
-    answers
-        The best that were given: those that would do, else those that named the most.
-    replies
-        Of the model, in order: more than one if it was asked again.
-    usable
-        Whether the answers would do.
-    """
+    @property
+    def max_cost(self) -> float | None: ...
 
-    question: Question
-    answers: Mapping[str, Answer]
-    replies: tuple[Reply, ...]
-    usable: bool
+    def request(self, question: Question, messages: Sequence[Mapping[str, str]] | None = None) -> Request:
+        """The call that asks a question, or goes on with its conversation."""
+        ...
 
 
 @dataclass
@@ -88,7 +60,7 @@ class Session:
         New requests that were answered.
     """
 
-    llm: LanguageModel
+    llm: Asked
     cache: AnswerCache | None
     asked: int = field(default=0, init=False)
 

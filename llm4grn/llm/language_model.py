@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from llm4grn.errors import UserError
-from llm4grn.llm.cache import AnswerCache
-from llm4grn.llm.chat import ChatModel
+from llm4grn.llm.answers_cache.cache import AnswerCache
 from llm4grn.llm.checks import require_number, require_text
-from llm4grn.llm.interview import Interview, Question, Session
-from llm4grn.llm.messages import Request
+from llm4grn.llm.interview import Session
+from llm4grn.llm.messages import ChatModel, Request
 from llm4grn.llm.prompts import Prompts
+from llm4grn.llm.questions import Interview, Question
 from llm4grn.llm.schema import answer_schema
-from llm4grn.progress import progress
+from llm4grn.runtime.progress import progress
 
 _OURS = ("model", "messages", "stream", "n")  # parameters that would change what is sent, or what is paid, unseen
 

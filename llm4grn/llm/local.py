@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from llm4grn.errors import UserError
-from llm4grn.llm.chat import ChatModel
 from llm4grn.llm.checks import require_number, require_text
-from llm4grn.llm.messages import Reply, Request
-from llm4grn.llm.openai_chat import OpenAIChat
+from llm4grn.llm.messages import ChatModel, Reply, Request
+from llm4grn.llm.openai.chat import OpenAIChat
 
 logger = logging.getLogger("llm4grn")
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from llm4grn.llm.interview import Question
 from llm4grn.llm.language_model import LanguageModel
-from llm4grn.llm.limits import estimate_tokens
+from llm4grn.llm.openai.limits import estimate_tokens
+from llm4grn.llm.questions import Question
 
 
 def preview(llm: LanguageModel, title: str, questions: Sequence[Question]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from llm4grn.errors import UserError
 from llm4grn.llm.checks import require_text
-from llm4grn.llm.protocol import encodable
+from llm4grn.llm.openai.protocol import encodable
 
 Messages = list[dict[str, str]]
 

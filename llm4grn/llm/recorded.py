@@ -10,15 +10,14 @@ from functools import cached_property
 from pathlib import Path
 
 from llm4grn.errors import UserError
-from llm4grn.llm.chat import ChatModel
+from llm4grn.llm.answers_cache.jsonl import read_jsonl
 from llm4grn.llm.checks import require_text
-from llm4grn.llm.jsonl import read_jsonl
-from llm4grn.llm.messages import Reply, Request
+from llm4grn.llm.messages import ChatModel, Reply, Request
 
 
 @dataclass
 class RecordedChat(ChatModel):
-    """Answers from a JSON Lines file (see `llm4grn.llm.jsonl.read_jsonl`).
+    """Answers from a JSON Lines file (see `llm4grn.llm.answers_cache.jsonl.read_jsonl`).
 
     A question is found by its messages and its sample: whatever model and parameters it was recorded with. Of several
     answers to the same question the first counts.

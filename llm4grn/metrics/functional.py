@@ -6,7 +6,7 @@ cell, computes in float64 and returns a plain ``float``. Tensors are computed wi
 the number of threads runs on one, so that a score is the same to the last bit on every run.
 """
 
-from llm4grn.metrics.cells import N_REPEATS, equal_size
+from llm4grn.metrics.arrays import N_REPEATS, equal_size
 from llm4grn.metrics.forest import N_TREES, PCA_COMPONENTS, TEST_FRACTION, rf_auroc
 from llm4grn.metrics.mixing import PERPLEXITY, TSNE_COMPONENTS, lisi, milisi
 from llm4grn.metrics.mmd import mmd, mmd_bandwidth

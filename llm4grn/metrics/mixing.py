@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 
 from llm4grn.errors import UserError
-from llm4grn.metrics.cells import pair, to_numpy
-from llm4grn.seeding import derive_seed
+from llm4grn.metrics.arrays import pair, to_numpy
+from llm4grn.runtime.seeding import derive_seed
 
 PERPLEXITY = 30.0
 TSNE_COMPONENTS = 50

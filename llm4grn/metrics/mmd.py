@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from llm4grn.errors import UserError
-from llm4grn.metrics.cells import namespace, one_thread, pair, thread_pools, to_numpy
+from llm4grn.metrics.arrays import namespace, one_thread, pair, thread_pools, to_numpy
 
 if TYPE_CHECKING:
-    from llm4grn.metrics.cells import Array
+    from llm4grn.metrics.arrays import Array
 
 BANDWIDTH_NEIGHBOUR = 24
 _TILE = 1024

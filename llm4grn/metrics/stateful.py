@@ -8,7 +8,7 @@ import torch
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-from llm4grn.metrics.cells import equal_size
+from llm4grn.metrics.arrays import equal_size
 from llm4grn.metrics.registry import METRICS
 
 

@@ -9,10 +9,10 @@ import math
 from typing import TYPE_CHECKING
 
 from llm4grn.errors import UserError
-from llm4grn.metrics.cells import namespace, one_thread, pair
+from llm4grn.metrics.arrays import namespace, one_thread, pair
 
 if TYPE_CHECKING:
-    from llm4grn.metrics.cells import Array
+    from llm4grn.metrics.arrays import Array
 
 
 @one_thread()

@@ -39,8 +39,8 @@ def compare(sweep: Path, jobs: Sequence[Job], *, store: Path, data: Path, comman
     if not (summary.is_file() and summary.read_text().endswith(key + "\n")):
         from llm4grn.evaluation.report.comparison_files import write_comparison
         from llm4grn.evaluation.report.comparison_report import Options, compare_graphs, compare_runs
-        from llm4grn.evaluation.report.renderers import to_terminal
         from llm4grn.evaluation.scores.verdicts import text_of
+        from llm4grn.report.renderers import to_terminal
 
         compared = compare_runs if scored else compare_graphs
         comparison = compared(scored or done, sweep, Options(store=store, data=data))

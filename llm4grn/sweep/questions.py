@@ -12,14 +12,14 @@ from llm4grn.inference.llm import LLMInferer
 from llm4grn.knowledge.llm import LLMKnowledgeBase
 from llm4grn.knowledge.none import NoPriorList
 from llm4grn.llm.language_model import LanguageModel
-from llm4grn.llm.limits import estimate_tokens
 from llm4grn.llm.messages import Request
+from llm4grn.llm.openai.limits import estimate_tokens
 from llm4grn.llm.recorded import RecordedChat
 from llm4grn.pipeline import describe
 from llm4grn.setting import Setting
 from llm4grn.store import Stage
-from llm4grn.sweep.checks import Problems
 from llm4grn.sweep.jobs import PlannedPipeline
+from llm4grn.sweep.preflight import Problems
 
 SECONDS_PER_ANSWER = 10.0  # a guess: some hundred tokens of a large model
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from filelock import Timeout
 
-from llm4grn.locks import KernelLock
-from llm4grn.secrets import without_secrets
+from llm4grn.runtime.locks import KernelLock
+from llm4grn.runtime.secrets import without_secrets
 from llm4grn.store import atomic_write
 
 logger = logging.getLogger("llm4grn")

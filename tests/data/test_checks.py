@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 
-from llm4grn.data.checks import check_counts
+from llm4grn.data.raw_counts import check_counts
 from llm4grn.errors import UserError
 
 STORAGES = [np.asarray, sp.csr_matrix, sp.csc_matrix]

@@ -9,7 +9,7 @@ import scipy.sparse as sp
 
 from llm4grn.data.preprocess import SPLITS, Preprocessing, split
 from llm4grn.errors import UserError
-from llm4grn.seeding import derive_seed
+from llm4grn.runtime.seeding import derive_seed
 
 PREPROCESSING = Preprocessing(n_genes=40, min_cells=20, min_genes=10, n_test=60, n_validation=40)
 

@@ -12,7 +12,7 @@ from scipy.stats import spearmanr
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from tiny import config
 
-from llm4grn import cli
+from llm4grn.cli.config import build_setting
 from llm4grn.data.nonlinear import NonLinear
 from llm4grn.data.simulated import LinearUniform, true_graph
 from llm4grn.data.sources import PBMC3k
@@ -92,7 +92,7 @@ def test_linear_noise_and_zeros_are_what_was_asked():
 
 def test_linear_cells_are_as_far_apart_as_those_of_the_paper():
     """Control of protocol section 7: two sets of 500 normalised cells, 108 in Euclidean distance of their means."""
-    dataset = cli.build_setting(config("dataset=linear_uniform", name="infer_grn")).dataset
+    dataset = build_setting(config("dataset=linear_uniform", name="infer_grn")).dataset
     cells = dataset.preprocessing.run(dataset.source.load(), 1000)
     assert cells.shape == (5000, 100)
     parts = np.array_split(cells.X.toarray(), 10)
@@ -193,7 +193,7 @@ def test_only_simulated_data_have_a_true_graph():
 
 @pytest.mark.parametrize("dataset", ["linear_uniform", "simulated"])
 def test_kb_truth_names_the_regulators(dataset):
-    kb = cli.build_setting(config(f"dataset={dataset}", "kb=truth", name="infer_grn")).kb
+    kb = build_setting(config(f"dataset={dataset}", "kb=truth", name="infer_grn")).kb
     graph = kb.source.true_graph()
     genes = sorted({*graph["TF"], *graph["target"]})
     assert kb.transcription_factors(genes, "", 0).names == tuple(sorted(set(graph["TF"])))
@@ -203,18 +203,18 @@ def test_kb_truth_names_the_regulators(dataset):
 
 
 def test_kb_truth_of_real_data_is_refused():
-    kb = cli.build_setting(config("kb=truth", name="infer_grn")).kb
+    kb = build_setting(config("kb=truth", name="infer_grn")).kb
     with pytest.raises(UserError, match="not known"):
         kb.transcription_factors(["a", "b"], "", 0)
 
 
 def test_simulated_data_choose_the_list_that_knows_their_tfs():
-    assert cli.build_setting(config("dataset=simulated", name="infer_grn")).kb_name == "truth"
-    assert cli.build_setting(config("kb=random", "dataset=simulated", name="infer_grn")).kb_name == "random"
+    assert build_setting(config("dataset=simulated", name="infer_grn")).kb_name == "truth"
+    assert build_setting(config("kb=random", "dataset=simulated", name="infer_grn")).kb_name == "random"
 
 
 def test_the_true_network_can_be_imposed_layer_by_layer(tmp_path):
-    setting = cli.build_setting(config("dataset=simulated", "inferer=truth", "graph.tf_k=9", name="infer_grn"))
+    setting = build_setting(config("dataset=simulated", "inferer=truth", "graph.tf_k=9", name="infer_grn"))
     pipeline = Pipeline(setting, Store(tmp_path))
     true = pipeline.setting.dataset.source.true_graph()
     graph = pipeline.causal_graph
@@ -229,18 +229,18 @@ def test_the_true_network_can_be_imposed_layer_by_layer(tmp_path):
 def test_options_of_the_command_reach_the_simulation():
     overrides = ["dataset.n_cells=50", "dataset.noise=0.1", "dataset.simulation_seed=3"]
     for dataset in "linear_uniform", "simulated":
-        source = cli.build_setting(config(f"dataset={dataset}", *overrides, name="infer_grn")).dataset.source
+        source = build_setting(config(f"dataset={dataset}", *overrides, name="infer_grn")).dataset.source
         assert (source.n_cells, source.noise, source.seed) == (50, 0.1, 3)
-    setting = cli.build_setting(config("dataset=simulated", "dataset.median_counts=99", name="infer_grn"))
+    setting = build_setting(config("dataset=simulated", "dataset.median_counts=99", name="infer_grn"))
     assert setting.dataset.source.library_size == 99
 
 
 def test_defaults_of_the_configs_are_those_of_the_classes():
     for dataset, source in (("linear_uniform", LinearUniform()), ("simulated", NonLinear())):
-        assert cli.build_setting(config(f"dataset={dataset}", name="infer_grn")).dataset.source == source
+        assert build_setting(config(f"dataset={dataset}", name="infer_grn")).dataset.source == source
 
 
 def test_simulated_data_keep_all_their_genes(caplog):
-    dataset = cli.build_setting(config("dataset=simulated", name="infer_grn")).dataset
+    dataset = build_setting(config("dataset=simulated", name="infer_grn")).dataset
     assert dataset.preprocessing.run(dataset.source.load(), 1000).shape == (3000, 500)
     assert not caplog.records

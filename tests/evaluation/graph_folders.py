@@ -6,8 +6,8 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-from llm4grn.causal_graph import CausalGraph
 from llm4grn.grn import GRN
+from llm4grn.grn.causal_graph import CausalGraph
 from llm4grn.knowledge.base import TFSet
 
 CURATED = "llm4grn.knowledge.curated.CuratedList"

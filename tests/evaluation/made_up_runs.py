@@ -8,7 +8,7 @@ import numpy as np
 from results_by_hand import make_results
 from scipy.sparse import csr_matrix
 
-from llm4grn.evaluation.scores.results import write_results
+from llm4grn.results import write_results
 
 TYPES = ("B", "NK", "T")
 OWN_GENES = 6

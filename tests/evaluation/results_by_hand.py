@@ -1,6 +1,6 @@
 """Results made by hand, for tables and reports."""
 
-from llm4grn.evaluation.scores.results import Result
+from llm4grn.results import Result
 
 #: Those of the paper, in its order.
 METRICS = ("cosine_distance", "euclidean_distance", "mmd", "rf_auroc")

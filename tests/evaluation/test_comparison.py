@@ -6,12 +6,12 @@ import pytest
 from results_by_hand import make_results
 
 from llm4grn.errors import UserError
-from llm4grn.evaluation.report.blocks import Cell, Table
-from llm4grn.evaluation.report.renderers import RENDERERS
 from llm4grn.evaluation.scores.comparison import find_runs, load_runs, run_notes, score_tables
-from llm4grn.evaluation.scores.results import write_results
 from llm4grn.evaluation.scores.statistics import differences, intervals
 from llm4grn.evaluation.scores.summary import summarise
+from llm4grn.report.blocks import Cell, Table
+from llm4grn.report.renderers import RENDERERS
+from llm4grn.results import write_results
 
 
 def write_run(folder, results, **run):

@@ -11,7 +11,6 @@ from PIL import Image
 from results_by_hand import make_results, one_run
 
 from llm4grn.errors import UserError
-from llm4grn.evaluation.report.blocks import Cell, Figure, Table
 from llm4grn.evaluation.report.comparison_files import write_comparison
 from llm4grn.evaluation.report.comparison_report import Comparison, command_of
 from llm4grn.evaluation.report.html_report import Section
@@ -20,6 +19,7 @@ from llm4grn.evaluation.report.wandb_report import numbers_and_words
 from llm4grn.evaluation.scores.score_plot import with_figures
 from llm4grn.evaluation.scores.summary import summarise
 from llm4grn.evaluation.scores.verdicts import Verdict, verdicts
+from llm4grn.report.blocks import Cell, Figure, Table
 
 TABLE = Table("scores", "Scores", ["KB", "MMD ↓"], [["human", Cell("0.010 ± 0.001", 0.01, bold=True)]])
 

@@ -10,12 +10,16 @@ from scipy import sparse
 from scipy.stats import mannwhitneyu, pearsonr
 from sklearn.metrics import mutual_info_score
 
-from llm4grn.causal_graph import CausalGraph
 from llm4grn.errors import UserError
-from llm4grn.evaluation.graphs.dependence import absolute_correlation, mutual_information, tf_target_dependence
-from llm4grn.evaluation.graphs.fidelity import fidelity_table
-from llm4grn.evaluation.graphs.fidelity_metrics import TFTargetDependence
-from llm4grn.evaluation.scores.results import write_results
+from llm4grn.evaluation.graphs.dependence import (
+    TFTargetDependence,
+    absolute_correlation,
+    fidelity_table,
+    mutual_information,
+    tf_target_dependence,
+)
+from llm4grn.grn.causal_graph import CausalGraph
+from llm4grn.results import write_results
 
 GENES = ("A", "T1", "B", "T2", "T3", "C")
 # C is a root that regulates nothing; T1 is a target that regulates T3.

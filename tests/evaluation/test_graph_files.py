@@ -5,9 +5,9 @@ import networkx as nx
 import pandas as pd
 from matplotlib.image import imread
 
-from llm4grn.causal_graph import CausalGraph
 from llm4grn.evaluation.graphs.files import MAX_PREDICTED_EDGES, write_graph_files, write_graphml, write_prediction
 from llm4grn.grn import GRN
+from llm4grn.grn.causal_graph import CausalGraph
 
 GRAPH = CausalGraph(("A", "B", "t<&>", "u"), {"t<&>": ("A", "B"), "u": ("A",)})
 

@@ -18,7 +18,7 @@ from llm4grn.evaluation.graphs.tables import (
     overlap_table,
     tf_overlap_table,
 )
-from llm4grn.evaluation.report.blocks import Figure, Table
+from llm4grn.report.blocks import Figure, Table
 
 GENES = "ABCDxyz"
 

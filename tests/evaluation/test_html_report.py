@@ -11,9 +11,9 @@ import pytest
 from chromium import Page, find_chromium
 from PIL import Image
 
-from llm4grn.evaluation.report.blocks import Cell, Figure, Table
 from llm4grn.evaluation.report.html_report import Section, write_html
 from llm4grn.evaluation.scores.verdicts import Verdict
+from llm4grn.report.blocks import Cell, Figure, Table
 
 SCORES = Table(
     "scores",

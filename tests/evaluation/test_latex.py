@@ -7,8 +7,8 @@ import subprocess
 import pytest
 from test_renderers import SMALL
 
-from llm4grn.evaluation.report.blocks import Cell, Table
-from llm4grn.evaluation.report.latex import escaped, to_latex
+from llm4grn.report.blocks import Cell, Table
+from llm4grn.report.latex import escaped, to_latex
 
 ODD = "a\\b&c%d$e#f_g{h}i~j^k<l>m|n±o↓p†q`r–s→t≥u·v"
 FOREIGN = "γδ T, β, Ω, café, Señor, Å, ø, č, ç, CD8⁺, 細胞, 🧬"
@@ -120,6 +120,6 @@ def test_pdflatex_sets_all_of_them_on_their_pages(tmp_path):
 
 
 def test_the_check_sees_what_is_too_wide(tmp_path, monkeypatch):
-    monkeypatch.setattr("llm4grn.evaluation.report.latex._LETTER", 0.01)  # as if letters had no width
-    monkeypatch.setattr("llm4grn.evaluation.report.latex._GAP", 0.01)
+    monkeypatch.setattr("llm4grn.report.latex._LETTER", 0.01)  # as if letters had no width
+    monkeypatch.setattr("llm4grn.report.latex._GAP", 0.01)
     assert "Overfull" in compile_latex([wide(5, 9, [])], tmp_path)

@@ -3,8 +3,7 @@ import pytest
 from made_up_runs import OWN_GENES, TYPES, cells_of, types_at_random
 from scipy.stats import ranksums
 
-from llm4grn.evaluation.cells.marker_plot import plot_markers
-from llm4grn.evaluation.cells.markers import marker_differences, marker_expression, top_markers
+from llm4grn.evaluation.cells.markers import marker_differences, marker_expression, plot_markers, top_markers
 
 
 def typed(n_cells: int = 150, seed: int = 0):

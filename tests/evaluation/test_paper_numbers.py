@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from llm4grn.evaluation.scores.paper_numbers import paper_rows
-from llm4grn.evaluation.scores.results import SOURCES
+from llm4grn.results import SOURCES
 
 ROOT = Path(__file__).resolve().parents[2]
 DATASETS = ["pbmc", "pbmc_ctl", "bone_marrow", "linear_uniform"]

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from llm4grn.causal_graph import CausalGraph
 from llm4grn.evaluation.cells.perturbation import PSEUDOCOUNT, fold_changes, paired_cells, plot_fold_changes, summary
+from llm4grn.grn.causal_graph import CausalGraph
 
 GRAPH = CausalGraph(("A", "B", "t", "u", "v"), {"t": ("A",), "u": ("t",), "v": ("B",)})
 BEFORE = np.array([[4, 1, 2, 8, 3], [2, 1, 2, 0, 3], [0, 1, 2, 4, 3]], dtype=np.float32)

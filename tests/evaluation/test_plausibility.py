@@ -17,7 +17,7 @@ from llm4grn.errors import UserError
 from llm4grn.evaluation.cells.cell_types import proportions, total_variation
 from llm4grn.evaluation.cells.plausibility import plausibility
 from llm4grn.evaluation.cells.run_cells import RunCells, open_runs, setting_names
-from llm4grn.evaluation.report.blocks import Cell, Figure, Table
+from llm4grn.report.blocks import Cell, Figure, Table
 
 GOOD = [types_at_random(120, seed) for seed in (20, 21)]
 BAD = types_at_random(120, 22, (0.0, 0.0, 1.0))

@@ -9,11 +9,11 @@ from matplotlib.image import imread
 from scipy.sparse import csr_matrix
 from sklearn.metrics import average_precision_score, precision_recall_curve
 
-from llm4grn.causal_graph import CausalGraph
 from llm4grn.errors import UserError
 from llm4grn.evaluation.graphs.recovery import recovery_blocks
 from llm4grn.evaluation.graphs.recovery_score import score_recovery
 from llm4grn.grn import GRN
+from llm4grn.grn.causal_graph import CausalGraph
 from llm4grn.knowledge.base import TFSet
 
 TFS, TARGETS = "ABCDEF", "klmnopqrstuvwxyz"

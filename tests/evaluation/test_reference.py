@@ -18,8 +18,7 @@ from llm4grn.data.simulated import LinearUniform
 from llm4grn.data.sources import PBMC3k
 from llm4grn.errors import UserError
 from llm4grn.evaluation.graphs.ranking import PermutationTest, Ranking
-from llm4grn.evaluation.graphs.reference import METRICS, score_against
-from llm4grn.evaluation.graphs.reference_edges import load_reference, read_reference
+from llm4grn.evaluation.graphs.reference import METRICS, load_reference, read_reference, score_against
 from llm4grn.grn import GRN
 from llm4grn.inference.grnboost2 import GRNBoost2
 

@@ -6,8 +6,8 @@ from io import StringIO
 
 import pytest
 
-from llm4grn.evaluation.report.blocks import Cell, Table
-from llm4grn.evaluation.report.renderers import RENDERERS, to_csv, to_markdown, to_terminal
+from llm4grn.report.blocks import Cell, Table
+from llm4grn.report.renderers import RENDERERS, to_csv, to_markdown, to_terminal
 
 SMALL = Table(
     name="scores",

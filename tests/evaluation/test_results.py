@@ -6,7 +6,7 @@ import pytest
 from results_by_hand import make_results, one_run
 
 from llm4grn.errors import UserError
-from llm4grn.evaluation.scores.results import COLUMNS, Result, read_results, read_run, to_dataframe, write_results
+from llm4grn.results import COLUMNS, Result, read_results, read_run, to_dataframe, write_results
 
 ONE_RUN = one_run()
 

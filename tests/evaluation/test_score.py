@@ -5,7 +5,7 @@ from scipy import sparse
 from llm4grn.errors import UserError
 from llm4grn.evaluation.scores.score import score
 from llm4grn.metrics import functional
-from llm4grn.metrics.cells import on_device
+from llm4grn.metrics.arrays import on_device
 from llm4grn.metrics.registry import METRICS
 
 RNG = np.random.default_rng(0)

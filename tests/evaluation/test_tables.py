@@ -4,7 +4,6 @@ import statistics
 import pytest
 from results_by_hand import make_results, one_run
 
-from llm4grn.evaluation.report.blocks import Cell
 from llm4grn.evaluation.scores.names import row_order, setting_name, varying_labels
 from llm4grn.evaluation.scores.paper_numbers import paper_rows
 from llm4grn.evaluation.scores.summary import setting_of, summarise
@@ -16,6 +15,7 @@ from llm4grn.evaluation.scores.tables import (
     terminal_table,
 )
 from llm4grn.metrics.registry import METRICS
+from llm4grn.report.blocks import Cell
 
 ONE_RUN = one_run()
 

@@ -11,8 +11,7 @@ from scipy import sparse
 from sklearn.metrics.pairwise import rbf_kernel
 
 from llm4grn.errors import UserError
-from llm4grn.evaluation.cells.type_scores import N_CELLS, cell_type_scores
-from llm4grn.evaluation.cells.type_scores_metric import CellTypeScores
+from llm4grn.evaluation.cells.type_scores import N_CELLS, CellTypeScores, cell_type_scores
 from llm4grn.evaluation.cells.type_scores_table import type_scores_table
 
 REAL_TYPES = np.repeat(["B", "NK", "T"], [20, 15, 65])

@@ -8,7 +8,7 @@ from llm4grn.errors import UserError
 from llm4grn.gan import training
 from llm4grn.gan.adversarial import STEPS_PER_EPOCH, AdversarialModule
 from llm4grn.gan.causal_gan import CausalGAN
-from llm4grn.gan.processes import n_devices
+from llm4grn.gan.distributed import n_devices
 from llm4grn.metrics import functional
 
 TWO = {**CPU, "devices": 2}

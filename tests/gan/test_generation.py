@@ -14,10 +14,10 @@ import yaml
 from warm import WarmProcess
 
 from llm4grn.gan import generation
+from llm4grn.gan.api import GENERATOR
 from llm4grn.gan.causal_gan import CausalGAN
 from llm4grn.gan.hyperparameters import CausalGANHyperparameters
 from llm4grn.gan.networks import CellGenerator
-from llm4grn.gan.stages import GENERATOR
 from llm4grn.grn import CausalGraph
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -79,7 +79,7 @@ def test_fewer_cells_are_the_first_of_more(gan, tmp_path):
 MEMORY = """
 import resource, sys
 from llm4grn.gan.generation import write_cells
-from llm4grn.gan.trained import load_trained
+from llm4grn.gan.api import load_trained
 model, _ = load_trained(sys.argv[1])
 model.hyper = __import__("dataclasses").replace(model.hyper, batch_size=1000)
 for n_cells in 100_000, 400_000:

@@ -11,13 +11,13 @@ import torch
 from scipy.sparse import csr_matrix, random_array
 from test_training import CPU, causal_gan, controller, same, weights
 
-from llm4grn import cli
+from llm4grn.cli.config import build_setting
 from llm4grn.gan import cells as module
 from llm4grn.gan import training
-from llm4grn.gan.cells import DenseCells, StreamedCells, dense, open_cells
+from llm4grn.gan.api import GENERATOR
 from llm4grn.gan.collapse import MONITOR
 from llm4grn.gan.marginals import rectified_gaussians
-from llm4grn.gan.stages import GENERATOR
+from llm4grn.gan.training_cells import DenseCells, StreamedCells, dense, open_cells
 from llm4grn.pipeline import Pipeline
 from llm4grn.store import Store
 
@@ -137,7 +137,7 @@ def test_nothing_is_left_beside_the_file(both, path):
 
 def test_a_trainer_may_stream_and_its_stage_is_the_same(tmp_path):
     """The whole way from the option to the generator."""
-    setting = cli.build_setting(tiny.config(*tiny.options(tiny.write_counts(tmp_path / "counts.h5ad"), tmp_path)))
+    setting = build_setting(tiny.config(*tiny.options(tiny.write_counts(tmp_path / "counts.h5ad"), tmp_path)))
     stages = []
     for stream in False, True:
         trainer = {"accelerator": "cpu", "devices": 1, "compile": False, "stream": stream}

@@ -12,7 +12,7 @@ from llm4grn.gan import training, validation
 from llm4grn.gan.adversarial import STEPS_PER_EPOCH
 from llm4grn.gan.causal_gan import CausalGAN
 from llm4grn.metrics.registry import METRICS, PAPER_METRICS
-from llm4grn.seeding import derive_seed
+from llm4grn.runtime.seeding import derive_seed
 
 CELLS = real_cells()[:20]
 

@@ -5,8 +5,8 @@ import pytest
 import scipy.sparse as sp
 
 from llm4grn.inference import boosting
-from llm4grn.inference.boosting import boosted_importances, presort
-from llm4grn.inference.boosting_draws import draw_bag, draw_order, mix
+from llm4grn.inference.boosting.draws import draw_bag, draw_order, mix
+from llm4grn.inference.boosting.engine import boosted_importances, presort
 
 SINGLE = np.float32
 

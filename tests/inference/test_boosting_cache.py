@@ -7,7 +7,7 @@ from pathlib import Path
 from llm4grn.inference import boosting_cache
 
 CALLER = """
-from llm4grn.inference.boosting_cache import compiled
+from llm4grn.inference.boosting.compiled import compiled
 from llm4grn.inference.boosting_called import called
 
 @compiled
@@ -15,7 +15,7 @@ def caller():
     return called()
 """
 CALLED = """
-from llm4grn.inference.boosting_cache import compiled
+from llm4grn.inference.boosting.compiled import compiled
 
 @compiled
 def called():

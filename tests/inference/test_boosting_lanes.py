@@ -6,7 +6,7 @@ import numba
 import numpy as np
 import pytest
 
-from llm4grn.inference.boosting_lanes import LANES, load, select, splat, store, widen
+from llm4grn.inference.boosting.lanes import LANES, load, select, splat, store, widen
 
 RNG = np.random.default_rng(0)
 ROWS = {

@@ -18,8 +18,8 @@ from cells import TFS, driven_cells
 from distributed import Client, LocalCluster
 
 from llm4grn.errors import UserError
-from llm4grn.inference.boosting import boost_on_threads, prepare
-from llm4grn.inference.distributed import boost_on_dask
+from llm4grn.inference.boosting.dask import boost_on_dask
+from llm4grn.inference.boosting.engine import boost_on_threads, prepare
 from llm4grn.inference.grnboost2 import GRNBoost2
 
 N_CELLS, N_TFS, N_TARGETS = 4000, 40, 200
@@ -110,7 +110,7 @@ def test_a_cluster_of_its_own_gives_the_same_network_and_leaves_no_process(capfd
 
 PARENT = """
 import os
-from llm4grn.inference.distributed import connected
+from llm4grn.inference.boosting.dask import connected
 
 if __name__ == "__main__":
     with connected(None, 2) as client:
@@ -135,7 +135,7 @@ def test_workers_do_not_outlive_a_killed_parent(tmp_path):
 
 @pytest.fixture
 def impatient(monkeypatch):
-    monkeypatch.setattr("llm4grn.inference.distributed._PATIENCE", 1)
+    monkeypatch.setattr("llm4grn.inference.boosting.dask._PATIENCE", 1)
 
 
 @pytest.fixture(params=[None, b"SSH-2.0-OpenSSH_9.6\r\n", b"HTTP/1.1 400 Bad Request\r\n\r\n" * 100])
@@ -191,7 +191,7 @@ def test_a_worker_is_no_scheduler(cluster, capfd):
 
 
 def test_workers_of_another_version_are_refused(problem, cluster, monkeypatch):
-    monkeypatch.setattr("llm4grn.inference.distributed.FINGERPRINT", "of another version")
+    monkeypatch.setattr("llm4grn.inference.boosting.dask.FINGERPRINT", "of another version")
     with pytest.raises(UserError, match="no llm4grn or another version"):
         boost_on_dask(problem, [0], cluster.scheduler_address, 1)
 

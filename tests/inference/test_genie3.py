@@ -7,7 +7,7 @@ from sklearn.ensemble import ExtraTreesRegressor, RandomForestRegressor
 
 from llm4grn.errors import UserError
 from llm4grn.inference.genie3 import GENIE3
-from llm4grn.seeding import derive_seed
+from llm4grn.runtime.seeding import derive_seed
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from cells import GENES, TFS, driven_cells, regulators, shuffled
 
 from llm4grn.errors import UserError
 from llm4grn.inference.grnboost2 import GRNBoost2, combine, expected_jaccard
-from llm4grn.seeding import derive_seed
+from llm4grn.runtime.seeding import derive_seed
 
 ENGINES = ["native", "arboreto"]
 

@@ -11,7 +11,7 @@ import tiny
 from cells import GENES, TFS, driven_cells, shuffled
 from test_inferers_in_line import INFERERS, QUICK
 
-from llm4grn import cli
+from llm4grn.cli.config import build_setting
 from llm4grn.inference.genie3 import GENIE3
 
 #: file: its edges are somebody else's. llm: see test_llm_inferer.py.
@@ -32,7 +32,7 @@ def inferer(request):
     name, *options = request.param
     if name == "regdiffusion":
         pytest.importorskip("regdiffusion")
-    return cli.build_setting(tiny.config(f"inferer={name}", *OPTIONS.get(name, []), *options, name="infer_grn")).inferer
+    return build_setting(tiny.config(f"inferer={name}", *OPTIONS.get(name, []), *options, name="infer_grn")).inferer
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,8 @@ import pytest
 
 from llm4grn.errors import UserError
 from llm4grn.inference.llm import LLMInferer, importances
-from llm4grn.llm.answers import Answer
 from llm4grn.llm.language_model import LanguageModel
+from llm4grn.llm.parsing.answers import Answer
 from llm4grn.llm.prompts import Prompts
 from llm4grn.llm.recorded import RecordedChat
 from llm4grn.pipeline import describe

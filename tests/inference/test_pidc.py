@@ -12,9 +12,8 @@ from scipy.sparse import csc_matrix
 
 from llm4grn.errors import UserError
 from llm4grn.inference import discretise
-from llm4grn.inference.discretise import bayesian_blocks, uniform_cuts
 from llm4grn.inference.pidc import PIDC, _confidence, _empirical, unique_contributions
-from llm4grn.inference.states import States
+from llm4grn.inference.states import States, bayesian_blocks, uniform_cuts
 
 
 def specific(target, source, z):

@@ -12,7 +12,7 @@ from server import running_server
 from llm4grn.errors import UserError
 from llm4grn.knowledge.llm import LLMKnowledgeBase
 from llm4grn.llm.language_model import LanguageModel
-from llm4grn.llm.openai_chat import OpenAIChat
+from llm4grn.llm.openai.chat import OpenAIChat
 from llm4grn.llm.prompts import Prompts
 from llm4grn.llm.recorded import RecordedChat
 

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from llm4grn.errors import UserError
-from llm4grn.llm.cache import AnswerCache
+from llm4grn.llm.answers_cache.cache import AnswerCache
 from llm4grn.llm.messages import Reply, Request
 
 

@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from llm4grn.llm.cache import AnswerCache
+from llm4grn.llm.answers_cache.cache import AnswerCache
 
 
 @pytest.fixture

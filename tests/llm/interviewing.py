@@ -2,13 +2,13 @@
 
 import json
 
-from llm4grn.llm.answers import parse_answer
-from llm4grn.llm.cache import AnswerCache
-from llm4grn.llm.interview import Question
-from llm4grn.llm.jsonl import write_jsonl
+from llm4grn.llm.answers_cache.cache import AnswerCache
+from llm4grn.llm.answers_cache.jsonl import write_jsonl
 from llm4grn.llm.language_model import LanguageModel
-from llm4grn.llm.openai_chat import OpenAIChat
+from llm4grn.llm.openai.chat import OpenAIChat
+from llm4grn.llm.parsing.answers import parse_answer
 from llm4grn.llm.prompts import Prompts
+from llm4grn.llm.questions import Question
 
 GENES = ("GATA1", "SPI1", "PAX5", "CD3D", "ACTB")
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from server import running_server
 
-from llm4grn.llm.cache import AnswerCache
-from llm4grn.llm.jsonl import write_jsonl
+from llm4grn.llm.answers_cache.cache import AnswerCache
+from llm4grn.llm.answers_cache.jsonl import write_jsonl
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORDED = Path(__file__).with_name("recorded_pbmc3k.jsonl")

@@ -9,8 +9,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llm4grn.llm.answers import Answer, parse_answer
-from llm4grn.llm.answers_by_target import parse_answers
+from llm4grn.llm.parsing.answers import Answer, parse_answer
+from llm4grn.llm.parsing.answers_by_target import parse_answers
 
 AWKWARD = yaml.safe_load(Path(__file__).with_name("awkward_answers.yaml").read_text(encoding="utf-8"))
 GENES = ["SPI1", "GATA1", "NKX2-1", "HLA-DRA", "AC004556.1", "7SK", "MAX", "REST", "Spi1", "A/B", "H3.3"]

@@ -2,10 +2,10 @@
 
 import pytest
 
-from llm4grn.llm.answers import Answer
 from llm4grn.llm.audit import audit, audit_table, audit_text
-from llm4grn.llm.interview import Interview, Question
 from llm4grn.llm.messages import Reply
+from llm4grn.llm.parsing.answers import Answer
+from llm4grn.llm.questions import Interview, Question
 
 GENES = ["SPI1", "GATA1", "JUN", "CD3D", "ACTB"]
 

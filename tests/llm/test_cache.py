@@ -12,8 +12,8 @@ import pytest
 from cache_worker import kill, lines, reply, request, start
 
 from llm4grn.errors import UserError
-from llm4grn.llm.cache import AnswerCache
-from llm4grn.llm.jsonl import read_jsonl, write_jsonl
+from llm4grn.llm.answers_cache.cache import AnswerCache
+from llm4grn.llm.answers_cache.jsonl import read_jsonl, write_jsonl
 from llm4grn.llm.messages import Reply, Request
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from cache_worker import kill, lines, reply, request, start
 
-from llm4grn.llm.cache import AnswerCache
+from llm4grn.llm.answers_cache.cache import AnswerCache
 
 
 def test_a_claim_is_one_tasks_until_it_is_answered_or_released(cache):

@@ -6,9 +6,9 @@ import json
 import pytest
 
 from llm4grn.errors import UserError
-from llm4grn.llm.client import check_address
 from llm4grn.llm.messages import Request
-from llm4grn.llm.openai_chat import OpenAIChat
+from llm4grn.llm.openai.chat import OpenAIChat
+from llm4grn.llm.openai.client import check_address
 
 ANSWER = {"choices": [{"message": {"role": "assistant", "content": "SPI1"}, "finish_reason": "stop"}]}
 

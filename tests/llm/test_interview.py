@@ -10,9 +10,9 @@ from interviewing import asked, dictated, model, question, symbols
 from server import running_server
 
 from llm4grn.errors import UserError
-from llm4grn.llm.answers import Answer
-from llm4grn.llm.cache import AnswerCache
-from llm4grn.llm.interview import Interview
+from llm4grn.llm.answers_cache.cache import AnswerCache
+from llm4grn.llm.parsing.answers import Answer
+from llm4grn.llm.questions import Interview
 
 KEY = "sk-secret-9876543210"
 

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from llm4grn.errors import UserError
-from llm4grn.llm.jsonl import read_jsonl, write_jsonl
+from llm4grn.llm.answers_cache.jsonl import read_jsonl, write_jsonl
 from llm4grn.llm.messages import Reply, Request
 
 ASKED = [{"role": "user", "content": "Which of A and B?"}]

@@ -9,7 +9,7 @@ from server import running_server
 from llm4grn.errors import UserError
 from llm4grn.llm.language_model import LanguageModel
 from llm4grn.llm.messages import Request
-from llm4grn.llm.openai_chat import OpenAIChat
+from llm4grn.llm.openai.chat import OpenAIChat
 from llm4grn.llm.prompts import Prompts
 from llm4grn.llm.schema import answer_schema
 

@@ -7,8 +7,8 @@ from email.utils import format_datetime
 
 import pytest
 
-from llm4grn.llm.chat import Stopped
-from llm4grn.llm.limits import Limits, estimate_tokens, retry_after
+from llm4grn.llm.messages import Stopped
+from llm4grn.llm.openai.limits import Limits, estimate_tokens, retry_after
 
 
 async def ask(limits, times, tokens=0, used=None, hold=0.0):

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 from cache_worker import reply, request
 
-from llm4grn.llm.__main__ import main
-from llm4grn.llm.cache import AnswerCache
+from llm4grn.cli.answers import main
+from llm4grn.llm.answers_cache.cache import AnswerCache
 from llm4grn.llm.messages import Reply
 
 

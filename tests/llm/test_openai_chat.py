@@ -10,7 +10,7 @@ from server import RETRYABLE, running_server
 
 from llm4grn.errors import UserError
 from llm4grn.llm.messages import Request
-from llm4grn.llm.openai_chat import OpenAIChat
+from llm4grn.llm.openai.chat import OpenAIChat
 
 KEY = "sk-secret-0123456789"
 GENES = "GATA1, SPI1, PAX5, CD3D, ACTB"

@@ -4,9 +4,12 @@ import subprocess
 import sys
 import threading
 
-from llm4grn.llm.owners import Owners
+from llm4grn.llm.answers_cache.owners import Owners
 
-HOLDER = "import sys, time, pathlib; from llm4grn.llm.owners import Owners; o = Owners(pathlib.Path(sys.argv[1])); "
+HOLDER = (
+    "import sys, time, pathlib; from llm4grn.llm.answers_cache.owners import Owners; "
+    "o = Owners(pathlib.Path(sys.argv[1])); "
+)
 
 
 def files(folder):

@@ -5,12 +5,12 @@ import re
 
 import pytest
 
-from llm4grn.llm.cache import AnswerCache
-from llm4grn.llm.interview import Question
+from llm4grn.llm.answers_cache.cache import AnswerCache
 from llm4grn.llm.language_model import LanguageModel
 from llm4grn.llm.messages import Reply
-from llm4grn.llm.openai_chat import OpenAIChat
+from llm4grn.llm.openai.chat import OpenAIChat
 from llm4grn.llm.preview import preview
+from llm4grn.llm.questions import Question
 
 #: Nobody answers there, and no key is set: whatever is asked fails.
 CHAT = OpenAIChat("http://127.0.0.1:9/v1", api_key_env="NO_SUCH_KEY", price_prompt=1000, price_completion=2000)

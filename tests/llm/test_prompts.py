@@ -9,8 +9,8 @@ import yaml
 
 import llm4grn.llm.prompts
 from llm4grn.errors import UserError
-from llm4grn.llm.answers import Answer, parse_answer
-from llm4grn.llm.answers_by_target import parse_answers
+from llm4grn.llm.parsing.answers import Answer, parse_answer
+from llm4grn.llm.parsing.answers_by_target import parse_answers
 from llm4grn.llm.prompts import Prompts
 from llm4grn.pipeline import describe
 

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from llm4grn.llm.jsonl import read_jsonl, write_jsonl
+from llm4grn.llm.answers_cache.jsonl import read_jsonl, write_jsonl
 from llm4grn.llm.messages import Reply, Request
-from llm4grn.llm.protocol import to_body, to_reply
+from llm4grn.llm.openai.protocol import to_body, to_reply
 
 
 def body(content="SPI1", usage=None, **choice):

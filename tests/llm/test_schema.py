@@ -10,7 +10,7 @@ from llm4grn.errors import UserError
 from llm4grn.inference.llm import LLMInferer
 from llm4grn.knowledge.llm import LLMKnowledgeBase
 from llm4grn.llm.language_model import LanguageModel
-from llm4grn.llm.openai_chat import OpenAIChat
+from llm4grn.llm.openai.chat import OpenAIChat
 from llm4grn.llm.prompts import Prompts
 from llm4grn.llm.schema import answer_schema
 

@@ -11,12 +11,13 @@ import pandas as pd
 import pytest
 from tiny import config
 
-from llm4grn import cli
-from llm4grn.causal_graph import overlap
+import llm4grn
+from llm4grn.cli.config import build_setting
 from llm4grn.errors import UserError
+from llm4grn.grn.causal_graph import overlap
 from llm4grn.llm import shipped
+from llm4grn.llm.answers_cache.jsonl import read_jsonl
 from llm4grn.llm.audit import audit_table, audit_text
-from llm4grn.llm.jsonl import read_jsonl
 from llm4grn.llm.messages import Request
 from llm4grn.llm.shipped import ShippedChat
 from llm4grn.setting import Setting
@@ -29,7 +30,7 @@ LINE = ("llm=shipped", "inferer=llm")
 
 
 def build(*overrides: str) -> Setting:
-    return cli.build_setting(config(*LINE, *overrides, name="infer_grn"))
+    return build_setting(config(*LINE, *overrides, name="infer_grn"))
 
 
 @cache
@@ -137,7 +138,7 @@ def test_it_is_called_by_its_model_and_asked_with_its_options(tmp_path, monkeypa
     assert (setting.kb_name, setting.llm, setting.inferer.targets_per_question) == ("claude", "claude", 20)
     assert setting.inferer.llm.cache is None
     assert build("inferer.targets_per_question=7").inferer.targets_per_question == 7
-    assert cli.build_setting(config("llm=gpt4", "inferer=llm", name="infer_grn")).inferer.targets_per_question == 1
+    assert build_setting(config("llm=gpt4", "inferer=llm", name="infer_grn")).inferer.targets_per_question == 1
 
 
 @pytest.mark.parametrize("kb", ["gpt4", "llama"])
@@ -227,7 +228,7 @@ def test_it_comes_with_the_package_and_its_origin():
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
     patterns = project["tool"]["setuptools"]["package-data"]["llm4grn"]
     for file in FILE, FOLDER / "README.md":
-        relative = file.relative_to(Path(cli.__file__).parent)
+        relative = file.relative_to(Path(llm4grn.__file__).parent)
         assert any(relative.match(pattern) for pattern in patterns), file
     assert FILE.stat().st_size < 200_000
     assert ShippedChat().path == str(FILE)

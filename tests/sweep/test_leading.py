@@ -9,7 +9,7 @@ from hydra.core.global_hydra import GlobalHydra
 from sweeping import end, inferring, ran, start
 from tiny import CONF, write_counts
 
-from llm4grn import cli_plan
+from llm4grn.cli import plan
 from llm4grn.errors import UserError
 from llm4grn.sweep.resources import cores
 
@@ -56,7 +56,7 @@ def test_joblib_starts_no_more_processes_than_there_are_jobs(asked, expected):
     words = ["hydra/launcher=joblib", f"hydra.launcher.n_jobs={asked}"]
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose("train", words, return_hydra_config=True)
-        cli_plan.limit_workers(config, 3)
+        plan.limit_workers(config, 3)
         in_worker = GlobalHydra.instance().config_loader().load_sweep_config(config, ["seed=1"])
     assert config.hydra.launcher.n_jobs == in_worker.hydra.launcher.n_jobs == expected
 
@@ -67,7 +67,7 @@ def test_no_process_at_all_is_refused():
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose("train", words, return_hydra_config=True)
     with pytest.raises(UserError, match="n_jobs=0"):
-        cli_plan.limit_workers(config, 3)
+        plan.limit_workers(config, 3)
 
 
 def test_two_sweeps_in_one_folder_come_one_after_the_other(tmp_path):

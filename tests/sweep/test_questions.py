@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 from tiny import config
 
-from llm4grn import cli
+from llm4grn.cli.config import build_setting
 from llm4grn.store import Store
-from llm4grn.sweep.checks import Problems
 from llm4grn.sweep.jobs import Job, planned_pipelines
+from llm4grn.sweep.preflight import Problems
 from llm4grn.sweep.questions import Cost, costs
 
 LINE = ["dataset=pbmc", "llm=gpt4", "llm.max_tokens=1000"]
@@ -22,7 +22,7 @@ def planned(tmp_path, monkeypatch):
 
     def planned(*jobs: str, shared: str = "") -> dict[tuple[str, str], Cost]:
         words = [*LINE, f"paths.data={tmp_path}", f"paths.answers={tmp_path}/answers.sqlite", *shared.split()]
-        settings = [cli.build_setting(config(*words, *job.split(), name="infer_grn")) for job in jobs]
+        settings = [build_setting(config(*words, *job.split(), name="infer_grn")) for job in jobs]
         problems = Problems()
         pipelines = planned_pipelines([Job(i, (), setting) for i, setting in enumerate(settings)], Store(tmp_path))
         found = costs(pipelines, problems)
@@ -76,7 +76,7 @@ GENES = (Path(__file__).parents[1] / "data" / "pbmc3k_genes.txt").read_text().sp
 
 def shipped(folder: Path, *words: str, genes: list[str] | None = None) -> tuple[list[Cost], Problems]:
     """Costs and problems of a job that asks the shipped recording, with the genes in the store if there are any."""
-    setting = cli.build_setting(config("llm=shipped", "inferer=llm", *words, name="infer_grn"))
+    setting = build_setting(config("llm=shipped", "inferer=llm", *words, name="infer_grn"))
     pipelines, problems = planned_pipelines([Job(0, (), setting)], Store(folder)), Problems()
     if genes is not None:
         cells = anndata.AnnData(var=pd.DataFrame(index=genes))

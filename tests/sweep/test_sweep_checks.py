@@ -8,13 +8,15 @@ from pathlib import Path
 import pytest
 from tiny import config, options, write_counts
 
-from llm4grn import cli
+from llm4grn.cli.config import build_setting
 from llm4grn.data.sources import TutorialArchive
 from llm4grn.errors import UserError
 from llm4grn.pipeline import Pipeline
 from llm4grn.setting import Dataset, Setting
 from llm4grn.store import Stage, Store
-from llm4grn.sweep.checks import (
+from llm4grn.sweep.estimates import networks_of
+from llm4grn.sweep.jobs import Job
+from llm4grn.sweep.preflight import (
     SPARE_BYTES,
     UNSET,
     Problems,
@@ -24,8 +26,6 @@ from llm4grn.sweep.checks import (
     check_llm,
     check_stages,
 )
-from llm4grn.sweep.estimates import networks_of
-from llm4grn.sweep.jobs import Job
 
 MODEL = {"steps": 100, "batch_size": 8, "critic_layers": [8], "critic_updates": 5, "noise_dim": 4}
 CELLS = Stage("data", 1, {"preprocessing": {"n_genes": 20}})
@@ -91,7 +91,7 @@ def test_jobs_that_share_a_gpu_need_room_for_all():
 
 
 def of(source: object) -> Job:
-    setting = cli.build_setting(config("inferer=random", name="infer_grn"))
+    setting = build_setting(config("inferer=random", name="infer_grn"))
     dataset = Dataset("pbmc", source, setting.dataset.preprocessing)
     return Job(0, (), Setting(dataset, "human", setting.kb, "random", setting.inferer))
 
@@ -118,15 +118,15 @@ def test_behind_a_proxy_only_that_would_know(tmp_path, silent, monkeypatch):
 
 def test_a_data_file_that_is_not_there_is_named(tmp_path):
     counts = write_counts(tmp_path / "counts.h5ad")
-    there = cli.build_setting(config(*options(counts, tmp_path))).dataset.source
-    gone = cli.build_setting(config(*options(tmp_path / "absent.h5ad", tmp_path))).dataset.source
+    there = build_setting(config(*options(counts, tmp_path))).dataset.source
+    gone = build_setting(config(*options(tmp_path / "absent.h5ad", tmp_path))).dataset.source
     assert told_of_data(there) == ""
     assert str(tmp_path / "absent.h5ad") in told_of_data(gone)
 
 
 def llm(address: str | None = None, name: str = "gpt4"):
     words = [f"llm={name}", *([f"llm.base_url={address}"] if address else [])]
-    return cli.build_setting(config("inferer=llm", *words, name="infer_grn")).inferer.llm
+    return build_setting(config("inferer=llm", *words, name="infer_grn")).inferer.llm
 
 
 def test_who_is_asked_needs_a_key_also_if_there_is_nothing_to_ask(answering, monkeypatch):
@@ -149,7 +149,7 @@ def test_an_address_must_answer_if_there_is_something_to_ask(silent, answering, 
 
 def test_stages_whose_files_cannot_be_read_are_none(tmp_path):
     counts = write_counts(tmp_path / "counts.h5ad")
-    setting, problems = cli.build_setting(config(*options(counts, tmp_path))), Problems()
+    setting, problems = build_setting(config(*options(counts, tmp_path))), Problems()
     assert len(check_stages(Pipeline(setting, Store(tmp_path)), Job(0, (), setting), problems)) == 12
     assert not problems
     Path(counts).unlink()

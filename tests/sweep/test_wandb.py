@@ -100,8 +100,8 @@ def test_repeated_it_makes_no_second_run(finished, counts):
 
 ASK = """
 from pathlib import Path
-from llm4grn.tracking import RunInfo
-from llm4grn.wandb_tracking import WeightsAndBiases
+from llm4grn.tracking.base import RunInfo
+from llm4grn.tracking.wandb import WeightsAndBiases
 tracker = WeightsAndBiases()
 tracker.loggers(RunInfo("abc123", "name", {"seed": 1}, {}, Path("outputs/run")))
 tracker.close()

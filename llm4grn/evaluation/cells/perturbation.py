@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from llm4grn.causal_graph import CausalGraph
-from llm4grn.evaluation.cells.plots import COLOURS, INK, panels, save
+from llm4grn.grn.causal_graph import CausalGraph
+from llm4grn.report.figures import COLOURS, INK, panels, save
 from llm4grn.store import atomic_write
 
 if TYPE_CHECKING:

@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from llm4grn.evaluation.cells.cell_types import log1p
-from llm4grn.evaluation.cells.marker_plot import plot_markers
+from llm4grn.evaluation.cells.markers import plot_markers
 from llm4grn.evaluation.cells.plausibility_tables import mean_proportions
-from llm4grn.evaluation.cells.type_plots import (
-    EmbeddedSet,
-    plot_by_source,
-    plot_by_type,
-    plot_proportions,
-    type_colours,
-)
-from llm4grn.evaluation.report.blocks import Figure
 from llm4grn.metrics.mixing import tsne
-from llm4grn.seeding import derive_seed
+from llm4grn.report.blocks import Figure
+from llm4grn.report.figures import COLOURS, INK, panels, save
+from llm4grn.runtime.seeding import derive_seed
 
 if TYPE_CHECKING:
     from anndata import AnnData
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-    from llm4grn.evaluation.cells.cell_sets import CellSet
-    from llm4grn.evaluation.cells.plausibility import Look, Split
+    from llm4grn.evaluation.cells.looks import Look, Split
+    from llm4grn.evaluation.cells.run_cells import CellSet
 
 MAX_DRAWN = 500
 _MAX_DRAWN_IN_ALL = 4000
@@ -131,3 +129,144 @@ def _path(stem: Path, name: str) -> Path:
 
 def _dataset(split: Split) -> str:
     return str(split.run.setting["dataset"])
+
+
+_REAL = "#9a9a9a"
+# Okabe and Ito's, then Tol's: neighbours in this order differ in lightness too, for those who see no hue.
+_OKABE_ITO = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#56b4e9", "#cc79a7")
+TYPE_COLOURS = (*_OKABE_ITO, "#332288", "#f0e442", "#882255", "#999933", "#44aa99")
+OTHER_TYPES = "other types"
+_OTHER_COLOUR = "#c8c8c8"
+_PER_ROW = 4
+_WRITTEN_FROM = 0.025
+
+
+@dataclass(frozen=True)
+class EmbeddedSet:
+    """One panel.
+
+    Parameters
+    ----------
+    name
+        Its title.
+    points
+        Of shape (n_cells, 2), in the embedding of all panels.
+    types
+        Of the cells (n_cells,), or ``None``.
+    ringed
+        Which cells are of no real type (n_cells,).
+    """
+
+    name: str
+    points: np.ndarray
+    types: np.ndarray | None
+    ringed: np.ndarray
+
+
+def type_colours(types: Sequence[str]) -> dict[str, str]:
+    """A colour for each of the first eleven; the others share one under :data:`OTHER_TYPES`."""
+    own = dict(zip(types, TYPE_COLOURS, strict=False))
+    return own if len(types) <= len(own) else {**own, OTHER_TYPES: _OTHER_COLOUR}
+
+
+def plot_proportions(columns: Mapping[str, Mapping[str, float]], colours: Mapping[str, str], path: Path) -> Path:
+    """Draw one bar per set of cells, stacked of the shares of its types.
+
+    Parameters
+    ----------
+    columns
+        Name of the bar to the share of each type; drawn from top to bottom.
+    colours
+        Of the types; those without one are other types.
+    path
+        Of the PNG.
+    """
+    figure, axes = panels(1, 1, width=8.0, height=1.1 + 0.42 * len(columns) + 0.24 * -(-len(colours) // 4))
+    axis = axes[0, 0]
+    names = list(columns)
+    left = np.zeros(len(names))
+    for name, colour in colours.items():
+        shares = np.array([_share(columns[bar], name, colours) for bar in names])
+        axis.barh(names, shares, left=left, height=0.74, color=colour, edgecolor="white", linewidth=0.8, label=name)
+        for y, (start, share) in enumerate(zip(left, shares, strict=True)):
+            if share >= _WRITTEN_FROM:
+                text = {"ha": "center", "va": "center", "fontsize": 8, "color": _readable_on(colour)}
+                axis.text(start + share / 2, y, f"{100 * share:.0f}", **text)
+        left += shares
+    axis.invert_yaxis()
+    axis.set_xlim(0, 1)
+    axis.set_xticks(np.linspace(0, 1, 6), [f"{tick:.0%}" for tick in np.linspace(0, 1, 6)])
+    axis.set_yticks(range(len(names)), ["\n".join(textwrap.wrap(name, 26)) for name in names])
+    axis.tick_params(labelsize=9, colors=INK, length=0)
+    axis.spines[:].set_visible(False)
+    figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=8.5, handlelength=1.0, labelcolor=INK)
+    return save(figure, path)
+
+
+def plot_by_source(real: np.ndarray, sets: Sequence[EmbeddedSet], path: Path) -> Path:
+    """Draw each set over the real test cells; cells in clusters of no real type are ringed."""
+    figure, axes = _grid(len(sets))
+    limits = _limits([real, *(each.points for each in sets)])
+    for i, (axis, each) in enumerate(zip(axes, sets, strict=True)):
+        axis.scatter(*real.T, s=11, color=_REAL, alpha=0.75, linewidths=0)
+        axis.scatter(*each.points.T, s=8, color=COLOURS[i % len(COLOURS)], alpha=0.75, linewidths=0)
+        axis.scatter(*each.points[each.ringed].T, s=14, facecolors="none", edgecolors="black", linewidths=0.4)
+        share = f"{each.ringed.mean():.0%} of no real type"
+        _finish(axis, f"{each.name}\n{share}", limits)
+    _legend(figure, {"real test cells": _REAL, "cells of the panel": INK}, ring=True)
+    return save(figure, path)
+
+
+def plot_by_type(sets: Sequence[EmbeddedSet], colours: Mapping[str, str], path: Path) -> Path:
+    """Draw each set, the real cells among them, coloured by type."""
+    figure, axes = _grid(len(sets))
+    limits = _limits([each.points for each in sets])
+    for axis, each in zip(axes, sets, strict=True):
+        shown = np.array([colours.get(name, _OTHER_COLOUR) for name in each.types])
+        axis.scatter(*each.points.T, s=9, c=shown, alpha=0.85, linewidths=0)
+        _finish(axis, each.name, limits)
+    _legend(figure, colours)
+    return save(figure, path)
+
+
+def _share(shares: Mapping[str, float], name: str, colours: Mapping[str, str]) -> float:
+    if name == OTHER_TYPES:
+        return sum(share for other, share in shares.items() if other not in colours)
+    return shares.get(name, 0.0)
+
+
+def _readable_on(colour: str) -> str:
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return "white" if 0.299 * red + 0.587 * green + 0.114 * blue < 140 else "black"
+
+
+def _grid(n_panels: int) -> tuple[Figure, list[Axes]]:
+    n_rows = -(-n_panels // _PER_ROW)
+    figure, axes = panels(n_rows, -(-n_panels // n_rows), width=3.0, height=3.2)
+    for axis in axes.flat[n_panels:]:
+        axis.set_axis_off()
+    return figure, list(axes.flat[:n_panels])
+
+
+def _limits(points: Sequence[np.ndarray]) -> np.ndarray:
+    together = np.concatenate(points)
+    margin = 0.04 * np.ptp(together, axis=0)
+    return np.stack([together.min(axis=0) - margin, together.max(axis=0) + margin])
+
+
+def _finish(axis: Axes, title: str, limits: np.ndarray) -> None:
+    axis.set(xlim=limits[:, 0], ylim=limits[:, 1], xticks=[], yticks=[])
+    axis.spines[:].set(visible=True, color="#dddddd")
+    axis.set_title(title, fontsize=10, color=INK)
+
+
+def _legend(figure: Figure, colours: Mapping[str, str], ring: bool = False) -> None:
+    from matplotlib.lines import Line2D
+
+    dot = {"linestyle": "none", "marker": "o", "markersize": 6, "markeredgewidth": 0}
+    handles = [Line2D([], [], color=colour, label=name, **dot) for name, colour in colours.items()]
+    if ring:
+        look = {"markerfacecolor": "none", "markeredgecolor": "black", "markeredgewidth": 0.8}
+        handles.append(Line2D([], [], label="in a cluster of no real type", **dot | look))
+    look = {"frameon": False, "fontsize": 9, "handletextpad": 0.2, "labelcolor": INK}
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 4), **look)

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 from llm4grn.evaluation.cells.cell_types import proportions
 from llm4grn.evaluation.cells.hallucination import RULE
 from llm4grn.evaluation.cells.markers import MAX_TYPES, MIN_CELLS, N_MARKERS
-from llm4grn.evaluation.report.blocks import Cell, Table
+from llm4grn.report.blocks import Cell, Table
 
 if TYPE_CHECKING:
-    from llm4grn.evaluation.cells.plausibility import Look, Split
+    from llm4grn.evaluation.cells.looks import Look, Split
 
 # Header, value of a look (None: not known), decimals. Lower is better in all of them.
 _SCORES: tuple[tuple[str, Callable[[Look], float | None], int], ...] = (

@@ -11,20 +11,15 @@ import numpy as np
 
 from llm4grn.errors import UserError
 from llm4grn.metrics.mixing import tsne
-from llm4grn.seeding import derive_seed
+from llm4grn.report.figures import COLOURS, INK, panels, save
+from llm4grn.runtime.seeding import derive_seed
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
     from scipy.sparse import spmatrix
 
     Cells = np.ndarray | spmatrix
 
-DPI = 150
 _REAL = "#9a9a9a"
-# Okabe and Ito's palette, told apart under every common colour blindness: green, blue, vermilion, then the rest.
-COLOURS = ("#009e73", "#0072b2", "#d55e00", "#cc79a7", "#e69f00", "#56b4e9")
-INK = "#333333"
 _LOSSES_PER_ROW = 3
 _LEGEND = {"frameon": False, "ncols": 2, "markerscale": 1.8, "handletextpad": 0.1, "columnspacing": 1.0}
 
@@ -160,20 +155,3 @@ def _recorded(stage: str, table: Mapping[str, Sequence[float]]) -> dict[str, tup
         if name not in ("step", "epoch") and kept.any():
             curves[name] = steps[kept], values[kept]
     return curves
-
-
-def panels(n_rows: int, n_columns: int, width: float, height: float) -> tuple[Figure, np.ndarray[tuple, Axes]]:
-    """A figure that belongs to no window and no global state, with its axes in an array (n_rows, n_columns)."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width * n_columns, height * n_rows), layout="constrained")
-    FigureCanvasAgg(figure)
-    return figure, figure.subplots(n_rows, n_columns, squeeze=False)
-
-
-def save(figure: Figure, path: Path) -> Path:
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=DPI, format="png", facecolor="white", metadata={"Software": None})
-    return path

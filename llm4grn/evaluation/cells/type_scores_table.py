@@ -9,16 +9,15 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING
 
-from llm4grn.evaluation.cells.type_scores import N_CELLS
-from llm4grn.evaluation.report.blocks import Cell, Table
-from llm4grn.metrics.cells import N_REPEATS
+from llm4grn.evaluation.cells.type_scores import N_CELLS, TYPE_METRICS
+from llm4grn.metrics.arrays import N_REPEATS
 from llm4grn.metrics.registry import METRICS
+from llm4grn.report.blocks import Cell, Table
 
 if TYPE_CHECKING:
-    from llm4grn.evaluation.cells.plausibility import Look, Split
+    from llm4grn.evaluation.cells.looks import Look, Split
 
-#: Whole distributions, and every gene with the same weight.
-TYPE_METRICS = ("mmd", "gene_means")
+
 _DIGITS = 3
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from llm4grn.causal_graph import CausalGraph
 from llm4grn.evaluation.graphs.plots import plot_degrees
 from llm4grn.grn import GRN
+from llm4grn.grn.causal_graph import CausalGraph
 from llm4grn.store import atomic_write
 
 #: geneRNIB reads no more edges than these.

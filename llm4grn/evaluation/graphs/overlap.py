@@ -8,8 +8,8 @@ from functools import lru_cache
 from itertools import chain, combinations, combinations_with_replacement, product
 from statistics import fmean
 
-from llm4grn.causal_graph import CausalGraph, overlap
 from llm4grn.evaluation.graphs.runs import GraphRun, by_setting
+from llm4grn.grn.causal_graph import CausalGraph, overlap
 
 
 @dataclass(frozen=True)

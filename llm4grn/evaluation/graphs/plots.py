@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llm4grn.causal_graph import CausalGraph
-from llm4grn.evaluation.cells.plots import COLOURS, INK, panels, save
+from llm4grn.grn.causal_graph import CausalGraph
+from llm4grn.report.figures import COLOURS, INK, panels, save
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

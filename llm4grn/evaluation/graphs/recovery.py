@@ -12,17 +12,17 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from llm4grn.causal_graph import CausalGraph
 from llm4grn.data.readers import digest
 from llm4grn.errors import UserError
 from llm4grn.evaluation.graphs.recovery_score import Recovery, score_recovery
 from llm4grn.evaluation.graphs.runs import GraphRun, file_name, over_seeds, read_graph_runs
-from llm4grn.evaluation.report.blocks import Cell, Figure, Table
+from llm4grn.grn.causal_graph import CausalGraph
 from llm4grn.inference.correlation import Correlation
 from llm4grn.inference.genie3 import GENIE3
 from llm4grn.inference.grnboost2 import GRNBoost2
 from llm4grn.inference.pidc import PIDC
-from llm4grn.seeding import derive_seed
+from llm4grn.report.blocks import Cell, Figure, Table
+from llm4grn.runtime.seeding import derive_seed
 from llm4grn.store import Stage, Store, atomic_write
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def recovery_blocks(
 def _recover_all(
     runs: Sequence[GraphRun], store: Store, inferers: Sequence[str], samples: int, seed: int, n_jobs: int
 ) -> list[_Group]:
-    from llm4grn.progress import progress
+    from llm4grn.runtime.progress import progress
 
     groups: dict[tuple, _Group] = {}
     for run in progress(runs, desc="recovering the imposed graphs", unit="run"):

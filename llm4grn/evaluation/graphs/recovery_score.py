@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from llm4grn.causal_graph import CausalGraph
 from llm4grn.evaluation.graphs.ranking import Ranking
+from llm4grn.grn.causal_graph import CausalGraph
 
 if TYPE_CHECKING:
     import numpy as np

@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Any
 from llm4grn.data.nonlinear import NonLinear
 from llm4grn.data.simulated import LinearUniform, SimulatedSource
 from llm4grn.errors import UserError
-from llm4grn.evaluation.graphs.reference import PERMUTATIONS, ReferenceScores, score_against
-from llm4grn.evaluation.graphs.reference_edges import load_reference
+from llm4grn.evaluation.graphs.reference import PERMUTATIONS, ReferenceScores, load_reference, score_against
 from llm4grn.evaluation.graphs.runs import GraphRun, over_seeds
-from llm4grn.evaluation.report.blocks import Cell, Table
+from llm4grn.report.blocks import Cell, Table
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,11 +11,11 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from llm4grn.causal_graph import CausalGraph
 from llm4grn.errors import UserError
-from llm4grn.evaluation.report.blocks import Cell
 from llm4grn.grn import GRN
+from llm4grn.grn.causal_graph import CausalGraph
 from llm4grn.knowledge.base import TFSet
+from llm4grn.report.blocks import Cell
 
 # Fields of a configuration that change no edge, or that stand elsewhere in a label (k: in the name of the graph).
 _NOT_IN_NAMES = {"n_jobs", "backend", "scheduler", "device", "context", "k", "cache", "max_cost", "chat"}

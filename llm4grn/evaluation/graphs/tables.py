@@ -12,7 +12,7 @@ from llm4grn.evaluation.graphs.overlap import Overlap, overlaps
 from llm4grn.evaluation.graphs.plots import out_degrees, plot_all_degrees, plot_overlaps
 from llm4grn.evaluation.graphs.reference_table import reference_table
 from llm4grn.evaluation.graphs.runs import GraphRun, by_setting, file_name, over_seeds, read_graph_runs
-from llm4grn.evaluation.report.blocks import Cell, Figure, Table
+from llm4grn.report.blocks import Cell, Figure, Table
 
 HUBS = 5
 _SETTING = ("Data set", "KB", "Inferer")

@@ -6,12 +6,12 @@ from collections.abc import Collection
 from pathlib import Path
 
 from llm4grn.errors import UserError
-from llm4grn.evaluation.report.blocks import Figure, Table
 from llm4grn.evaluation.report.comparison_report import Comparison
 from llm4grn.evaluation.report.html_report import write_html
-from llm4grn.evaluation.report.renderers import RENDERERS, to_markdown
 from llm4grn.evaluation.report.run_report import installed_versions
-from llm4grn.evaluation.scores.results import to_csv
+from llm4grn.report.blocks import Figure, Table
+from llm4grn.report.renderers import RENDERERS, to_markdown
+from llm4grn.results import to_csv
 from llm4grn.store import atomic_write
 
 

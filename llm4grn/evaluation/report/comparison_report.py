@@ -8,12 +8,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from llm4grn.evaluation.report.blocks import Figure, Table
 from llm4grn.evaluation.report.html_report import Section, blocks_of
 from llm4grn.evaluation.scores.comparison import load_runs, score_tables
-from llm4grn.evaluation.scores.results import Result
 from llm4grn.evaluation.scores.summary import summarise
 from llm4grn.evaluation.scores.verdicts import Verdict, verdicts
+from llm4grn.report.blocks import Figure, Table
+from llm4grn.results import Result
 
 logger = logging.getLogger("llm4grn")
 
@@ -108,7 +108,7 @@ def compare_runs(folders: Sequence[Path], folder: Path, options: Options) -> Com
     UserError
         A run lacks a file, or the runs, the reference or the model of CellTypist cannot be used.
     """
-    from llm4grn.evaluation.cells.run_check import check_runs
+    from llm4grn.evaluation.report.run_check import check_runs
     from llm4grn.evaluation.scores.score_plot import with_figures
 
     check_runs(folders)
@@ -168,7 +168,7 @@ def _parts(
         return plausibility(folders, figures, options.store, options.seed, options.celltypist)
 
     def imposed() -> list[Table | Figure]:
-        from llm4grn.evaluation.graphs.fidelity import fidelity_table
+        from llm4grn.evaluation.graphs.dependence import fidelity_table
 
         blocks: list[Table | Figure] = [fidelity_table(folders)]
         if options.recovery:

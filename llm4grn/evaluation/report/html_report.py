@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 
-from llm4grn.evaluation.report.blocks import Cell, Figure, Table
-from llm4grn.evaluation.report.latex import column_letters, to_latex
-from llm4grn.evaluation.report.renderers import to_csv
-from llm4grn.evaluation.report.terminal import cells_of
 from llm4grn.evaluation.scores.verdicts import Verdict
+from llm4grn.report.blocks import Cell, Figure, Table
+from llm4grn.report.latex import column_letters, to_latex
+from llm4grn.report.renderers import to_csv
+from llm4grn.report.terminal import cells_of
 from llm4grn.store import atomic_write
 
 _TEMPLATES = Path(__file__).parent / "html"

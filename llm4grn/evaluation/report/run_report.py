@@ -10,11 +10,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from urllib.parse import quote
 
-from llm4grn.evaluation.scores.results import Result
 from llm4grn.evaluation.scores.summary import COLLAPSE_FACTOR, Row, summarise
 from llm4grn.evaluation.scores.tables import markdown_table
 from llm4grn.llm.audit import audit_table
 from llm4grn.metrics.registry import METRICS
+from llm4grn.results import Result
 from llm4grn.store import atomic_write
 
 # What separates graphs; the distances of mean cells hardly do (protocol section 7).

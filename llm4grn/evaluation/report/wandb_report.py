@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llm4grn.errors import UserError
-from llm4grn.evaluation.report.blocks import Cell, Figure, Table
+from llm4grn.report.blocks import Cell, Figure, Table
 
 if TYPE_CHECKING:
     from llm4grn.evaluation.report.comparison_report import Comparison
-    from llm4grn.tracking import Tracker
+    from llm4grn.tracking.base import Tracker
 
 logger = logging.getLogger("llm4grn")
 
@@ -24,7 +24,7 @@ def check_tracker(tracker: Tracker) -> None:
     ------
     UserError
     """
-    from llm4grn.tracking import FilesOnly
+    from llm4grn.tracking.base import FilesOnly
 
     if not isinstance(tracker, FilesOnly) and not _is_wandb(tracker):
         raise UserError("logger: evaluate.py shows comparisons as files or in W&B; use logger=csv or logger=wandb")
@@ -50,7 +50,7 @@ def show_in_wandb(tracker: Tracker, comparison: Comparison, name: str, folder: P
         return
     import wandb
 
-    from llm4grn.wandb_tracking import prepare_wandb
+    from llm4grn.tracking.wandb import prepare_wandb
 
     mode = prepare_wandb(tracker.mode, folder.parent / "wandb")
     try:

@@ -10,15 +10,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from llm4grn.errors import UserError
-from llm4grn.evaluation.report.blocks import Table
 from llm4grn.evaluation.scores.paper_numbers import paper_rows
-from llm4grn.evaluation.scores.results import Result, read_results, read_run
 from llm4grn.evaluation.scores.statistical_tables import difference_table, interval_table
 from llm4grn.evaluation.scores.statistics import differences, intervals
 from llm4grn.evaluation.scores.summary import summarise
 from llm4grn.evaluation.scores.tables import scores_tables
 from llm4grn.metrics.registry import METRICS, metric_parameters
-from llm4grn.seeding import derive_seed
+from llm4grn.report.blocks import Table
+from llm4grn.results import Result, read_results, read_run
+from llm4grn.runtime.seeding import derive_seed
 
 logger = logging.getLogger("llm4grn")
 
@@ -192,7 +192,7 @@ def _score(folder: Path, recorded: Sequence[Result]) -> list[Result]:
     import anndata
 
     from llm4grn.evaluation.scores.score import score
-    from llm4grn.progress import progress
+    from llm4grn.runtime.progress import progress
 
     real = anndata.read_h5ad(folder / "test.h5ad")
     mine = [result for result in recorded if result.source == "run"]

@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from llm4grn.evaluation.scores.paper_numbers import PaperRow
-from llm4grn.evaluation.scores.results import SOURCES
 from llm4grn.evaluation.scores.summary import SETTINGS, Row
+from llm4grn.results import SOURCES
 
 #: Columns that are there only where they tell rows apart.
 VARYING = {"llm": "LLM", "model": "Model", "graph": "Graph"}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from llm4grn.errors import UserError
-from llm4grn.metrics.cells import equal_size, on_device
+from llm4grn.metrics.arrays import equal_size, on_device
 from llm4grn.metrics.registry import METRICS
 
 if TYPE_CHECKING:

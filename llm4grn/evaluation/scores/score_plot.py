@@ -8,12 +8,12 @@ from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
-from llm4grn.evaluation.report.blocks import Figure
 from llm4grn.evaluation.scores.answers import DECISIVE, answers
 from llm4grn.evaluation.scores.names import inferer_name, setting_name, varying_labels
 from llm4grn.evaluation.scores.summary import Row
 from llm4grn.evaluation.scores.verdicts import Verdict
 from llm4grn.metrics.registry import METRICS
+from llm4grn.report.blocks import Figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -80,7 +80,7 @@ def plot_answer(rows: Sequence[Row], metrics: Sequence[str], path: Path, title: 
     random
         The random network that a line is drawn for.
     """
-    from llm4grn.evaluation.cells.plots import INK, panels, save
+    from llm4grn.report.figures import INK, panels, save
 
     ordered = sorted(rows, key=lambda row: (*(row.source != name for name in _BASELINES), *_means(row, metrics)))
     names = [fill(_BASELINES.get(row.source) or setting_name(row, varying_labels(rows)), 24) for row in ordered]
@@ -101,7 +101,7 @@ def plot_answer(rows: Sequence[Row], metrics: Sequence[str], path: Path, title: 
 
 
 def _draw(axis: Axes, rows: Sequence[Row], metric: str, seeds: Sequence[int], random: Row | None) -> None:
-    from llm4grn.evaluation.cells.plots import INK
+    from llm4grn.report.figures import INK
 
     info = METRICS[metric]
     control = next((row for row in rows if row.source == "control"), None)
@@ -143,6 +143,6 @@ def _means(row: Row, metrics: Sequence[str]) -> tuple[float, ...]:
 
 
 def _colour(seeds: Sequence[int], seed: int) -> str:
-    from llm4grn.evaluation.cells.plots import COLOURS
+    from llm4grn.report.figures import COLOURS
 
     return COLOURS[seeds.index(seed) % len(COLOURS)]

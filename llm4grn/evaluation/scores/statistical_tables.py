@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from llm4grn.evaluation.report.blocks import Cell, Table
-from llm4grn.evaluation.report.renderers import MISSING
 from llm4grn.evaluation.scores.names import label_header, labels, row_order, setting_name, varying_labels
 from llm4grn.evaluation.scores.statistics import CONFIDENCE, N_RESAMPLES, Difference, Interval, critical_t
 from llm4grn.metrics.registry import METRICS
+from llm4grn.report.blocks import Cell, Table
+from llm4grn.report.renderers import MISSING
 
 _LEVEL = f"{CONFIDENCE:.0%}"
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from llm4grn.evaluation.scores.summary import Row
 from llm4grn.metrics.registry import METRICS
-from llm4grn.seeding import derive_seed
+from llm4grn.runtime.seeding import derive_seed
 
 CONFIDENCE = 0.95
 N_RESAMPLES = 10_000

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from llm4grn.evaluation.scores.results import SOURCES, Result
 from llm4grn.metrics.registry import METRICS
+from llm4grn.results import SOURCES, Result
 
 COLLAPSE_FACTOR = 10.0
 
@@ -27,7 +27,7 @@ class Row:
     Parameters
     ----------
     dataset, source, kb, inferer, llm, model, graph
-        As in :class:`~llm4grn.evaluation.scores.results.Result`; empty where they play no part in a control or stage 1.
+        As in :class:`~llm4grn.results.Result`; empty where they play no part in a control or stage 1.
     seeds
         The run seeds behind the row, also those whose sets all collapsed.
     samples

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from llm4grn.evaluation.report.blocks import Cell, Table
-from llm4grn.evaluation.report.renderers import MISSING, to_markdown, to_terminal
 from llm4grn.evaluation.scores.names import VARYING, label_header, labels, row_order, setting_name, varying_labels
 from llm4grn.evaluation.scores.paper_numbers import PaperRow
-from llm4grn.evaluation.scores.results import Result
 from llm4grn.evaluation.scores.summary import ASKED, COLLAPSE_FACTOR, CURATED, OTHER, Row, summarise
 from llm4grn.metrics.registry import METRICS, metric_parameters
+from llm4grn.report.blocks import Cell, Table
+from llm4grn.report.renderers import MISSING, to_markdown, to_terminal
+from llm4grn.results import Result
 
 FLOOR, USELESS, PAPER = "floor", "useless method", "paper"
 _ABOUT = {

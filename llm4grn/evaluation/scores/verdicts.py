@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from textwrap import fill
 
-from llm4grn.evaluation.report.blocks import Figure
 from llm4grn.evaluation.scores.answers import DECISIVE, Answer, answers, network, p_value
 from llm4grn.evaluation.scores.names import setting_name, varying_labels
 from llm4grn.evaluation.scores.statistics import CONFIDENCE, Difference, critical_t, differences_from, intervals
 from llm4grn.evaluation.scores.summary import COLLAPSE_FACTOR, Row
 from llm4grn.metrics.registry import METRICS
+from llm4grn.report.blocks import Figure
 
 _DISTANCES = tuple(name for name in METRICS if name.endswith("_distance"))
 _FEW_SEEDS = 5

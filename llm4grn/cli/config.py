@@ -1,0 +1,150 @@
+"""Composed configs become objects, and values that no class of ours would check are checked."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from llm4grn.cli.members import asks_language_model
+from llm4grn.errors import UserError
+from llm4grn.runtime.secrets import without_secrets
+from llm4grn.setting import Dataset, Model, Setting
+
+
+def build_setting(cfg: DictConfig) -> Setting:
+    """The setting that a composed config describes; constructors check their arguments.
+
+    Raises
+    ------
+    UserError, InstantiationException
+        If a value is impossible.
+    """
+    dataset, kb, inferer = cfg.dataset, cfg.kb, cfg.inferer
+    _check_llm(cfg)
+    for group in "dataset", "kb", "inferer", "llm":
+        missing = sorted(field for field in cfg[group] if OmegaConf.is_missing(cfg[group], field))
+        if missing:
+            raise UserError(f"{group}.{missing[0]} is not set; add {group}.{missing[0]}=VALUE to the command")
+    model = cfg.get("model")
+    if model is not None and not OmegaConf.is_list(metrics := cfg.evaluation.metrics):
+        raise UserError(f"evaluation.metrics={metrics}: expected a list, for instance evaluation.metrics=[rf_auroc]")
+    return Setting(
+        dataset=Dataset(
+            name=dataset.name,
+            source=instantiate(dataset.source),
+            preprocessing=instantiate(dataset.preprocessing),
+            context=dataset.context,
+        ),
+        kb_name=kb.name,
+        kb=instantiate(kb.method),
+        inferer_name=inferer.name,
+        inferer=instantiate(inferer.method),
+        llm=cfg.llm.name if "llm" in kb.method or asks_language_model(inferer) else "",
+        k=cfg.graph.k,
+        strategy=cfg.graph.strategy,
+        tf_k=cfg.graph.tf_k,
+        model=model and Model(model.name, instantiate(model.controller), instantiate(model.causal_gan)),
+        seed=cfg.seed,
+        inference_seed=cfg.inference_seed,
+        **({} if model is None else {"n_samples": cfg.evaluation.n_samples, "metrics": list(cfg.evaluation.metrics)}),
+    )
+
+
+def _check_llm(cfg: DictConfig) -> None:
+    """Refuse a question without anyone to ask, and an answer under the name of another model.
+
+    Raises
+    ------
+    UserError
+    """
+    name = OmegaConf.to_container(cfg.llm)["name"]
+    asking = {
+        f"kb={cfg.kb.get('asks', 'llm')}": "llm" in cfg.kb.method,
+        f"inferer={cfg.inferer.name}": asks_language_model(cfg.inferer),
+    }
+    for who, asks in asking.items():
+        if asks and name is None:
+            raise UserError(
+                f"{who} asks a language model; add llm=shipped (recorded answers about pbmc3k, no key), llm=gpt4, "
+                "llm=llama, llm=openai_compatible, llm=local or llm=recorded"
+            )
+    asked = cfg.kb.get("asks")
+    if asked is not None and name not in (asked, "recorded"):
+        # the name is a label: of llm=shipped it is the recorded model's, and no option of llm
+        raise UserError(f"kb={asked} and llm={name}: the knowledge base would not be {asked}'s; use kb=llm instead")
+
+
+def instantiate(node: DictConfig) -> Any:
+    """The object that a config node with ``_target_`` describes."""
+    # Plain lists and dictionaries: keys of stages are made from them, and no class of ours knows OmegaConf.
+    return hydra.utils.instantiate(node, _convert_="all")
+
+
+def resolved(cfg: DictConfig) -> dict[str, Any]:
+    """The config as plain values, every interpolation resolved, without secrets and what decides no result."""
+    values = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    values.pop("plan_only", None)
+    return without_secrets(values)
+
+
+def trainer_arguments(cfg: DictConfig) -> dict[str, Any]:
+    """Arguments for Lightning's trainer, which would look at them only after the inference.
+
+    Raises
+    ------
+    UserError
+        If there is no such accelerator, here or at all, the number of devices is none, or another field is set.
+    """
+    arguments = OmegaConf.to_container(cfg.trainer, resolve=True)
+    unknown = sorted(arguments.keys() - {"accelerator", "devices", "compile", "stream"})
+    if unknown:
+        raise UserError(
+            f"trainer.{unknown[0]}: there is no such option; the trainer takes accelerator, devices, compile and stream"
+        )
+    for name, expected in ("compile", (True, False)), ("stream", (True, False, None)):
+        if not any(arguments.get(name, False) is value for value in expected):
+            raise UserError(
+                f"trainer.{name}={arguments[name]}: expected true or false" + " or null" * (None in expected)
+            )
+    accelerator, devices = arguments.get("accelerator", "auto"), arguments.get("devices", "auto")
+    if accelerator not in (known := ("auto", "cpu", "gpu", "cuda", "mps", "tpu")):
+        raise UserError(f"trainer.accelerator={accelerator}: choose one of {', '.join(known)}")
+    is_number = isinstance(devices, int) and not isinstance(devices, bool) and (devices >= 1 or devices == -1)
+    if not (is_number or devices == "auto" or (isinstance(devices, list) and devices)):
+        raise UserError(f"trainer.devices={devices}: expected how many, 1 or more, or a list of device numbers")
+    if accelerator in ("gpu", "cuda") and not _sees_gpu(accelerator):
+        raise UserError(f"trainer.accelerator={accelerator}: PyTorch sees no GPU here; use trainer=auto or trainer=cpu")
+    return arguments
+
+
+def command() -> str:
+    """The command that was typed, as one line that a shell takes, without secrets."""
+    job = HydraConfig.get()
+    typed = without_secrets(list(job.overrides.task))  # in a worker, argv is another program's
+    words = [word for word in typed if not word.startswith("+multirun_sweeps=")]  # a job has its grid's words already
+    return shlex.join(["python", f"{job.job.name}.py", *words])
+
+
+def check_paths(cfg: DictConfig) -> None:
+    """Refuse a folder for the results that cannot be written, before the work whose results would go there."""
+    for name, path in cfg.paths.items():
+        if not isinstance(path, str) or not path:
+            raise UserError(f"paths.{name}={path}: expected a folder")
+    folder = Path(cfg.paths.outputs).absolute()
+    existing = next(place for place in (folder, *folder.parents) if place.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        raise UserError(
+            f"paths.outputs={cfg.paths.outputs}: cannot write there; set paths.outputs to a writable folder"
+        )
+
+
+def _sees_gpu(accelerator: str) -> bool:
+    import torch
+
+    return torch.cuda.is_available() or (accelerator == "gpu" and torch.backends.mps.is_available())

@@ -1,0 +1,84 @@
+"""Mistakes become one line: what is wrong, and what to do about it."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from hydra.errors import HydraException, InstantiationException, OverrideParseException
+from omegaconf.errors import OmegaConfBaseException
+
+from llm4grn.errors import UserError
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """End the program with one line for what the user can repair, and with a traceback for anything else."""
+    try:
+        yield
+    except (UserError, HydraException, OmegaConfBaseException) as error:
+        print(f"error: {one_line(error)}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("\ninterrupted; the same command goes on from here", file=sys.stderr)
+        sys.exit(130)
+
+
+def first_line(error: Exception) -> str:
+    """Any error as one line, a bug with the name of its class."""
+    try:
+        if isinstance(error, UserError | HydraException | OmegaConfBaseException):
+            return one_line(error)
+    except InstantiationException:
+        error = error.__cause__ or error
+    text = str(error).strip()
+    return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
+
+
+def unset_variable(error: Exception) -> str | None:
+    """The environment variable that a config reads and nobody set, if that is the error."""
+    found = re.search(r"Environment variable '(\w+)' not found", str(error))
+    return found and found[1]
+
+
+def one_line(error: Exception) -> str:
+    """What is wrong and what to do about it, without the layers that the error went through.
+
+    Raises
+    ------
+    Exception
+        The error's own cause, if it is a bug in a class that the config names and no mistake of the user.
+    """
+    if isinstance(error, InstantiationException):
+        cause = error.__cause__
+        if isinstance(cause, TypeError) and "unexpected keyword" in str(cause):
+            target = str(error).splitlines()[0].removeprefix("Error in call to target ").split(":")[0].strip("'")
+            return f"{cause}; remove that field from the config or the command ({target})"
+        if isinstance(cause, TypeError) and re.search(r"missing \d+ required", str(cause)):
+            return f"{cause}; add that field to the config"
+        if not isinstance(cause, UserError | OmegaConfBaseException):
+            raise error
+        return one_line(cause)
+    if isinstance(error, UserError):
+        return " ".join(str(error).split())
+    if isinstance(error, OverrideParseException):
+        return f"cannot read the option {error.override}; write field=value, and quote what the shell would change"
+    text = str(error)
+    if variable := unset_variable(error):
+        return f"the environment variable {variable} is not set; export it, or set the field that reads it"
+    several = re.search(r"Ambiguous value for argument '([^']+)'", text)
+    if several:
+        field, _, value = several[1].partition("=")
+        return f"{several[1]}: one value is expected; a text is {field}=\"'{value}'\", several runs need --multirun"
+    if of_resolver := re.match(r"UserError raised while resolving interpolation: (.*)", text):
+        return of_resolver[1]
+    option = re.search(r"Could not find '(.+)/(.+)'\s+Available options in '.+':((?s:.*?))(?:Config search|$)", text)
+    if option:
+        group, choice, choices = option.groups()
+        return f"{group}={choice}: no such option; choose one of {', '.join(choices.split())}"
+    unknown = re.search(r"Could not override '([^']+)'", text)
+    if unknown:
+        return f"{unknown[1]}: there is no such option; --help lists the common ones, --cfg job all of them"
+    return " ".join(text.split())

@@ -1,0 +1,82 @@
+"""Finished runs compared: a verdict in words, tables, figures, and one page that shows them all."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from omegaconf import DictConfig, OmegaConf
+
+from llm4grn.cli.config import command, instantiate
+from llm4grn.cli.main import run
+from llm4grn.errors import UserError
+
+FLAGS = ("paper", "rescore", "plausibility", "recovery", "html")
+
+
+def evaluate(cfg: DictConfig) -> Path:
+    patterns = checked_patterns(cfg)
+    folder = Path(cfg.paths.outputs) / cfg.name
+    tracker = instantiate(cfg.logger)
+
+    from llm4grn.evaluation.report.wandb_report import check_tracker, show_in_wandb
+    from llm4grn.evaluation.scores.comparison import find_runs, is_scored
+
+    check_tracker(tracker)
+    folders = find_runs(patterns)
+    if cfg.reference not in (None, "truth"):
+        from llm4grn.evaluation.graphs.reference import load_reference
+
+        load_reference(cfg.reference, folder=cfg.paths.data)  # a wrong path is refused before any scoring
+
+    from llm4grn.evaluation.report.comparison_files import write_comparison
+    from llm4grn.evaluation.report.comparison_report import Options, compare_graphs, compare_runs
+    from llm4grn.evaluation.scores.verdicts import text_of
+    from llm4grn.report.renderers import to_terminal
+
+    options = Options(
+        **{name: cfg[name] for name in ("paper", "rescore", "plausibility", "recovery", "reference", "seed")},
+        celltypist=cfg.celltypist and Path(cfg.celltypist),
+        data=Path(cfg.paths.data),
+        store=Path(cfg.paths.store),
+    )
+    comparison = (compare_runs if is_scored(folders[0]) else compare_graphs)(folders, folder, options)
+    files = write_comparison(comparison, folder, command(), html=cfg.html)
+    if comparison.verdict:
+        print(f"\n{text_of(comparison.verdict, details=not cfg.html)}\n")
+    if comparison.verdict and cfg.html:
+        print(f"What this rests on, the picture and all tables: {files['report']}\n")
+    print(to_terminal(comparison.main_table))
+    show_in_wandb(tracker, comparison, cfg.name, folder)
+    for what, path in files.items():
+        print(f"{what:8} {path}")
+    return folder
+
+
+def checked_patterns(cfg: DictConfig) -> list[str]:
+    """The patterns of runs, if every option has a value that it can have."""
+    for flag in FLAGS:
+        if not isinstance(cfg[flag], bool):
+            raise UserError(f"{flag}={cfg[flag]}: expected true or false")
+    if not isinstance(cfg.seed, int) or isinstance(cfg.seed, bool) or cfg.seed < 0:
+        raise UserError(f"seed={cfg.seed}: expected a whole number, 0 or more")
+    if not isinstance(cfg.name, str) or not re.fullmatch(r"\w[\w.+=-]*", cfg.name):
+        raise UserError(f"name={cfg.name}: expected the name of a folder below paths.outputs, for instance name=table1")
+    folder = Path(cfg.paths.outputs) / cfg.name
+    earlier = folder.is_dir() and ((folder / "comparison.csv").is_file() or not any(folder.iterdir()))
+    if (folder.exists() and not earlier) or folder.absolute() == Path(cfg.paths.store).absolute():
+        raise UserError(f"name={cfg.name}: {folder} is no comparison; choose another name")
+    for field in "reference", "celltypist":
+        if not (cfg[field] is None or (isinstance(cfg[field], str) and cfg[field])):
+            raise UserError(f"{field}={cfg[field]}: expected the path of a file")
+    if cfg.celltypist is not None and not Path(cfg.celltypist).is_file():
+        raise UserError(f"celltypist={cfg.celltypist}: there is no such file; give a model that celltypist downloaded")
+    patterns = OmegaConf.to_container(cfg.runs, resolve=True) if OmegaConf.is_list(cfg.runs) else [cfg.runs]
+    if wrong := [pattern for pattern in patterns if not isinstance(pattern, str | int) or isinstance(pattern, bool)]:
+        raise UserError(f"runs={wrong[0]}: expected a folder of a run, a pattern like 'outputs/*', or a list of them")
+    return [str(pattern) for pattern in patterns]
+
+
+def main() -> None:
+    """``python evaluate.py``."""
+    run(evaluate, "evaluate")

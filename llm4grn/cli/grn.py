@@ -1,0 +1,116 @@
+"""Compare networks and read foreign ones: ``python -m llm4grn.grn --help``."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from llm4grn.errors import UserError
+from llm4grn.grn import GRN
+from llm4grn.grn.causal_graph import CausalGraph, overlap
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run one command; a mistake of the user ends as one line on stderr and exit status 2."""
+    parser = argparse.ArgumentParser("python -m llm4grn.grn", description="Gene regulatory networks in files.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    compare = commands.add_parser("compare", help="how much networks have in common")
+    compare.add_argument(
+        "networks", type=Path, nargs="+", help="ranked edges (.tsv, .csv), graph.json, or a run's folder"
+    )
+    compare.add_argument(
+        "--k", type=int, default=10, help="of ranked edges, regulators per target (default: %(default)s)"
+    )
+    convert = commands.add_parser("convert", help="a pickled graph as a table of edges; nothing in it is executed")
+    convert.add_argument(
+        "pickle", type=Path, help="networkx.DiGraph, pandas.DataFrame, or dict of lists, sets or dicts"
+    )
+    convert.add_argument("table", type=Path, help="the .tsv to write")
+    convert.add_argument("--keys", choices=["tf", "target"], help="what the keys of a dictionary are")
+    args = parser.parse_args(arguments)
+    logging.basicConfig(format="%(levelname)s: %(message)s")
+    try:
+        print(_compare(args.networks, args.k) if args.command == "compare" else _convert(args))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _convert(args: argparse.Namespace) -> str:
+    from llm4grn.grn.pickled import read_pickled_graph
+
+    grn = read_pickled_graph(args.pickle, args.keys)
+    grn.write(args.table)
+    n_tfs, n_targets = grn.edges["TF"].nunique(), grn.edges["target"].nunique()
+    return f"{len(grn.edges)} edges from {n_tfs} TFs to {n_targets} targets written to {args.table}"
+
+
+def _compare(paths: Sequence[Path], k: int) -> str:
+    if len(paths) < 2:
+        raise UserError("compare: give at least two networks")
+    if k < 1:
+        raise UserError(f"--k={k}: expected a whole number, 1 or more")
+    graphs = [read_regulators(path, k) for path in paths]
+    legend = [f"{_letter(i)}  {path}" for i, path in enumerate(paths)]
+    body = _pair(*graphs) if len(graphs) == 2 else _matrix(graphs)
+    return "\n".join([*legend, "", *body])
+
+
+def read_regulators(path: Path, k: int) -> CausalGraph:
+    """The regulators of each target: all of a causal graph, the ``k`` best of ranked edges.
+
+    Every target that is ranked counts, a TF too, so the graph of a ranking without a list of TFs need not be valid.
+
+    Parameters
+    ----------
+    path
+        A table of edges, the JSON of a causal graph, or a folder with a ``graph.json``.
+    k
+        For tables.
+
+    Raises
+    ------
+    UserError
+        If it cannot be read.
+    """
+    path = path / "graph.json" if path.is_dir() else path
+    if path.suffix == ".json":
+        return CausalGraph.from_json(path)
+    best = GRN.read(path).edges.groupby("target", sort=False)["TF"].agg(lambda tfs: tuple(tfs.head(k))).to_dict()
+    return CausalGraph(tuple(sorted({*best, *(tf for tfs in best.values() for tf in tfs)})), best)
+
+
+def _pair(a: CausalGraph, b: CausalGraph) -> list[str]:
+    rows = [
+        (name, len(one), len(other), len(one & other))
+        for name, one, other in zip(("TFs", "targets", "edges"), _parts(a), _parts(b), strict=True)
+    ]
+    table = [f"{'':10}{'A':>10}{'B':>10}{'shared':>10}"]
+    table += [f"{name:10}{one:>10}{other:>10}{shared:>10}" for name, one, other, shared in rows]
+    return [*table, "", f"overlap, the mean over shared targets of the Jaccard index of their TFs: {overlap(a, b):.4f}"]
+
+
+def _parts(graph: CausalGraph) -> tuple[set, set, set]:
+    """Regulators, targets, and edges."""
+    edges = {(tf, target) for target, tfs in graph.regulators.items() for tf in tfs}
+    return {tf for tf, _ in edges}, set(graph.regulators), edges
+
+
+def _matrix(graphs: Sequence[CausalGraph]) -> list[str]:
+    letters = [_letter(i) for i in range(len(graphs))]
+    rows = [f"{letter:4}" + "".join(_cell(a, b) for b in graphs) for letter, a in zip(letters, graphs, strict=True)]
+    title = "overlap, the mean over shared targets of the Jaccard index of their TFs"
+    return [title, " " * 4 + "".join(f"{letter:>8}" for letter in letters), *rows]
+
+
+def _cell(a: CausalGraph, b: CausalGraph) -> str:
+    shares_targets = any(target in b.regulators for target in a.regulators)
+    return f"{overlap(a, b):8.4f}" if shares_targets else f"{'-':>8}"
+
+
+def _letter(i: int) -> str:
+    """A, B, ..., Z, A1, B1, ..."""
+    return chr(ord("A") + i % 26) + (str(i // 26) if i >= 26 else "")

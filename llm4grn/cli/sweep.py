@@ -1,0 +1,234 @@
+"""Between Hydra's multirun and :mod:`llm4grn.sweep`; beside :mod:`llm4grn.cli` all that knows Hydra."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import multiprocessing
+import os
+import re
+import shlex
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.utils import setup_globals
+from hydra.experimental.callback import Callback
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from llm4grn.cli import plan
+from llm4grn.cli.errors import first_line, one_line_errors
+from llm4grn.errors import UserError
+from llm4grn.runtime.secrets import without_secrets
+from llm4grn.runtime.workers import leave_with_parent
+from llm4grn.sweep.comparison import compare, failures
+from llm4grn.sweep.jobs import Job
+from llm4grn.sweep.preflight import Problems
+from llm4grn.sweep.records import forget, lead, run_recorded
+from llm4grn.sweep.resources import cores, share_threads, take_gpu, visible_gpus
+
+GROUP = "multirun_sweeps"
+
+
+def sweep_name(words: Sequence[str]) -> str:
+    """Of a sweep without a grid's name: what it varies, and a digest, so that the same command again goes on with it.
+
+    Examples
+    --------
+    >>> sweep_name(["inferer=random,correlation", "model.causal_gan.steps=9", "seed=1,2"])
+    'inferer_seed_8968a730'
+    """
+    overrides = OverridesParser.create().parse_overrides(list(words))
+    varied = sorted(re.sub(r"\W", "_", word.key_or_group) for word in overrides if word.is_sweep_override())
+    return "_".join([*varied, hashlib.sha256("\n".join(sorted(words)).encode()).hexdigest()[:8]])
+
+
+OmegaConf.register_new_resolver("sweep_name", sweep_name, replace=True)
+
+
+@dataclass
+class Sweep:
+    """The sweep that this process leads."""
+
+    name: str
+    folder: Path
+    jobs: Sequence[Job]
+    store: Path
+    data: Path
+    command: str
+
+    def finish(self, broken: Exception | None = None) -> None:
+        """Compare what is there, list what is not, and end the program with a status that says so.
+
+        Parameters
+        ----------
+        broken
+            What stopped the launcher, if anything did.
+        """
+        told = compare(self.folder, self.jobs, store=self.store, data=self.data, command=self.command)
+        if told:
+            print(f"\n{told}")
+        failed = failures(self.folder, self.jobs)
+        if broken is None and not failed:
+            print(f"\n{self.name}: all {len(self.jobs)} jobs done, {self.folder}")
+            return
+        print(f"\n{self.name}: {len(failed)} of {len(self.jobs)} jobs are not done", file=sys.stderr)
+        for line in failed:
+            print(f"  {line}", file=sys.stderr)
+        if broken is not None:
+            print(f"the jobs were stopped: {first_line(broken)}", file=sys.stderr)
+        print("The same command again runs only what is missing.", file=sys.stderr)
+        sys.exit(1)
+
+
+_led: Sweep | None = None
+
+
+def led() -> Sweep | None:
+    """The sweep that this process leads, once its first job may start."""
+    return _led
+
+
+class PlanAndCompare(Callback):
+    """Hydra's hooks: the plan and the checks before the first job, the comparison after the last."""
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """With ``plan_only`` a single run has a plan too."""
+        with _ends():
+            if name := config.hydra.runtime.choices.get(GROUP):
+                raise UserError(f"+{GROUP}={name}: these are many runs; add -m")
+            if plan.is_plan_only(config):
+                problems = Problems()
+                job = plan.job(0, list(config.hydra.overrides.task), config, problems)
+                plan.show([job], config, "run", problems)
+                sys.exit(_status([job]))
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Print the plan; end here if that is all that was asked for, or if a job could not succeed."""
+        global _led
+        with _ends():
+            setup_globals()
+            problems, plan_only = Problems(), plan.is_plan_only(config)
+            jobs = plan.jobs(config, problems)
+            plan.limit_workers(config, len(jobs))
+            name = config.hydra.runtime.choices.get(GROUP) or "sweep"
+            plan.show(jobs, config, name, problems)
+            if plan_only:
+                sys.exit(_status(jobs))
+            if problems:
+                sys.exit(2)
+            folder, paths = Path(config.hydra.sweep.dir), config.paths
+            with open_dict(config.hydra):  # jobs compose their config again, from this list, and have other words
+                config.hydra.overrides.hydra.append(f"hydra.sweep.dir={_quoted(folder)}")
+            lead(folder)
+            _led = Sweep(name, folder, jobs, Path(paths.store), Path(paths.data), _command(config))
+            for job in jobs:
+                forget(_led.folder, job.overrides)
+            print(f"The comparison goes to {folder}, and what becomes of each job to {folder / 'jobs'}\n", flush=True)
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        """Compare."""
+        with _ends():
+            if _led is not None:
+                _led.finish()
+
+
+def _status(jobs: Sequence[Job]) -> int:
+    """Of a plan alone: what is missing is told, but jobs that cannot be built are a mistake in the command."""
+    return 2 if any(job.setting is None for job in jobs) else 0
+
+
+def _command(config: DictConfig) -> str:
+    """What was typed."""
+    words = without_secrets(list(config.hydra.overrides.task))
+    return shlex.join(["python", f"{config.hydra.job.name}.py", "-m", *words])
+
+
+@contextmanager
+def _ends() -> Iterator[None]:
+    """Hydra turns what a callback raises into a warning, and goes on; here it ends the program."""
+    try:
+        with one_line_errors():
+            yield
+    except Exception:
+        traceback.print_exc()
+        sys.exit(1)
+
+
+def is_job() -> bool:
+    """Whether this is one of several jobs that are recorded and compared."""
+    config = HydraConfig.get()
+    return config.mode == RunMode.MULTIRUN and "sweep" in config.callbacks
+
+
+def run_job(task: Callable[[], Path | None]) -> None:
+    """Run one job of a sweep in this process, which may be a worker."""
+    config = HydraConfig.get()
+    number, overrides, sweep = config.job.num, list(config.overrides.task), Path(config.sweep.dir)
+    _share_machine(config.launcher)
+    os.environ.setdefault("WANDB_RUN_GROUP", sweep.name)
+    with _numbered(number):
+        run_recorded(number, overrides, sweep, task, one_line=first_line)
+
+
+@contextmanager
+def _numbered(number: int) -> Iterator[None]:
+    """Begin every message with the number of the job: several may write to one terminal."""
+
+    def mark(record: logging.LogRecord) -> bool:
+        record.msg = f"job {number}: {record.msg}"
+        return True
+
+    handlers = logging.getLogger("llm4grn").handlers
+    for handler in handlers:
+        handler.addFilter(mark)
+    try:
+        yield
+    finally:
+        for handler in handlers:
+            handler.removeFilter(mark)
+
+
+def _share_machine(launcher: DictConfig) -> None:
+    """Divide cores and GPUs, if several jobs run on this machine at once."""
+    kind = launcher._target_.rpartition(".")[2]
+    if kind == "JoblibLauncher":
+        if led() is None:
+            leave_with_parent(multiprocessing.parent_process().pid)
+        share_threads(cores() // launcher.n_jobs)
+        take_gpu(visible_gpus())
+    elif kind == "LocalLauncher":  # of submitit; on a cluster SLURM gives each job its share
+        share_threads(launcher.cpus_per_task or 1)
+
+
+def find_sweeps(folder: Path) -> None:
+    """Make ``multirun_sweeps`` in this folder a config group, if the command names it.
+
+    Raises
+    ------
+    UserError
+        If it names several of its grids.
+    """
+    for position, word in enumerate(sys.argv):
+        field, _, name = word.lstrip("+").partition("=")
+        if field != GROUP:
+            continue
+        if "," in name:
+            raise UserError(f"{word}: one grid at a time; to run both in one command, write a grid of your own")
+        root = _quoted(f"file://{folder.absolute()}")
+        # Beside it, as argparse wants all such words in one row. With a plus: no config has a grid by default.
+        sys.argv[position : position + 1] = [f"+{GROUP}={name}", f"hydra.searchpath=[{root}]"]
+        return
+
+
+def _quoted(value: object) -> str:
+    """As a value in Hydra's grammar."""
+    text = str(value).replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{text}'"

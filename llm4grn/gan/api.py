@@ -1,0 +1,181 @@
+"""Both stages between AnnData and files: train into a folder, generate from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import anndata
+import torch
+import yaml
+from pytorch_lightning.loggers import Logger
+from scipy.sparse import csr_matrix
+from torch import Tensor, nn
+
+from llm4grn.errors import UserError
+from llm4grn.gan.causal_controller import CausalController
+from llm4grn.gan.causal_gan import CausalGAN
+from llm4grn.gan.hyperparameters import (
+    AdversarialHyperparameters,
+    CausalGANHyperparameters,
+    ControllerHyperparameters,
+)
+from llm4grn.gan.networks import CellGenerator
+from llm4grn.gan.training import fit
+from llm4grn.gan.training_cells import Cells, dense
+from llm4grn.grn import CausalGraph
+from llm4grn.runtime.threads import fix_torch_threads
+from llm4grn.store import atomic_write
+
+GENERATOR = "generator.pt"
+
+
+def train_controller(
+    train: anndata.AnnData | Cells,
+    hyperparameters: ControllerHyperparameters,
+    *,
+    validation: anndata.AnnData | None = None,
+    library_size: float,
+    seed: int,
+    folder: Path,
+    trainer: Mapping[str, Any],
+    loggers: Sequence[Logger],
+) -> None:
+    """Stage 1, see :class:`CausalController`; its generator ends in ``folder``, beside the tables of :func:`fit`."""
+    fix_torch_threads()
+    module = CausalController(_cells(train), hyperparameters, library_size, seed)
+    fit(module, folder, "controller", trainer, loggers, _validation(hyperparameters, validation))
+    _save(module.generator, folder)
+
+
+def train_causal_gan(
+    train: anndata.AnnData | Cells,
+    graph: CausalGraph,
+    controller: Path,
+    controller_hyperparameters: ControllerHyperparameters,
+    hyperparameters: CausalGANHyperparameters,
+    *,
+    validation: anndata.AnnData | None = None,
+    library_size: float,
+    seed: int,
+    folder: Path,
+    trainer: Mapping[str, Any],
+    loggers: Sequence[Logger],
+) -> None:
+    """Stage 2 on the controller in folder ``controller``, see :class:`CausalGAN`; its generator ends in ``folder``."""
+    fix_torch_threads()
+    roots = _cell_generator(controller_hyperparameters, len(graph.genes))
+    _load(roots, controller)
+    module = CausalGAN(_cells(train), graph, roots, hyperparameters, library_size, seed)
+    fit(module, folder, "causal_gan", trainer, loggers, _validation(hyperparameters, validation))
+    _save(module.generator, folder)
+
+
+def controller_cells(
+    folder: Path,
+    hyperparameters: ControllerHyperparameters,
+    genes: Sequence[str],
+    library_size: float,
+    n_cells: int,
+    seeds: Sequence[int],
+) -> Iterator[anndata.AnnData]:
+    """One data set of ``n_cells`` per seed from the controller trained into ``folder``."""
+    fix_torch_threads()
+    module = CausalController(torch.empty(0, len(genes)), hyperparameters, library_size, seed=0)
+    _load(module.generator, folder)
+    return (_as_adata(module.generate(n_cells, seed), genes) for seed in seeds)
+
+
+def causal_gan_cells(
+    folder: Path,
+    graph: CausalGraph,
+    controller_hyperparameters: ControllerHyperparameters,
+    hyperparameters: CausalGANHyperparameters,
+    library_size: float,
+    n_cells: int,
+    seeds: Sequence[int],
+) -> Iterator[anndata.AnnData]:
+    """One data set of ``n_cells`` per seed from the causal GAN trained into ``folder``."""
+    module = load_causal_gan(folder, graph, controller_hyperparameters, hyperparameters, library_size)
+    return (_as_adata(module.generate(n_cells, seed), graph.genes) for seed in seeds)
+
+
+def load_causal_gan(
+    folder: Path,
+    graph: CausalGraph,
+    controller_hyperparameters: ControllerHyperparameters,
+    hyperparameters: CausalGANHyperparameters,
+    library_size: float,
+) -> CausalGAN:
+    """The causal GAN trained into ``folder``, to generate with: its critic and labelers are not kept."""
+    fix_torch_threads()
+    roots = _cell_generator(controller_hyperparameters, len(graph.genes))
+    module = CausalGAN(torch.empty(0, len(graph.genes)), graph, roots, hyperparameters, library_size, seed=0)
+    _load(module.generator, folder)
+    return module
+
+
+def _cell_generator(hyperparameters: ControllerHyperparameters, n_genes: int) -> CellGenerator:
+    return CellGenerator(hyperparameters.noise_dim, hyperparameters.generator_layers, n_genes)
+
+
+def _validation(hyperparameters: AdversarialHyperparameters, cells: anndata.AnnData | None) -> Tensor | None:
+    return dense(cells) if hyperparameters.validate_every and cells is not None else None
+
+
+def _cells(train: anndata.AnnData | Cells) -> Cells | Tensor:
+    return train if isinstance(train, Cells) else dense(train)
+
+
+def _as_adata(cells: Tensor, genes: Sequence[str]) -> anndata.AnnData:
+    adata = anndata.AnnData(csr_matrix(cells.numpy()))
+    adata.var_names = list(genes)
+    adata.obs_names = [f"synthetic-{i}" for i in range(len(cells))]
+    return adata
+
+
+def _save(generator: nn.Module, folder: Path) -> None:
+    with atomic_write(folder / GENERATOR) as path:
+        torch.save({name: tensor.cpu() for name, tensor in generator.state_dict().items()}, path)
+
+
+def _load(generator: nn.Module, folder: Path) -> None:
+    generator.load_state_dict(torch.load(folder / GENERATOR, weights_only=True, map_location="cpu"))
+
+
+def load_trained(run: Path) -> tuple[CausalGAN, CausalGraph]:
+    """The causal GAN of a finished run, ready for ``generate`` and ``do``, and the graph that is imposed on it.
+
+    Parameters
+    ----------
+    run
+        The run's folder: its ``config.yaml``, ``graph.json`` and ``generator.pt`` are read. The configuration is read
+        for numbers only; nothing that it names is executed.
+
+    Raises
+    ------
+    UserError
+        If the folder is no finished run, or its files do not belong together.
+    """
+    run = Path(run)
+    for name in "config.yaml", "graph.json", GENERATOR:
+        if not (run / name).is_file():
+            raise UserError(f"run={run}: no {name} there; give the folder that python train.py printed")
+    try:
+        config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+        model, library_size = config["model"], float(config["dataset"]["preprocessing"]["library_size"])
+        controller = ControllerHyperparameters(**_fields(model["controller"]))
+        causal_gan = CausalGANHyperparameters(**_fields(model["causal_gan"]))
+    except (yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{run / 'config.yaml'}: not the configuration of a run ({error})") from error
+    graph = CausalGraph.from_json(run / "graph.json")
+    try:
+        return load_causal_gan(run, graph, controller, causal_gan, library_size), graph
+    except (RuntimeError, OSError, EOFError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{run / GENERATOR}: not the generator of this configuration and graph ({reason})") from error
+
+
+def _fields(node: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in node.items() if name != "_target_"}

@@ -1,0 +1,5 @@
+"""``python -m llm4grn.grn``."""
+
+from llm4grn.cli.grn import main
+
+main()

@@ -1,0 +1,300 @@
+"""GRN (ranked edges) and CausalGraph (what is imposed): the currency of the project."""
+
+from __future__ import annotations
+
+import csv
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, get_args
+
+from llm4grn.errors import UserError
+from llm4grn.grn.causal_graph import CausalGraph
+from llm4grn.runtime.seeding import derive_seed
+from llm4grn.store import atomic_write
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+logger = logging.getLogger("llm4grn")
+
+Strategy = Literal["top", "bottom", "random", "odd", "even"]
+
+COLUMNS = ["TF", "target", "importance"]
+RANK = "rank_"  # begins the name of a column that holds the rank of each edge with one member of a consensus
+_COLUMN_OF = {
+    "tf": "TF",
+    "gene1": "TF",
+    "target": "target",
+    "gene2": "target",
+    "importance": "importance",
+    "edgeweight": "importance",
+}
+_EXPECTED = (
+    "expected a tab- or comma-separated text table with the columns TF, target, importance (arboreto, pySCENIC) "
+    "or Gene1, Gene2, EdgeWeight (BEELINE)"
+)
+
+
+@dataclass(frozen=True, eq=False)
+class GRN:
+    """Ranked regulatory edges, as an inference method gives them.
+
+    Make one with :meth:`from_edges` or :meth:`read`, which check and order the table.
+
+    Parameters
+    ----------
+    edges
+        Columns ``TF``, ``target`` (gene names) and ``importance`` (float64, the larger the surer; only its order
+        within a target matters). Descending by importance, ties by the names, so equal networks give equal files.
+        A method that knows it adds ``importance_std``, the spread of each importance between its runs. A consensus adds
+        ``rank_<member>`` for each of its members: the edge's rank among those of its target, missing where the member
+        does not have the edge.
+    provenance
+        Where the edges come from: JSON values only.
+    """
+
+    edges: pd.DataFrame
+    provenance: dict[str, object] = field(default_factory=dict)
+
+    @classmethod
+    def from_edges(cls, edges: pd.DataFrame, provenance: Mapping[str, object] | None = None) -> GRN:
+        """Check and order a table of edges; columns beyond those of the class are dropped.
+
+        Raises
+        ------
+        UserError
+            If a column is missing, a name is empty, an importance is not a finite number, an edge is given twice, or
+            a gene regulates itself.
+        """
+        import numpy as np
+
+        missing = [name for name in COLUMNS if name not in edges.columns]
+        if missing:
+            raise UserError(f"edges without the column {', '.join(missing)}; {_EXPECTED}")
+        names = edges[["TF", "target"]].fillna("").astype(str)
+        numbers = [name for name in ("importance", "importance_std") if name in edges.columns]
+        ranks = [name for name in edges.columns if str(name).startswith(RANK)]
+        try:
+            table = names.assign(**edges[numbers].astype("float64"))
+            table = table.assign(**{name: _whole(edges[name]) for name in ranks})
+        except (ValueError, TypeError) as error:
+            raise UserError(f"column importance holds something that is not a number ({error}); {_EXPECTED}") from error
+        _refuse(table, (names == "").any(axis=1), "an edge without a gene name")
+        _refuse(table, ~np.isfinite(table[numbers]).all(axis=1), "an importance that is not a finite number")
+        _refuse(table, table.duplicated(["TF", "target"]), "an edge that is given twice")
+        _refuse(table, table["TF"] == table["target"], "a gene that regulates itself")
+        table = table.sort_values(["importance", "TF", "target"], ascending=[False, True, True], ignore_index=True)
+        return cls(table, dict(provenance or {}))
+
+    def joined(self, other: GRN) -> GRN:
+        """The edges of both networks, under this one's provenance.
+
+        Raises
+        ------
+        UserError
+            If they share an edge.
+        """
+        import pandas as pd
+
+        return GRN.from_edges(pd.concat([self.edges, other.edges], ignore_index=True), self.provenance)
+
+    def write(self, path: str | Path) -> None:
+        """Write the edges as tab-separated text with every digit, and the provenance as JSON of the same stem."""
+        path = Path(path)
+        with atomic_write(path) as temporary:
+            self.edges.to_csv(temporary, sep="\t", index=False, lineterminator="\n")
+        with atomic_write(path.with_suffix(".json")) as temporary:
+            temporary.write_text(json.dumps(self.provenance, indent=2, sort_keys=True) + "\n")
+
+    @classmethod
+    def read(cls, path: str | Path) -> GRN:
+        """Read the tab- or comma-separated edges of arboreto, pySCENIC or BEELINE, with or without a header.
+
+        Importances are taken as they are: a signed weight ranks by its value, not by its size. The provenance is read
+        from the JSON that :meth:`write` puts beside the table, if there is one.
+
+        Raises
+        ------
+        UserError
+            Naming the file, if it is missing, binary, empty, of another form, or holds edges that cannot be used.
+        """
+        path = Path(path)
+        try:
+            with path.open(encoding="utf-8-sig") as file:
+                table = _parse(file.readlines())
+            return cls.from_edges(table, _provenance_beside(path))
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read ({error.strerror}); {_EXPECTED}") from error
+        except UnicodeDecodeError as error:
+            raise UserError(f"{path}: not a text file; {_EXPECTED}") from error
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from error
+
+    def top(
+        self,
+        k: int | Mapping[str, int],
+        genes: Sequence[str],
+        tf_names: Sequence[str],
+        strategy: Strategy = "top",
+        seed: int = 0,
+        tf_k: int = 0,
+    ) -> CausalGraph:
+        """Keep k regulators of each target: the bipartite graph of section 4 of the protocol, or a layered one.
+
+        Targets are the genes that are no TF, and edges from such a gene are ignored. So are edges onto a TF unless
+        ``tf_k`` asks for some: then TFs regulate TFs, as far as the graph stays acyclic.
+
+        Parameters
+        ----------
+        k
+            Regulators per target, or a number for each target. A target with fewer ranked TFs keeps those it has.
+        genes
+            All genes, in the order of the cell's columns.
+        tf_names
+            The transcription factors: the candidates, and the roots of the graph.
+        strategy
+            ``top`` the k best; ``bottom`` the k worst of those ranked; ``odd`` the first k of ranks 1, 3, 5, ...;
+            ``even`` the first k of ranks 2, 4, 6, ...; ``random`` any k of ``tf_names``, ranked or not.
+        seed
+            For ``random`` only. Each target has its own stream, whatever the order of the genes.
+        tf_k
+            Regulators per TF at most. First every TF gets its best one, by name and unless that closes a cycle, then
+            its second best, and so on; a TF that ends without any is a root.
+
+        Raises
+        ------
+        UserError
+            If ``k`` or ``strategy`` is impossible, or a TF is not among the genes.
+        """
+        tfs = sorted(set(tf_names))
+        targets = [gene for gene in genes if gene not in set(tfs)]
+        wanted = _wanted(k, targets, len(tfs))
+        if strategy not in get_args(Strategy):
+            raise UserError(f"graph.strategy={strategy}: choose one of {', '.join(get_args(Strategy))}")
+        strangers = sorted(set(tfs) - set(genes))
+        if strangers:
+            raise UserError(f"{len(strangers)} TFs are not among the genes, for instance {strangers[0]}")
+
+        if strategy == "random":
+            regulators = {target: _draw(tfs, wanted[target], seed, target) for target in targets}
+            candidates = {tf: _draw([other for other in tfs if other != tf], len(tfs) - 1, seed, tf) for tf in tfs}
+        else:
+            usable = self.edges[self.edges["TF"].isin(tfs) & self.edges["target"].isin(genes)]
+            ranked = usable.groupby("target", sort=False)["TF"].agg(tuple).to_dict()
+            candidates = {tf: _pick(ranked.get(tf, ()), len(tfs), strategy) for tf in tfs}
+            regulators = {target: _pick(ranked.get(target, ()), wanted[target], strategy) for target in targets}
+        short = [target for target in targets if len(regulators[target]) < wanted[target]]
+        if short:
+            logger.warning(
+                "%d of %d targets have fewer ranked TFs than graph.k asks for (strategy %s), for instance %s with %d",
+                *(len(short), len(targets), strategy, short[0], len(regulators[short[0]])),
+            )
+        return CausalGraph(tuple(genes), regulators | _acyclic(candidates, tf_k))
+
+
+def _acyclic(candidates: Mapping[str, Sequence[str]], k: int) -> dict[str, tuple[str, ...]]:
+    """At most ``k`` regulators of each gene, best rank first over all genes, without those that would close a cycle."""
+    chosen: dict[str, list[str]] = {gene: [] for gene in candidates}
+    ancestors: dict[str, set[str]] = {gene: {gene} for gene in candidates}  # of each gene, itself among them
+    for rank in range(max(map(len, candidates.values()), default=0)):
+        for gene in sorted(gene for gene in candidates if rank < len(candidates[gene]) and len(chosen[gene]) < k):
+            regulator = candidates[gene][rank]
+            if gene in ancestors[regulator]:
+                continue
+            chosen[gene].append(regulator)
+            for reached in ancestors.values():
+                if gene in reached:
+                    reached |= ancestors[regulator]
+    return {gene: tuple(regulators) for gene, regulators in chosen.items() if regulators}
+
+
+def _wanted(k: int | Mapping[str, int], targets: Sequence[str], n_tfs: int) -> dict[str, int]:
+    """Number of regulators for each target."""
+    if isinstance(k, Mapping):
+        missing = [target for target in targets if target not in k]
+        if missing:
+            raise UserError(f"graph.k gives no number for {len(missing)} targets, for instance {missing[0]}")
+        wanted = {target: k[target] for target in targets}
+    else:
+        wanted = dict.fromkeys(targets, k)
+    for number in wanted.values() if isinstance(k, Mapping) else [k]:
+        if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+            raise UserError(f"graph.k={number!r}: the number of regulators per target must be an integer of at least 1")
+        if number > n_tfs:
+            raise UserError(f"graph.k={number}: there are only {n_tfs} TFs; set graph.k to {n_tfs} or less")
+    return wanted
+
+
+def _pick(ranked: tuple[str, ...], k: int, strategy: Strategy) -> tuple[str, ...]:
+    """At most k of the ranked TFs, the best of those first."""
+    return {"top": ranked[:k], "bottom": ranked[-k:], "odd": ranked[0::2][:k], "even": ranked[1::2][:k]}[strategy]
+
+
+def _draw(tfs: Sequence[str], k: int, seed: int, target: str) -> tuple[str, ...]:
+    import numpy as np
+
+    drawn = np.random.default_rng(derive_seed(seed, "graph", target)).choice(len(tfs), size=k, replace=False)
+    return tuple(tfs[i] for i in sorted(drawn))
+
+
+def _refuse(table: pd.DataFrame, wrong: pd.Series, what: str) -> None:
+    if wrong.any():
+        tf, target, importance = table[wrong].iloc[0][COLUMNS]
+        raise UserError(
+            f"{what}: {tf!r} -> {target!r} with importance {importance} ({wrong.sum()} such edges); remove them"
+        )
+
+
+def _parse(lines: list[str]) -> pd.DataFrame:
+    """The three columns of an edge table, under our names; names stay text, so a gene called NA stays a gene."""
+    import pandas as pd
+
+    separator = "\t" if lines and "\t" in lines[0] else ","
+    try:
+        rows = [row for row in csv.reader(lines, delimiter=separator) if row]
+    except csv.Error as error:
+        raise UserError(f"not a table ({error}); {_EXPECTED}") from error
+    if not rows:
+        raise UserError(f"empty; {_EXPECTED}")
+    header, body = rows[0], rows[1:]
+    if len(header) == 3 and _is_number(header[2]):
+        header, body = COLUMNS, rows
+    if not body:
+        raise UserError(f"no edges below the header; {_EXPECTED}")
+    ragged = next((number for number, row in enumerate(body, 2) if len(row) != len(header)), None)
+    if ragged:
+        raise UserError(f"row {ragged} does not have {len(header)} fields; {_EXPECTED}")
+    table = pd.DataFrame(body, columns=[_COLUMN_OF.get(name.strip().lower(), name) for name in header], dtype=str)
+    repeated = [name for name in COLUMNS if list(table.columns).count(name) > 1]
+    if repeated:
+        raise UserError(f"two columns could be {repeated[0]}; {_EXPECTED}")
+    return table
+
+
+def _whole(column: pd.Series) -> pd.Series:
+    """Whole numbers, of which some may be missing."""
+    import pandas as pd
+
+    return pd.to_numeric(column.replace("", pd.NA)).astype("Int64")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _provenance_beside(path: Path) -> dict[str, object]:
+    beside = path.with_suffix(".json")
+    if not beside.is_file():
+        return {"source": path.name}
+    try:
+        provenance = json.loads(beside.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{beside.name} beside it is not JSON ({error}); repair or remove it") from error
+    return provenance if isinstance(provenance, dict) else {"source": path.name}

@@ -1,0 +1,1 @@
+"""Followers of a run: loggers of its training, and Weights & Biases."""
