@@ -256,10 +256,10 @@ class Pipeline:
         graph.to_json(folder / "graph.json")
 
     def _build_controller(self, folder: Path) -> None:
-        from llm4grn.gan import stages
+        from llm4grn.gan import api
 
         hyper = self.setting.model.controller
-        stages.train_controller(
+        api.train_controller(
             self._training_cells(),
             hyper,
             validation=self.split("validation") if hyper.validate_every else None,
@@ -271,11 +271,11 @@ class Pipeline:
         )
 
     def _build_causal_gan(self, folder: Path) -> None:
-        from llm4grn.gan import stages
+        from llm4grn.gan import api
 
         graph, controller = self.causal_graph, self.controller_folder()  # the graph first: cheap, and may be refused
         hyper = self.setting.model.causal_gan
-        stages.train_causal_gan(
+        api.train_causal_gan(
             self._training_cells(),
             graph,
             controller,
@@ -302,7 +302,7 @@ class Pipeline:
                 cells.write_h5ad(path, compression="gzip")
 
     def _generate(self, source: str) -> Iterable[AnnData]:
-        from llm4grn.gan import stages
+        from llm4grn.gan import api
 
         model, n_cells = self.setting.model, self.split("test").n_obs
         genes = list(self.adata.var_names)
@@ -312,9 +312,9 @@ class Pipeline:
             return [_draw(self.split("train"), n_cells, seed) for seed in seeds]
         if source == "stage1":
             folder = self.controller_folder()
-            return stages.controller_cells(folder, model.controller, genes, library_size, n_cells, seeds)
+            return api.controller_cells(folder, model.controller, genes, library_size, n_cells, seeds)
         graph, folder = self.causal_graph, self.causal_gan_folder()
-        return stages.causal_gan_cells(folder, graph, model.controller, model.causal_gan, library_size, n_cells, seeds)
+        return api.causal_gan_cells(folder, graph, model.controller, model.causal_gan, library_size, n_cells, seeds)
 
     def _provenance(self, source: str, sample: int) -> dict[str, Any]:
         stage = self.cells(source)

@@ -17,7 +17,7 @@ from scipy.sparse import csr_matrix
 
 from llm4grn.cli.config import build_setting
 from llm4grn.data.preprocess import SPLITS
-from llm4grn.gan import stages
+from llm4grn.gan import api
 from llm4grn.inference.random_graph import RandomGRN
 from llm4grn.pipeline import Pipeline
 from llm4grn.store import Store
@@ -142,7 +142,7 @@ def test_both_stages_train_on_the_training_cells_and_are_validated_on_the_valida
 ):
     options = [f"model.{stage}.validate_every={validate_every}" for stage in ("controller", "causal_gan")]
     pipeline = replace(line(*options), trainer={"accelerator": "cpu", "stream": stream})
-    calls = told(stages, "fit", work=lambda *args, **kwargs: None)
+    calls = told(api, "fit", work=lambda *args, **kwargs: None)
     pipeline.causal_gan_folder()
     assert [args[2] for args, _ in calls] == ["controller", "causal_gan"]
     for (module, *_, validation), _ in calls:

@@ -13,7 +13,7 @@ from scipy.sparse import csr_matrix
 from llm4grn.cli.config import build_setting
 from llm4grn.data.preprocess import Preprocessing
 from llm4grn.evaluation.scores.score import score
-from llm4grn.gan import monitor, stages, training, validation
+from llm4grn.gan import api, monitor, training, validation
 from llm4grn.gan.adversarial import AdversarialModule
 from llm4grn.gan.causal_controller import CausalController
 from llm4grn.gan.causal_gan import CausalGAN
@@ -72,7 +72,7 @@ class Course:
             return {"mmd": 0.0}
 
         with monkeypatch.context() as patch:
-            patch.setattr(stages, "fit", fit)
+            patch.setattr(api, "fit", fit)
             patch.setattr("llm4grn.evaluation.scores.score.score", scores)
             for cls in generate:
                 patch.setattr(cls, "generate", follow(cls))

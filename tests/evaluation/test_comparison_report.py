@@ -140,7 +140,7 @@ def test_a_picture_asks_the_question_and_says_what_is_drawn(tmp_path):
 
 def test_a_picture_holds_every_set_every_mean_and_both_lines(tmp_path, monkeypatch):
     drawn = []
-    monkeypatch.setattr("llm4grn.evaluation.cells.plots.save", lambda figure, path: drawn.append(figure) or path)
+    monkeypatch.setattr("llm4grn.report.figures.save", lambda figure, path: drawn.append(figure) or path)
     values = ((0.0004, 110.0, 0.007, 0.8), (0.0006, 112.0, 0.009, 0.9))
     worst = make_results(inferer="random", values=((0.0004, 110.0, 0.2, 0.9),))
     pictures([*one_run(), *make_results(inferer="llm", llm="claude", values=values), *worst], tmp_path)

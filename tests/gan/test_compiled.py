@@ -3,14 +3,14 @@
 import torch
 from test_training import causal_gan, controller
 
-from llm4grn.gan import compiled, training
+from llm4grn.gan import adversarial, training
 
 N_STEPS = 3
 
 
 def test_a_compiled_training_is_the_plain_one(tmp_path, monkeypatch):
     """All that is traced and differentiated ahead of time, without the minutes of writing C++ for it."""
-    monkeypatch.setattr(compiled, "BACKEND", "aot_eager")
+    monkeypatch.setattr(adversarial, "BACKEND", "aot_eager")
     trained = []
     for is_compiled in False, True:
         torch._dynamo.utils.counters.clear()
@@ -33,7 +33,7 @@ def test_compiled_kernels_give_the_plain_gradients():
     real, fake = torch.rand(2, 16, 12, generator=torch.Generator().manual_seed(0))
     epsilon = torch.rand(16, 1, generator=torch.Generator().manual_seed(1))
     loss, gradients = module.critic_gradients(real, fake, epsilon)
-    compiled.compile_parts(module, ["critic_gradients"])
+    adversarial.compile_parts(module, ["critic_gradients"])
     other, found = module.critic_gradients(real, fake, epsilon)
     torch.testing.assert_close(tuple(other), tuple(loss))
     torch.testing.assert_close(found, gradients)

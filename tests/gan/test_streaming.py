@@ -12,8 +12,8 @@ from scipy.sparse import csr_matrix, random_array
 from test_training import CPU, causal_gan, controller, same, weights
 
 from llm4grn.cli.config import build_setting
-from llm4grn.gan import cells as module
 from llm4grn.gan import training
+from llm4grn.gan import training_cells as module
 from llm4grn.gan.api import GENERATOR
 from llm4grn.gan.collapse import MONITOR
 from llm4grn.gan.marginals import rectified_gaussians

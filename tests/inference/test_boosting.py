@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from llm4grn.inference import boosting
+from llm4grn.inference.boosting import engine
 from llm4grn.inference.boosting.draws import draw_bag, draw_order, mix
 from llm4grn.inference.boosting.engine import boosted_importances, presort
 
@@ -36,7 +36,7 @@ class PlainBoosting:
 
     def fit(self):
         losses, tree = [], 0
-        while tree < boosting.N_TREES:
+        while tree < engine.N_TREES:
             key = np.uint64(mix(self.key ^ np.uint64(mix(np.uint64(tree)))))
             in_bag, left_out = np.empty(self.n_cells, np.uint8), np.empty(self.n_cells, np.int32)
             out = left_out[: draw_bag(key, in_bag, left_out)]
@@ -185,8 +185,8 @@ def test_it_stops_at_the_largest_number_of_trees(monkeypatch):
     tfs, targets = sparse_cells(n_cells=3000)
     matrices = sp.csc_matrix(tfs[:, :2]), sp.csc_matrix(2 * tfs[:, :1] + 0.01 * targets[:, 2:])
     _, unlimited = boosted_importances(*matrices, [-1], 0, 1)
-    assert 60 < unlimited[0] < boosting.N_TREES
-    monkeypatch.setattr(boosting, "N_TREES", 50)
+    assert 60 < unlimited[0] < engine.N_TREES
+    monkeypatch.setattr(engine, "N_TREES", 50)
     importances, n_trees = boosted_importances(*matrices, [-1], 0, 1)
     assert n_trees.tolist() == [50]
     assert importances[0].argmax() == 0

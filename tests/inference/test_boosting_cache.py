@@ -4,11 +4,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from llm4grn.inference import boosting_cache
+from llm4grn.inference.boosting import compiled
 
 CALLER = """
 from llm4grn.inference.boosting.compiled import compiled
-from llm4grn.inference.boosting_called import called
+from llm4grn.inference.boosting.called import called
 
 @compiled
 def caller():
@@ -22,22 +22,22 @@ def called():
     return {}
 """
 ASK = """
-from llm4grn.inference.boosting_caller import caller
+from llm4grn.inference.boosting.caller import caller
 print(caller(), sum(caller.stats.cache_hits.values()))
 """
 
 
 def test_a_change_of_another_file_compiles_again_and_the_old_code_is_still_there(tmp_path):
-    folder = tmp_path / "llm4grn" / "inference"
+    folder = tmp_path / "llm4grn" / "inference" / "boosting"
     folder.mkdir(parents=True)
-    for init in folder, folder.parent:
+    for init in folder, folder.parent, folder.parent.parent:
         (init / "__init__.py").touch()
-    (folder / "boosting_cache.py").write_text(Path(boosting_cache.__file__).read_text())
-    (folder / "boosting_caller.py").write_text(CALLER)
+    (folder / "compiled.py").write_text(Path(compiled.__file__).read_text())
+    (folder / "caller.py").write_text(CALLER)
 
     def ask(version: int) -> list[int]:
         """What the caller returns, and whether its code came from disk."""
-        (folder / "boosting_called.py").write_text(CALLED.format(version))
+        (folder / "called.py").write_text(CALLED.format(version))
         command = [sys.executable, "-c", ASK]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, check=True)
         return [int(word) for word in done.stdout.split()]

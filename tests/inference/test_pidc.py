@@ -11,7 +11,7 @@ from cells import GENES, TFS, driven_cells, regulators, shuffled
 from scipy.sparse import csc_matrix
 
 from llm4grn.errors import UserError
-from llm4grn.inference import discretise
+from llm4grn.inference import states
 from llm4grn.inference.pidc import PIDC, _confidence, _empirical, unique_contributions
 from llm4grn.inference.states import States, bayesian_blocks, uniform_cuts
 
@@ -164,7 +164,7 @@ def test_many_distinct_values_are_cut_where_they_would_be_without_groups(monkeyp
     rng = np.random.default_rng(0)
     values = np.concatenate([np.zeros(500), rng.uniform(4, 5, 3000), rng.uniform(5, 9, 3000)])
     grouped = bayesian_blocks(values)
-    monkeypatch.setattr(discretise, "_MAX_GROUPS", len(values))
+    monkeypatch.setattr(states, "_MAX_GROUPS", len(values))
     whole = bayesian_blocks(values)
     assert len(whole) == 3  # after the zeros, before the first others, and where the density falls
     np.testing.assert_allclose(grouped, whole, atol=0.02)
