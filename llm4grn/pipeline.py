@@ -192,6 +192,8 @@ class Pipeline:
         while pending := [source for source in sources if source not in scores]:
             free = (source for source in pending if not any(map(self.store.is_busy, sources[source])))
             source = next(free, pending[0])
+            if source != "control":
+                self.controller_folder()  # before the stages that read it begin
             scores[source] = self.sample_scores(source)
         return scores
 

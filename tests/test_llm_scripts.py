@@ -264,8 +264,8 @@ def test_mistakes_are_one_line_each_that_says_what_to_do(counts, tmp_path):
     mistakes = {
         ("kb=gpt4",): "the environment variable OPENAI_API_KEY is not set; export it with the API key and run again",
         ("kb=gpt4", "llm=llama"): "kb=gpt4 and llm=llama: the knowledge base would not be gpt4's; use kb=llm instead",
-        ("kb=llm",): "kb=llm asks a language model; add llm=gpt4",
-        ("inferer=llm",): "inferer=llm asks a language model; add llm=gpt4",
+        ("kb=llm",): "kb=llm asks a language model; add llm=shipped",
+        ("inferer=llm",): "inferer=llm asks a language model; add llm=shipped",
         ("kb=llama",): "the environment variable LLAMA_BASE_URL is not set",
     }
     shared = [option for option in inferring(counts, tmp_path / "outputs") if option != "inferer=llm"]

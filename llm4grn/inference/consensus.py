@@ -67,7 +67,7 @@ class Consensus(CombiningInferer):
         """Fuse the members' networks; the rank of each edge with a member is kept as a column ``rank_<member>``."""
         import pandas as pd
 
-        from llm4grn.grn import GRN, RANK
+        from llm4grn.grn.network import GRN, RANK
 
         fused: pd.DataFrame | None = None
         for name in sorted(networks):  # so that their order changes no digit of a sum
@@ -87,7 +87,7 @@ class Consensus(CombiningInferer):
 
     def _report_gaps(self, fused: pd.DataFrame, targets: Sequence[str]) -> None:
         """Say which members rank nobody for some targets: the others decide there alone."""
-        from llm4grn.grn import RANK
+        from llm4grn.grn.network import RANK
 
         for name in self.members:
             ranked = set(fused.loc[fused[f"{RANK}{name}"].notna(), "target"])

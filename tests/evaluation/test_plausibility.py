@@ -171,7 +171,7 @@ def test_settings_are_named_by_what_differs(runs, tmp_path):
     _, good, _ = runs
     test = RunCells.open(good).test()
     other = write_run(tmp_path / "other", test, [test], model="paper", kb="gpt4", llm="gpt4", inferer="llm")
-    assert setting_names(open_runs([good, other])) == ["gpt4 / llm / gpt4 / paper", "human / grnboost2 / small"]
+    assert setting_names(open_runs([good, other])) == ["gpt4 / gpt4 / paper", "human / grnboost2 / small"]
 
 
 def test_folders_that_hold_no_run_are_named(tmp_path, runs):
