@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import math
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from io import StringIO
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from llm4grn.errors import UserError
 from llm4grn.metrics.registry import METRICS, metric_parameters
+from llm4grn.store import atomic_write
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -90,10 +90,9 @@ def write_results(results: Iterable[Result], folder: Path, run: Mapping[str, obj
     records = [asdict(result) for result in ordered]
     document = {"run": {**run, "metrics": metric_parameters()}, "results": records}
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     return (
-        _replace(folder / "results.csv", to_csv(ordered)),
-        _replace(folder / "results.json", json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False) + "\n"),
+        _write(folder / "results.csv", to_csv(ordered)),
+        _write(folder / "results.json", json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False) + "\n"),
     )
 
 
@@ -106,11 +105,9 @@ def to_csv(results: Iterable[Result]) -> str:
     return text.getvalue()
 
 
-def _replace(path: Path, text: str) -> Path:
-    """Write aside, then rename: a reader sees the old file or the new one, never half of one."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    aside.write_text(text, encoding="utf-8", newline="")
-    os.replace(aside, path)
+def _write(path: Path, text: str) -> Path:
+    with atomic_write(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="")
     return path
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +15,7 @@ from llm4grn.evaluation.scores.tables import markdown_table, terminal_table
 from llm4grn.pipeline import Pipeline
 from llm4grn.results import SOURCES, Result, read_results, write_results
 from llm4grn.setting import Setting
-from llm4grn.store import Stage, Store, atomic_write
+from llm4grn.store import Stage, Store, atomic_write, copy_file
 from llm4grn.tracking.base import Outcome, RunInfo, Tracker
 
 logger = logging.getLogger("llm4grn")
@@ -103,10 +102,10 @@ class Run:
         with atomic_write(folder / "config.yaml") as path:
             path.write_text(_yaml(self.config))
         for stage, name in (pipeline.tfs, "tfs.json"), (pipeline.grn, "grn.tsv"), (pipeline.graph, "graph.json"):
-            _copy(self.store.path(stage) / name, folder / name)
-        _copy(pipeline.causal_gan_folder() / "generator.pt", folder / "generator.pt")
+            copy_file(self.store.path(stage) / name, folder / name)
+        copy_file(pipeline.causal_gan_folder() / "generator.pt", folder / "generator.pt")
         for i, path in enumerate(pipeline.cell_files("run")):
-            _copy(path, folder / f"synthetic_{i}.h5ad")
+            copy_file(path, folder / f"synthetic_{i}.h5ad")
         with atomic_write(folder / "test.h5ad") as path:
             pipeline.split("test").write_h5ad(path, compression="gzip")
         names = {"dataset": self.setting.dataset.name, "method": self.setting.inferer_name}
@@ -126,7 +125,7 @@ class Run:
         from llm4grn.evaluation.cells.plots import plot_losses, read_history
 
         pictures = {"Real and generated cells in one t-SNE": self.folder / "tsne.png"}
-        _copy(self._tsne(results), self.folder / "tsne.png")
+        copy_file(self._tsne(results), self.folder / "tsne.png")
         stages = {"stage 1": self.pipeline.controller, "stage 2": self.pipeline.causal_gan}
         histories = {name: read_history(self.store.path(stage) / "losses.csv") for name, stage in stages.items()}
         pictures["Losses"] = plot_losses(histories, self.folder / "losses.png")
@@ -192,12 +191,6 @@ class Run:
             # of the training; which sets of cells collapsed is read off their scores (evaluation.scores.summary)
             **({"training_warnings": found} if any(found.values()) else {}),
         }
-
-
-def _copy(source: Path, target: Path) -> None:
-    # A copy, not a link: what a user does to a file of the run must not reach the store.
-    with atomic_write(target) as path:
-        shutil.copyfile(source, path)
 
 
 def _mean(results: Sequence[Result], source: str, metric: str) -> float | None:

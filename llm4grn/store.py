@@ -246,6 +246,12 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def copy_file(source: Path, target: Path) -> None:
+    """Copy a file, whole or not at all. Never a link: what a user does to the copy must not reach the store."""
+    with atomic_write(target) as path:
+        shutil.copyfile(source, path)
+
+
 def _alike(stage: Stage) -> str:
     """The same for stages that differ in seed or inputs only."""
     args = {name: value for name, value in stage.args.items() if name != "seed"}

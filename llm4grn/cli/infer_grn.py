@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
@@ -14,7 +13,7 @@ from llm4grn.evaluation.graphs.reference import load_reference, score_against
 from llm4grn.knowledge.none import NoPriorList
 from llm4grn.llm.audit import audit_text
 from llm4grn.pipeline import Pipeline
-from llm4grn.store import Store, atomic_write
+from llm4grn.store import Store, atomic_write, copy_file
 
 
 def infer_grn(cfg: DictConfig) -> Path | None:
@@ -32,7 +31,7 @@ def infer_grn(cfg: DictConfig) -> Path | None:
     files = {"ranked edges": (pipeline.grn, "grn.tsv"), "imposed graph": (pipeline.graph, "graph.json")}
     files["TFs"] = pipeline.tfs, "tfs.json"
     for stage, file in files.values():
-        shutil.copyfile(store.path(stage) / file, folder / file)
+        copy_file(store.path(stage) / file, folder / file)
     paths = {label: folder / file for label, (_, file) in files.items()}
     names = {"dataset": setting.dataset.name, "method": setting.inferer_name}
     paths |= write_graph_files(pipeline.inferred_grn, graph, folder, **names)

@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from urllib.parse import quote
 
+from llm4grn.evaluation.scores.answers import DECISIVE
 from llm4grn.evaluation.scores.summary import COLLAPSE_FACTOR, Row, summarise
 from llm4grn.evaluation.scores.tables import markdown_table
 from llm4grn.llm.audit import audit_table
@@ -17,8 +18,6 @@ from llm4grn.metrics.registry import METRICS
 from llm4grn.results import Result
 from llm4grn.store import atomic_write
 
-# What separates graphs; the distances of mean cells hardly do (protocol section 7).
-_DECISIVE = ("rf_auroc", "mmd")
 _PACKAGES = (
     "llm4grn",
     "torch",
@@ -137,7 +136,7 @@ def verdict(results: Sequence[Result]) -> str:
             "far from the real one as the control's. Its numbers say nothing about the graph."
         )
     bases = {row.source: row for row in rows if row.source in _BASELINES}
-    metrics = [name for name in _DECISIVE if name in run.mean]
+    metrics = [name for name in DECISIVE if name in run.mean]
     found = {
         source: [_compare(run, base, name) for name in metrics if name in base.mean] for source, base in bases.items()
     }
