@@ -2,13 +2,10 @@
 
 import pytest
 from sweeping import end, inferring, ran, stages
-from tiny import TFS, config, options, write_counts
+from tiny import TFS, pipeline_of, write_counts
 
-from llm4grn.cli.config import build_setting
 from llm4grn.cli.errors import one_line
 from llm4grn.errors import UserError
-from llm4grn.pipeline import Pipeline
-from llm4grn.store import Store
 
 CONSENSUS = ["inferer=consensus", "inferer.members=[grnboost2,correlation]"]
 
@@ -21,13 +18,6 @@ def counts(tmp_path_factory):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("run")
-
-
-def pipeline_of(counts, folder, *more: str) -> Pipeline:
-    of_training = "model.", "evaluation.", "logger=", "trainer="
-    shared = [option for option in options(counts, folder) if not option.startswith(of_training)]
-    setting = build_setting(config(*shared, *more, name="infer_grn"))
-    return Pipeline(setting, Store(folder / "store"))
 
 
 def test_a_members_stage_is_the_stage_of_that_inferer_alone(counts, folder):

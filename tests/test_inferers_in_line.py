@@ -5,13 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny import CONF, TFS, config, options, write_counts
+from tiny import CONF, TFS, pipeline_of, write_counts
 
-from llm4grn.cli.config import build_setting
 from llm4grn.errors import UserError
 from llm4grn.grn import GRN, CausalGraph
-from llm4grn.pipeline import Pipeline
-from llm4grn.store import Store
 
 #: truth needs simulated data: see tests/data/test_simulated.py
 INFERERS = sorted(path.stem for path in (CONF / "inferer").glob("*.yaml") if path.stem != "truth")
@@ -37,13 +34,6 @@ def counts(tmp_path_factory):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("run")
-
-
-def pipeline_of(counts: Path, folder: Path, *more: str) -> Pipeline:
-    of_training = "model.", "evaluation.", "logger=", "trainer="
-    shared = [option for option in options(counts, folder) if not option.startswith(of_training)]
-    setting = build_setting(config(*shared, *more, name="infer_grn"))
-    return Pipeline(setting, Store(folder / "store"))
 
 
 def choose(inferer: str, folder: Path) -> list[str]:

@@ -8,6 +8,10 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 from scipy.sparse import csr_matrix
 
+from llm4grn.cli.config import build_setting
+from llm4grn.pipeline import Pipeline
+from llm4grn.store import Store
+
 CONF = Path(__file__).resolve().parents[1] / "conf"
 TFS = ("GATA1", "GATA3", "SPI1", "IRF8", "CEBPA")
 MODEL = [
@@ -58,3 +62,11 @@ def config(*overrides: str, name: str = "train") -> DictConfig:
     """The config that the script would get."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
         return compose(name, list(overrides))
+
+
+def pipeline_of(counts: Path, folder: Path, *more: str) -> Pipeline:
+    """The stages up to the graph, as ``infer_grn.py`` would have them."""
+    of_training = "model.", "evaluation.", "logger=", "trainer="
+    shared = [option for option in options(counts, folder) if not option.startswith(of_training)]
+    setting = build_setting(config(*shared, *more, name="infer_grn"))
+    return Pipeline(setting, Store(folder / "store"))

@@ -30,9 +30,8 @@ logger = logging.getLogger(__name__)
 
 SPLITS = ("train", "validation", "test")
 _AT_LEAST = {"n_genes": 2, "min_cells": 1, "min_genes": 1, "n_test": 1, "n_validation": 1}
-_OPTIONAL = {
-    "optional": True
-}  # left out of a stage's key at its default: the protocol, as it was before there was more
+# Left out of a stage's key at its default: that is the protocol, as it was before there was a choice.
+_OPTIONAL = {"optional": True}
 _AUTO_TFS = 200
 
 
