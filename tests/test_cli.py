@@ -240,7 +240,10 @@ def commands(text):
     return [(script, shlex.split(arguments)) for script, arguments in found]
 
 
-HELP = {script: (CONF / "hydra" / "help" / f"{script}.yaml").read_text() for script in SCRIPTS}
+HELP = {
+    script: re.sub(r"\$\{command:(\w+)\}", r"python \1.py", (CONF / "hydra" / "help" / f"{script}.yaml").read_text())
+    for script in SCRIPTS
+}
 COMMENTS = "\n".join(
     line.split("#", 1)[1] for path in sorted(CONF.glob("**/*.yaml")) for line in path.open() if "#" in line
 )

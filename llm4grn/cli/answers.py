@@ -13,7 +13,7 @@ from llm4grn.llm.messages import NOT_RECORDED
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser("python -m llm4grn.llm", description="The kept answers of language models.")
+    parser = argparse.ArgumentParser("llm4grn answers", description="The kept answers of language models.")
     commands = parser.add_subparsers(dest="command", required=True)
     cache = {"default": "outputs/answers.sqlite", "help": "file of the kept answers (default: %(default)s)"}
     commands.add_parser("summary", help="answers and costs, per model").add_argument("--cache", **cache)

@@ -11,6 +11,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+from llm4grn.cli import program
 from llm4grn.cli.members import asks_language_model
 from llm4grn.errors import UserError
 from llm4grn.runtime.secrets import without_secrets
@@ -128,7 +129,7 @@ def command() -> str:
     job = HydraConfig.get()
     typed = without_secrets(list(job.overrides.task))  # in a worker, argv is another program's
     words = [word for word in typed if not word.startswith("+multirun_sweeps=")]  # a job has its grid's words already
-    return shlex.join(["python", f"{job.job.name}.py", *words])
+    return shlex.join([*program.words(job.job.name), *words])
 
 
 def check_paths(cfg: DictConfig) -> None:

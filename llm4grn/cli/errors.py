@@ -53,6 +53,9 @@ def one_line(error: Exception) -> str:
     """
     if isinstance(error, InstantiationException):
         cause = error.__cause__
+        located = re.search(r"Error locating target '([^']+)'(?:.*\nfull_key: (\S+))?", str(error))
+        if located:
+            return f"{located[2] or 'the config'}._target_: there is no {located[1]} that Python can import; correct it"
         if isinstance(cause, TypeError) and "unexpected keyword" in str(cause):
             target = str(error).splitlines()[0].removeprefix("Error in call to target ").split(":")[0].strip("'")
             return f"{cause}; remove that field from the config or the command ({target})"

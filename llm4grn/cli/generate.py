@@ -7,6 +7,7 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from llm4grn.cli.main import run
+from llm4grn.cli.program import typed
 from llm4grn.errors import UserError
 
 
@@ -16,7 +17,7 @@ def generate(cfg: DictConfig) -> None:
             raise UserError(f"{name}={cfg[name]}: expected a whole number")
     for name in "run", "out":
         if OmegaConf.is_missing(cfg, name):
-            raise UserError(f"{name} is not set; type python generate.py run=FOLDER n_cells=1000000 out=cells.h5ad")
+            raise UserError(f"{name} is not set; type {typed('generate')} run=FOLDER n_cells=1000000 out=cells.h5ad")
     if cfg.compression not in (None, "gzip"):
         raise UserError(f"compression={cfg.compression}: expected null or gzip")
     out = Path(str(cfg.out))

@@ -15,7 +15,7 @@ from llm4grn.grn.causal_graph import CausalGraph, overlap
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run one command; a mistake of the user ends as one line on stderr and exit status 2."""
-    parser = argparse.ArgumentParser("python -m llm4grn.grn", description="Gene regulatory networks in files.")
+    parser = argparse.ArgumentParser("llm4grn grn", description="Gene regulatory networks in files.")
     commands = parser.add_subparsers(dest="command", required=True)
     compare = commands.add_parser("compare", help="how much networks have in common")
     compare.add_argument(

@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 from llm4grn.cli import sweep
 from llm4grn.cli.config import check_paths
 from llm4grn.cli.errors import one_line_errors
-from llm4grn.cli.members import CONF
+from llm4grn.cli.program import CONF
 from llm4grn.errors import UserError
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from hydra._internal.config_repository import ConfigRepository, IConfigRepository
@@ -12,9 +11,8 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 
+from llm4grn.cli.program import CONF
 from llm4grn.errors import UserError
-
-CONF = Path(__file__).resolve().parents[2] / "conf"
 
 
 def member_configs(

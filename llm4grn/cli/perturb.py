@@ -7,6 +7,7 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from llm4grn.cli.main import run
+from llm4grn.cli.program import typed
 from llm4grn.errors import UserError
 from llm4grn.store import atomic_write
 
@@ -16,7 +17,7 @@ def perturb(cfg: DictConfig) -> None:
         if not isinstance(cfg[name], int) or isinstance(cfg[name], bool) or cfg[name] < (name == "n_cells"):
             raise UserError(f"{name}={cfg[name]}: expected a whole number")
     if OmegaConf.is_missing(cfg, "run"):
-        raise UserError("run is not set; add run=FOLDER, a folder that python train.py printed")
+        raise UserError(f"run is not set; add run=FOLDER, a folder that {typed('train')} printed")
     if cfg.do is not None and not OmegaConf.is_dict(cfg.do):
         raise UserError(f'do={cfg.do}: expected genes and amounts, for instance do="{{SPI1: 0, GATA3: 3.2x}}"')
 

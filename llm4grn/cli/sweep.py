@@ -23,7 +23,7 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from llm4grn.cli import plan
+from llm4grn.cli import plan, program
 from llm4grn.cli.errors import first_line, one_line_errors
 from llm4grn.errors import UserError
 from llm4grn.runtime.secrets import without_secrets
@@ -148,7 +148,7 @@ def _status(jobs: Sequence[Job]) -> int:
 def _command(config: DictConfig) -> str:
     """What was typed."""
     words = without_secrets(list(config.hydra.overrides.task))
-    return shlex.join(["python", f"{config.hydra.job.name}.py", "-m", *words])
+    return shlex.join([*program.words(config.hydra.job.name), "-m", *words])
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from omegaconf import DictConfig
 
 from llm4grn.cli.config import build_setting, command, instantiate, resolved, trainer_arguments
 from llm4grn.cli.main import run
+from llm4grn.cli.program import typed
 from llm4grn.cli.sweep import is_job
 from llm4grn.errors import UserError
 from llm4grn.llm.audit import audit_text
@@ -17,7 +18,9 @@ from llm4grn.store import Store
 
 def train(cfg: DictConfig) -> Path:
     if cfg.llm.get("dry_run"):
-        raise UserError("llm.dry_run=true: train.py has no preview; type the same options after python infer_grn.py")
+        raise UserError(
+            f"llm.dry_run=true: a training has no preview; type the same options after {typed('infer_grn')}"
+        )
     run = Run(
         setting=build_setting(cfg),
         store=Store(Path(cfg.paths.store)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -64,6 +65,8 @@ class GRNBoost2(Inferer):
     def __post_init__(self) -> None:
         check_n_jobs(self.n_jobs)
         require_choice("engine", self.engine, ["native", "arboreto"])
+        if self.engine == "arboreto" and importlib.util.find_spec("arboreto") is None:
+            raise UserError("inferer.engine=arboreto: run pip install 'llm4grn[arboreto]', or take native")
         require_whole("n_seeds", self.n_seeds)
         require_choice("backend", self.backend, ["threads", "dask"])
         if self.backend == "dask" and self.engine != "native":

@@ -179,3 +179,10 @@ def test_the_spread_over_seeds_goes_with_the_edges(adata, monkeypatch):
     assert (table["importance_std"] >= 0).all()
     strong = table[table["TF"] + table["target"] == "At1"]
     assert 0 < strong["importance_std"].item() < strong["importance"].item()
+
+
+def test_engine_that_is_not_installed_says_how(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"inferer.engine=arboreto: run pip install 'llm4grn\[arboreto\]'"):
+        GRNBoost2(engine="arboreto")
+    GRNBoost2()
