@@ -1,6 +1,22 @@
-"""llm4grn: can a large language model draw a gene regulatory network?"""
+"""llm4grn: can a large language model draw a gene regulatory network?
+
+The public names are imported when they are first used, so that ``import llm4grn`` costs nothing.
+"""
+
+from __future__ import annotations
 
 import os
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from llm4grn.api import datasets
+    from llm4grn.api.cells import SplitCells, preprocess
+    from llm4grn.api.generator import CausalGenerator
+    from llm4grn.api.networks import infer_grn, transcription_factors
+    from llm4grn.api.scores import plot_cells, score
+    from llm4grn.errors import UserError
+    from llm4grn.grn import GRN, CausalGraph
 
 __version__ = "0.1.0"
 
@@ -8,3 +24,41 @@ __version__ = "0.1.0"
 # Seen once by hand on 2 cores, a short spin saved a quarter to a third of a step; no benchmark holds it yet. Read when
 # torch is imported, so set before.
 os.environ.setdefault("GOMP_SPINCOUNT", "2000")
+
+__all__ = [
+    "GRN",
+    "CausalGenerator",
+    "CausalGraph",
+    "SplitCells",
+    "UserError",
+    "datasets",
+    "infer_grn",
+    "plot_cells",
+    "preprocess",
+    "score",
+    "transcription_factors",
+]
+_MODULES = {
+    "GRN": "grn",
+    "CausalGraph": "grn",
+    "CausalGenerator": "api.generator",
+    "SplitCells": "api.cells",
+    "UserError": "errors",
+    "infer_grn": "api.networks",
+    "plot_cells": "api.scores",
+    "preprocess": "api.cells",
+    "score": "api.scores",
+    "transcription_factors": "api.networks",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name == "datasets":
+        return import_module("llm4grn.api.datasets")
+    if name in _MODULES:
+        return getattr(import_module(f"llm4grn.{_MODULES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

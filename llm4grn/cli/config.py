@@ -27,11 +27,8 @@ def build_setting(cfg: DictConfig) -> Setting:
         If a value is impossible.
     """
     dataset, kb, inferer = cfg.dataset, cfg.kb, cfg.inferer
-    _check_llm(cfg)
-    for group in "dataset", "kb", "inferer", "llm":
-        missing = sorted(field for field in cfg[group] if OmegaConf.is_missing(cfg[group], field))
-        if missing:
-            raise UserError(f"{group}.{missing[0]} is not set; add {group}.{missing[0]}=VALUE to the command")
+    check_llm(cfg)
+    check_is_set(cfg, "dataset", "kb", "inferer", "llm")
     model = cfg.get("model")
     if model is not None and not OmegaConf.is_list(metrics := cfg.evaluation.metrics):
         raise UserError(f"evaluation.metrics={metrics}: expected a list, for instance evaluation.metrics=[rf_auroc]")
@@ -57,7 +54,7 @@ def build_setting(cfg: DictConfig) -> Setting:
     )
 
 
-def _check_llm(cfg: DictConfig) -> None:
+def check_llm(cfg: DictConfig) -> None:
     """Refuse a question without anyone to ask, and an answer under the name of another model.
 
     Raises
@@ -79,6 +76,19 @@ def _check_llm(cfg: DictConfig) -> None:
     if asked is not None and name not in (asked, "recorded"):
         # the name is a label: of llm=shipped it is the recorded model's, and no option of llm
         raise UserError(f"kb={asked} and llm={name}: the knowledge base would not be {asked}'s; use kb=llm instead")
+
+
+def check_is_set(cfg: DictConfig, *groups: str) -> None:
+    """Refuse a group of which a field must be set and is not.
+
+    Raises
+    ------
+    UserError
+    """
+    for group in groups:
+        missing = sorted(field for field in cfg[group] if OmegaConf.is_missing(cfg[group], field))
+        if missing:
+            raise UserError(f"{group}.{missing[0]} is not set; add {group}.{missing[0]}=VALUE to the command")
 
 
 def instantiate(node: DictConfig) -> Any:

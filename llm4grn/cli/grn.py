@@ -79,24 +79,18 @@ def read_regulators(path: Path, k: int) -> CausalGraph:
     path = path / "graph.json" if path.is_dir() else path
     if path.suffix == ".json":
         return CausalGraph.from_json(path)
-    best = GRN.read(path).edges.groupby("target", sort=False)["TF"].agg(lambda tfs: tuple(tfs.head(k))).to_dict()
+    best = GRN.read(path).regulators(k)
     return CausalGraph(tuple(sorted({*best, *(tf for tfs in best.values() for tf in tfs)})), best)
 
 
 def _pair(a: CausalGraph, b: CausalGraph) -> list[str]:
     rows = [
         (name, len(one), len(other), len(one & other))
-        for name, one, other in zip(("TFs", "targets", "edges"), _parts(a), _parts(b), strict=True)
+        for name, one, other in zip(("TFs", "targets", "edges"), a.parts(), b.parts(), strict=True)
     ]
     table = [f"{'':10}{'A':>10}{'B':>10}{'shared':>10}"]
     table += [f"{name:10}{one:>10}{other:>10}{shared:>10}" for name, one, other, shared in rows]
     return [*table, "", f"overlap, the mean over shared targets of the Jaccard index of their TFs: {overlap(a, b):.4f}"]
-
-
-def _parts(graph: CausalGraph) -> tuple[set, set, set]:
-    """Regulators, targets, and edges."""
-    edges = {(tf, target) for target, tfs in graph.regulators.items() for tf in tfs}
-    return {tf for tf, _ in edges}, set(graph.regulators), edges
 
 
 def _matrix(graphs: Sequence[CausalGraph]) -> list[str]:

@@ -19,6 +19,7 @@ from llm4grn.cli.config import check_paths
 from llm4grn.cli.errors import one_line_errors
 from llm4grn.cli.program import CONF
 from llm4grn.errors import UserError
+from llm4grn.runtime.quiet import quiet_lightning
 
 
 def run(task: Callable[[DictConfig], Path | None], config_name: str, conf: Path = CONF) -> None:
@@ -83,7 +84,6 @@ def _set_up_logging() -> None:
     ours.handlers = [handler]
     ours.setLevel(logging.INFO)
     ours.propagate = False
-    for chatty in "pytorch_lightning", "lightning.pytorch", "lightning_fabric", "pytorch_lightning.utilities.rank_zero":
-        logging.getLogger(chatty).setLevel(logging.ERROR)
+    quiet_lightning()
     warnings.filterwarnings("ignore", category=FutureWarning)
     warnings.filterwarnings("ignore", category=DeprecationWarning)

@@ -144,30 +144,50 @@ class H5ad:
 
     def load(self) -> AnnData:
         adata = readers.read_h5ad(self.file, "dataset.path")
-        column = self.cell_type_column
-        if column is not None and column not in adata.obs:
-            have = ", ".join(map(str, adata.obs.columns)) or "none"
-            raise UserError(f"dataset.cell_type_column: {self.path} has no obs column {column} (columns: {have})")
-        if column is None and "cell_type" in adata.obs:
-            column = "cell_type"
-        cell_types = None if column is None else adata.obs[column]
-        return readers.as_counts(self._with_layer(adata), self._name, cell_types)
+        return select_counts(adata, self.path, self.layer, self.cell_type_column)
 
-    @property
-    def _name(self) -> str:
-        return self.path if self.layer is None else f"{self.path} (layer {self.layer})"
 
-    def _with_layer(self, adata: AnnData) -> AnnData:
-        if self.layer is None:
-            return adata
-        if self.layer in adata.layers:
-            adata.X = adata.layers[self.layer]
-            return adata
-        if self.layer == "raw" and adata.raw is not None:
-            return adata.raw.to_adata()
-        layers = sorted(adata.layers) + (["raw"] if adata.raw is not None else [])
-        have = f"layers: {', '.join(layers)}" if layers else "it has none: leave dataset.layer out"
-        raise UserError(f"dataset.layer: {self.path} has no layer {self.layer} ({have})")
+def select_counts(adata: AnnData, name: str, layer: str | None, cell_type_column: str | None) -> AnnData:
+    """Return the raw counts of a user's AnnData, checked, with ``obs["cell_type"]`` if it is known.
+
+    Parameters
+    ----------
+    adata
+        It is not changed.
+    name
+        What messages call it: its path, for instance.
+    layer, cell_type_column
+        See :class:`H5ad`.
+
+    Raises
+    ------
+    UserError
+        If there is no such layer or column, or the matrix holds no raw counts.
+    """
+    column = cell_type_column
+    if column is not None and column not in adata.obs:
+        have = ", ".join(map(str, adata.obs.columns)) or "none"
+        raise UserError(f"dataset.cell_type_column: {name} has no obs column {column} (columns: {have})")
+    if column is None and "cell_type" in adata.obs:
+        column = "cell_type"
+    cell_types = None if column is None else adata.obs[column]
+    shown = name if layer is None else f"{name} (layer {layer})"
+    return readers.as_counts(_with_layer(adata, name, layer), shown, cell_types)
+
+
+def _with_layer(adata: AnnData, name: str, layer: str | None) -> AnnData:
+    import anndata
+
+    if layer is None:
+        return adata
+    if layer in adata.layers:
+        layers = dict(adata.layers)  # a message about what is no count names them
+        return anndata.AnnData(adata.layers[layer], obs=adata.obs, var=adata.var, layers=layers)
+    if layer == "raw" and adata.raw is not None:
+        return adata.raw.to_adata()
+    layers = sorted(adata.layers) + (["raw"] if adata.raw is not None else [])
+    have = f"layers: {', '.join(layers)}" if layers else "it has none: leave dataset.layer out"
+    raise UserError(f"dataset.layer: {name} has no layer {layer} ({have})")
 
 
 @dataclass(frozen=True)

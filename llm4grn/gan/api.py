@@ -84,7 +84,7 @@ def controller_cells(
     fix_torch_threads()
     module = CausalController(torch.empty(0, len(genes)), hyperparameters, library_size, seed=0)
     _load(module.generator, folder)
-    return (_as_adata(module.generate(n_cells, seed), genes) for seed in seeds)
+    return (as_adata(module.generate(n_cells, seed), genes) for seed in seeds)
 
 
 def causal_gan_cells(
@@ -98,7 +98,7 @@ def causal_gan_cells(
 ) -> Iterator[anndata.AnnData]:
     """One data set of ``n_cells`` per seed from the causal GAN trained into ``folder``."""
     module = load_causal_gan(folder, graph, controller_hyperparameters, hyperparameters, library_size)
-    return (_as_adata(module.generate(n_cells, seed), graph.genes) for seed in seeds)
+    return (as_adata(module.generate(n_cells, seed), graph.genes) for seed in seeds)
 
 
 def load_causal_gan(
@@ -128,7 +128,8 @@ def _cells(train: anndata.AnnData | Cells) -> Cells | Tensor:
     return train if isinstance(train, Cells) else dense(train)
 
 
-def _as_adata(cells: Tensor, genes: Sequence[str]) -> anndata.AnnData:
+def as_adata(cells: Tensor, genes: Sequence[str]) -> anndata.AnnData:
+    """Return generated cells of shape (n_cells, n_genes) as an AnnData in CSR."""
     adata = anndata.AnnData(csr_matrix(cells.numpy()))
     adata.var_names = list(genes)
     adata.obs_names = [f"synthetic-{i}" for i in range(len(cells))]
@@ -142,6 +143,34 @@ def _save(generator: nn.Module, folder: Path) -> None:
 
 def _load(generator: nn.Module, folder: Path) -> None:
     generator.load_state_dict(torch.load(folder / GENERATOR, weights_only=True, map_location="cpu"))
+
+
+def run_config(model: Mapping[str, Any], library_size: float) -> dict[str, Any]:
+    """Return as much of a run's configuration as :func:`load_trained` reads.
+
+    Parameters
+    ----------
+    model
+        Hyperparameters of both stages, as plain values.
+    library_size
+        Of every generated cell.
+    """
+    return {"model": dict(model), "dataset": {"preprocessing": {"library_size": library_size}}}
+
+
+def save_trained(gan: CausalGAN, graph: CausalGraph, config: Mapping[str, Any], folder: Path) -> Path:
+    """Write the files that :func:`load_trained` reads; ``config`` as :func:`run_config` makes it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    graph.to_json(folder / "graph.json")
+    with atomic_write(folder / "config.yaml") as path:
+        path.write_text(yaml.safe_dump(dict(config), sort_keys=False), encoding="utf-8")
+    _save(gan.generator, folder)
+    return folder
+
+
+def read_config(run: Path) -> dict[str, Any]:
+    """Return the configuration of a run, as plain values."""
+    return yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
 
 
 def load_trained(run: Path) -> tuple[CausalGAN, CausalGraph]:
@@ -163,7 +192,7 @@ def load_trained(run: Path) -> tuple[CausalGAN, CausalGraph]:
         if not (run / name).is_file():
             raise UserError(f"run={run}: no {name} there; give the folder that python train.py printed")
     try:
-        config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+        config = read_config(run)
         model, library_size = config["model"], float(config["dataset"]["preprocessing"]["library_size"])
         controller = ControllerHyperparameters(**_fields(model["controller"]))
         causal_gan = CausalGANHyperparameters(**_fields(model["causal_gan"]))

@@ -9,9 +9,13 @@ from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from statistics import fmean, median
+from typing import TYPE_CHECKING
 
 from llm4grn.errors import UserError
 from llm4grn.store import atomic_write
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 
 @dataclass(frozen=True)
@@ -137,6 +141,24 @@ class CausalGraph:
             "density": self.density,
             "regulators_per_target": {"min": min(sizes), "median": median(sizes), "max": max(sizes)},
         }
+
+    def parts(self) -> tuple[set[str], set[str], set[tuple[str, str]]]:
+        """Return the genes that regulate something, the targets, and the edges."""
+        edges = {(tf, target) for target, tfs in self.regulators.items() for tf in tfs}
+        return {tf for tf, _ in edges}, set(self.regulators), edges
+
+    def to_networkx(self) -> nx.DiGraph:
+        """Return the graph with all its genes as nodes; ``role`` of each is ``TF`` (a root) or ``target``."""
+        import networkx as nx
+
+        graph: nx.DiGraph = nx.DiGraph()
+        roles = ((gene, {"role": "target" if gene in self.regulators else "TF"}) for gene in self.genes)
+        graph.add_nodes_from(roles)
+        graph.add_edges_from((tf, target) for target in self.targets for tf in self.regulators[target])
+        return graph
+
+    def __repr__(self) -> str:
+        return f"CausalGraph: {len(self.tf_names)} TFs, {len(self.targets)} targets, {self.n_edges} edges"
 
     def to_json(self, path: str | Path) -> None:
         """Write ``{"genes": [...], "regulators": {target: [...]}}``, targets in gene order: same graph, same bytes."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import json
 import logging
 from collections.abc import Mapping, Sequence
@@ -11,11 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 from llm4grn.errors import UserError
-from llm4grn.grn.causal_graph import CausalGraph
+from llm4grn.grn.causal_graph import CausalGraph, overlap
 from llm4grn.runtime.seeding import derive_seed
 from llm4grn.store import atomic_write
 
 if TYPE_CHECKING:
+    import networkx as nx
     import pandas as pd
 
 logger = logging.getLogger("llm4grn")
@@ -38,7 +40,7 @@ _EXPECTED = (
 )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class GRN:
     """Ranked regulatory edges, as an inference method gives them.
 
@@ -54,10 +56,15 @@ class GRN:
         does not have the edge.
     provenance
         Where the edges come from: JSON values only.
+    genes, tf_names
+        All genes of the data set and its transcription factors, where they are known: what :meth:`top` imposes on by
+        default. No part of a file.
     """
 
     edges: pd.DataFrame
     provenance: dict[str, object] = field(default_factory=dict)
+    genes: tuple[str, ...] | None = None
+    tf_names: tuple[str, ...] | None = None
 
     @classmethod
     def from_edges(cls, edges: pd.DataFrame, provenance: Mapping[str, object] | None = None) -> GRN:
@@ -136,8 +143,8 @@ class GRN:
     def top(
         self,
         k: int | Mapping[str, int],
-        genes: Sequence[str],
-        tf_names: Sequence[str],
+        genes: Sequence[str] | None = None,
+        tf_names: Sequence[str] | None = None,
         strategy: Strategy = "top",
         seed: int = 0,
         tf_k: int = 0,
@@ -152,9 +159,9 @@ class GRN:
         k
             Regulators per target, or a number for each target. A target with fewer ranked TFs keeps those it has.
         genes
-            All genes, in the order of the cell's columns.
+            All genes, in the order of the cell's columns; None: those of the network.
         tf_names
-            The transcription factors: the candidates, and the roots of the graph.
+            The transcription factors: the candidates, and the roots of the graph; None: those of the network.
         strategy
             ``top`` the k best; ``bottom`` the k worst of those ranked; ``odd`` the first k of ranks 1, 3, 5, ...;
             ``even`` the first k of ranks 2, 4, 6, ...; ``random`` any k of ``tf_names``, ranked or not.
@@ -167,8 +174,13 @@ class GRN:
         Raises
         ------
         UserError
-            If ``k`` or ``strategy`` is impossible, or a TF is not among the genes.
+            If ``k`` or ``strategy`` is impossible, a TF is not among the genes, or neither the network nor the call
+            says which genes and TFs there are.
         """
+        genes = self.genes if genes is None else genes
+        tf_names = self.tf_names if tf_names is None else tf_names
+        if genes is None or tf_names is None:
+            raise UserError("top: this network came without its genes and TFs; give genes= and tf_names=")
         tfs = sorted(set(tf_names))
         targets = [gene for gene in genes if gene not in set(tfs)]
         wanted = _wanted(k, targets, len(tfs))
@@ -193,6 +205,62 @@ class GRN:
                 *(len(short), len(targets), strategy, short[0], len(regulators[short[0]])),
             )
         return CausalGraph(tuple(genes), regulators | _acyclic(candidates, tf_k))
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The ranked edges: another name of ``edges``."""
+        return self.edges
+
+    def regulators(self, k: int) -> dict[str, tuple[str, ...]]:
+        """Return the ``k`` best TFs of each ranked target, best first; a TF that is ranked is a target too."""
+        best = self.edges.groupby("target", sort=False)["TF"].agg(lambda tfs: tuple(tfs.head(k)))
+        return {str(target): tfs for target, tfs in best.items()}
+
+    def compare(self, other: GRN, k: int = 10) -> pd.DataFrame:
+        """Return how much the ``k`` best regulators per target of two networks have in common.
+
+        Returns
+        -------
+        DataFrame
+            Rows ``TFs``, ``targets`` and ``edges``, each counted in this network, in the other, and shared, with the
+            Jaccard index of the two sets; row ``regulators per target`` has the mean Jaccard index over shared targets
+            (section 4 of the protocol; Figure 2 of the paper).
+
+        Raises
+        ------
+        UserError
+            If the networks share no target.
+        """
+        import pandas as pd
+
+        ours, theirs = (_graph_of(network.regulators(k)) for network in (self, other))
+        rows: dict[str, tuple[object, ...]] = {}
+        for name, a, b in zip(("TFs", "targets", "edges"), ours.parts(), theirs.parts(), strict=True):
+            rows[name] = (len(a), len(b), len(a & b), len(a & b) / len(a | b))
+        rows["regulators per target"] = (pd.NA, pd.NA, pd.NA, overlap(ours, theirs))
+        table = pd.DataFrame.from_dict(rows, orient="index", columns=["this", "other", "shared", "jaccard"])
+        return table.astype({"this": "Int64", "other": "Int64", "shared": "Int64", "jaccard": "float64"})
+
+    def to_networkx(self) -> nx.DiGraph:
+        """Return all ranked edges as a directed graph; each has its ``importance``."""
+        import networkx as nx
+
+        graph: nx.DiGraph = nx.DiGraph()
+        rows = self.edges[COLUMNS].itertuples(index=False, name=None)
+        graph.add_edges_from((tf, target, {"importance": importance}) for tf, target, importance in rows)
+        return graph
+
+    def __repr__(self) -> str:
+        edges, method = self.edges, self.provenance.get("method", "file")
+        return f"GRN ({method}): {len(edges)} edges, {edges['TF'].nunique()} TFs, {edges['target'].nunique()} targets"
+
+    def _repr_html_(self) -> str:
+        return f"<p>{html.escape(repr(self))}</p>{self.edges.head(10).to_html(index=False)}"
+
+
+def _graph_of(regulators: Mapping[str, tuple[str, ...]]) -> CausalGraph:
+    """The graph of a ranking without a list of TFs, which need not be a valid one."""
+    return CausalGraph(tuple(sorted({*regulators, *(tf for tfs in regulators.values() for tf in tfs)})), regulators)
 
 
 def _acyclic(candidates: Mapping[str, Sequence[str]], k: int) -> dict[str, tuple[str, ...]]:

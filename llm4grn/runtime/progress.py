@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 
 def progress(items: Iterable | None = None, **arguments) -> tqdm:
-    """A bar with rate and ETA on stderr: live in a terminal, a line now and then in a log file.
+    """A bar with rate and ETA on stderr: live in a terminal or a notebook, a line now and then in a log file.
 
     Parameters
     ----------
@@ -18,5 +18,5 @@ def progress(items: Iterable | None = None, **arguments) -> tqdm:
     arguments
         Of :class:`tqdm.tqdm`: ``desc``, ``unit``, ``total``, ``initial``.
     """
-    live = sys.stderr.isatty()
+    live = sys.stderr.isatty() or "ipykernel" in sys.modules
     return tqdm(items, mininterval=0.2 if live else 15, dynamic_ncols=live, **arguments)

@@ -15,6 +15,7 @@ from llm4grn.report.figures import COLOURS, INK, panels, save
 from llm4grn.runtime.seeding import derive_seed
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from scipy.sparse import spmatrix
 
     Cells = np.ndarray | spmatrix
@@ -60,6 +61,19 @@ def joint_tsne(
     -------
     ``path``.
     """
+    return save(draw_joint_tsne(real, sets, seed, rf_auroc=rf_auroc, max_cells=max_cells, base=base), path)
+
+
+def draw_joint_tsne(
+    real: Cells,
+    sets: Mapping[str, Cells],
+    seed: int,
+    *,
+    rf_auroc: Mapping[str, float] | None = None,
+    max_cells: int = 500,
+    base: str = "real test cells",
+) -> Figure:
+    """Return the figure of :func:`joint_tsne`."""
     rng = np.random.default_rng(derive_seed(seed, "joint_tsne", "cells"))
     drawn = [_log_cells(cells, max_cells, rng) for cells in (real, *sets.values())]
     embedded = tsne(np.concatenate(drawn), derive_seed(seed, "joint_tsne", "embedding"))
@@ -78,7 +92,7 @@ def joint_tsne(
         axis.set_title(label if value is None else f"{label}\nRF AUROC {value:.3f}", fontsize=10, color=INK)
         axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.01), fontsize=8, **_LEGEND)
     figure.supxlabel("joint t-SNE of log1p counts (50 PCs of all sets together)", fontsize=8, color="#666666")
-    return save(figure, path)
+    return figure
 
 
 def _log_cells(cells: Cells, max_cells: int, rng: np.random.Generator) -> np.ndarray:

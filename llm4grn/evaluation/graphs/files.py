@@ -36,11 +36,9 @@ def write_graphml(graph: CausalGraph, path: str | Path, grn: GRN | None = None) 
     """
     import networkx as nx
 
-    drawn = nx.DiGraph()
-    drawn.add_nodes_from((gene, {"role": "target" if gene in graph.regulators else "TF"}) for gene in graph.genes)
-    edges = [(tf, target) for target in graph.targets for tf in graph.regulators[target]]
-    ranked = {} if grn is None else _importances(grn, set(edges))
-    drawn.add_edges_from((*edge, {"importance": ranked[edge]} if edge in ranked else {}) for edge in edges)
+    drawn = graph.to_networkx()
+    ranked = {} if grn is None else _importances(grn, set(drawn.edges))
+    nx.set_edge_attributes(drawn, ranked, "importance")
     with atomic_write(path) as temporary:
         nx.write_graphml(drawn, temporary)
     return Path(path)

@@ -1,0 +1,142 @@
+"""From raw counts in an AnnData to training, validation and test cells."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
+
+from llm4grn.api.datasets import DESCRIPTION
+from llm4grn.data.preprocess import Preprocessing, split
+from llm4grn.data.sources import select_counts
+from llm4grn.knowledge.curated import curated_list
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+_MIN_CELLS = 10  # of conf/dataset/h5ad.yaml
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class SplitCells:
+    """Preprocessed cells, held-out ones apart, as :func:`preprocess` makes them.
+
+    Parameters
+    ----------
+    adata
+        All cells: normalised counts (CSR, float32), genes sorted by name, ``obs["split"]`` one of ``train``,
+        ``validation`` and ``test``.
+    organism
+        Decides which curated list of TFs applies.
+    context
+        All that a language model learns of the cells.
+    library_size
+        What the counts of each cell sum to.
+    """
+
+    adata: AnnData
+    organism: str
+    context: str
+    library_size: float
+
+    @cached_property
+    def train(self) -> AnnData:
+        """Cells to infer from and to train on."""
+        return split(self.adata, "train")
+
+    @cached_property
+    def validation(self) -> AnnData:
+        """Cells to choose by."""
+        return split(self.adata, "validation")
+
+    @cached_property
+    def test(self) -> AnnData:
+        """Cells to score against, and for nothing else."""
+        return split(self.adata, "test")
+
+    @property
+    def genes(self) -> tuple[str, ...]:
+        """All genes, in the order of the columns."""
+        return tuple(map(str, self.adata.var_names))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of the counts, their genes and their split: identifies the cells in a store."""
+        matrix = self.adata.X.tocsr()
+        digest = hashlib.sha256("\n".join([*self.genes, *self.adata.obs["split"].astype(str)]).encode())
+        for part in matrix.indptr.astype("int64"), matrix.indices.astype("int64"), matrix.data:
+            digest.update(part.tobytes())
+        return digest.hexdigest()
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{name} {getattr(self, name).n_obs}" for name in ("train", "validation", "test"))
+        return f"SplitCells: {self.adata.n_vars} genes of {self.organism}; cells: {sizes}"
+
+
+def preprocess(
+    adata: AnnData,
+    *,
+    organism: str | None = None,
+    context: str | None = None,
+    layer: str | None = None,
+    cell_type_column: str | None = None,
+    n_genes: int = 1000,
+    selection: Literal["pearson_residuals", "seurat_v3", "dispersion"] = "pearson_residuals",
+    n_tfs: int | Literal["auto"] = "auto",
+    genes: str | None = None,
+    min_cells: int | None = None,
+    min_genes: int = 10,
+    n_test: int = 500,
+    n_validation: int = 500,
+    library_size: float = 20_000,
+    seed: int = 1000,
+) -> SplitCells:
+    """Choose cells and genes, normalise, and split (paper, section 4; protocol section 2).
+
+    Parameters
+    ----------
+    adata
+        Raw counts, cells x genes, with unique names. It is not changed.
+    organism, context, min_cells
+        None: what ``adata.uns["llm4grn"]`` says, as for the data sets of :mod:`llm4grn.datasets`; otherwise human, no
+        context, and 10. ``organism`` chooses the curated list that ``n_tfs`` counts by. ``context`` is a few sentences
+        for a language model: organism, tissue, cells, assay. A gene expressed in fewer cells than ``min_cells`` is
+        dropped.
+    layer
+        The layer that holds the raw counts, or ``raw``; None: ``adata.X``.
+    cell_type_column
+        Column of ``obs``; None: ``cell_type``, if there is one.
+    n_genes, selection, n_tfs, genes, min_genes, n_test, n_validation, library_size
+        See :class:`~llm4grn.data.preprocess.Preprocessing`; names and defaults are those of ``conf/dataset``.
+    seed
+        Of the split.
+
+    Raises
+    ------
+    UserError
+        If the matrix holds no raw counts, or too few cells or genes are left.
+
+    Examples
+    --------
+    >>> import llm4grn as lg
+    >>> lg.preprocess(lg.datasets.pbmc3k(), n_genes=300)
+    SplitCells: 300 genes of human; cells: train 1700, validation 500, test 500
+    """
+    described = {"organism": "human", "context": "", "min_cells": _MIN_CELLS, **adata.uns.get(DESCRIPTION, {})}
+    organism = described["organism"] if organism is None else organism
+    preprocessing = Preprocessing(
+        n_genes=n_genes,
+        min_cells=int(described["min_cells"]) if min_cells is None else min_cells,
+        min_genes=min_genes,
+        n_test=n_test,
+        n_validation=n_validation,
+        library_size=library_size,
+        selection=selection,
+        n_tfs=n_tfs,
+        known_tfs=curated_list(organism),
+        genes=genes,
+    )
+    counts = select_counts(adata, "adata", layer, cell_type_column)
+    context = str(described["context"]) if context is None else context
+    return SplitCells(preprocessing.run(counts, seed), str(organism), context, library_size)

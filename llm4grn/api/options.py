@@ -1,0 +1,121 @@
+"""Objects from the YAML files: the same names and defaults as on the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from llm4grn.cli.config import check_is_set, check_llm, instantiate
+from llm4grn.cli.errors import one_line
+from llm4grn.cli.program import CONF
+from llm4grn.errors import UserError
+from llm4grn.inference.base import Inferer
+from llm4grn.knowledge.base import KnowledgeBase
+from llm4grn.setting import Model
+
+
+def inferer_named(name: str, options: Mapping[str, Any], *, llm: str | None, told: Mapping[str, Any]) -> Inferer:
+    """Return the inferer of ``conf/inferer/NAME.yaml``.
+
+    Parameters
+    ----------
+    name
+        Of the YAML file.
+    options
+        Fields of ``inferer`` that differ from the YAML, and fields of ``llm`` with the prefix ``llm_``.
+    llm
+        Name of a YAML file in ``conf/llm``; None if no language model takes part.
+    told
+        What the data set says: ``organism``, ``context`` and ``k``; ``answers``, the file in which the answers of a
+        language model are kept, or None.
+
+    Raises
+    ------
+    UserError
+        For a name or an option that does not exist, or a value that its class refuses.
+    """
+    with _as_user_errors():
+        config = _composed([f"inferer={name}", f"llm={llm or 'none'}"], told)
+        _set(config, "inferer", options)
+        check_llm(config)
+        check_is_set(config, "inferer", "llm")
+        return instantiate(config.inferer.method)
+
+
+def knowledge_base_named(name: str, options: Mapping[str, Any], *, llm: str | None, told: Mapping[str, Any]) -> Any:
+    """Return the knowledge base of ``conf/kb/NAME.yaml``; parameters and errors are those of :func:`inferer_named`."""
+    with _as_user_errors():
+        config = _composed([f"kb={name}", *([] if llm is None else [f"llm={llm}"])], told)
+        _set(config, "kb", options)
+        check_llm(config)
+        check_is_set(config, "kb", "llm")
+        kb: KnowledgeBase = instantiate(config.kb.method)
+        return kb
+
+
+def model_named(
+    name: str, controller: Mapping[str, Any], causal_gan: Mapping[str, Any]
+) -> tuple[Model, dict[str, Any]]:
+    """Return the hyperparameters of ``conf/model/NAME.yaml`` with changes, and the same as plain values.
+
+    Raises
+    ------
+    UserError
+        For a name or a field that does not exist, or an impossible value.
+    """
+    with _as_user_errors():
+        config = _composed([f"model={name}"], {}, script="train")
+        for stage, changes in ("controller", controller), ("causal_gan", causal_gan):
+            for field, value in changes.items():
+                if field not in config.model[stage] or field == "_target_":
+                    fields = ", ".join(key for key in config.model[stage] if key != "_target_")
+                    raise UserError(f"{stage}: there is no field {field}; its fields are {fields}")
+                config.model[stage][field] = value
+        model = Model(name, instantiate(config.model.controller), instantiate(config.model.causal_gan))
+        return model, OmegaConf.to_container(config.model, resolve=True)
+
+
+def dataset_context(name: str) -> Mapping[str, Any]:
+    """Return what ``conf/dataset/NAME.yaml`` says of a data set beside its source, and of its preprocessing."""
+    config = _composed([f"dataset={name}"], {}).dataset
+    preprocessing = {field: config.preprocessing[field] for field in ("min_cells",)}
+    return {"name": name, "organism": config.organism, "context": config.context, **preprocessing}
+
+
+def _composed(overrides: list[str], told: Mapping[str, Any], script: str = "infer_grn") -> DictConfig:
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        config = compose(script, overrides)
+    for field, value in told.items():
+        if field in ("organism", "context"):
+            config.dataset[field] = value
+        elif field == "k":
+            config.graph.k = value
+        elif field == "answers":
+            config.paths.answers = None if value is None else str(Path(value))
+    return config
+
+
+def _set(config: DictConfig, group: str, options: Mapping[str, Any]) -> None:
+    for option, value in options.items():
+        where, field = ("llm", option[4:]) if option.startswith("llm_") else (group, option)
+        fields = [field for field in config[where] if field not in ("name", "method", "chat", "asks")]
+        if field not in fields:
+            known = f"it has {', '.join(fields)}" if fields else "it has none"
+            raise UserError(f"{option}: {where}={config[where].name} has no such option; {known}")
+        config[where][field] = str(value) if isinstance(value, Path) else value
+
+
+@contextmanager
+def _as_user_errors() -> Iterator[None]:
+    """Raise as a UserError of one line what Hydra and OmegaConf raise; bugs stay what they are."""
+    try:
+        yield
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UserError(one_line(error)) from error

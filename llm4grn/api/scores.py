@@ -1,0 +1,109 @@
+"""How close synthetic cells are to real ones: as a table, and as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from llm4grn.errors import UserError
+from llm4grn.metrics.registry import METRICS
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from anndata import AnnData
+    from matplotlib.figure import Figure
+    from scipy.sparse import spmatrix
+
+    Cells = AnnData | np.ndarray | spmatrix
+
+
+def score(
+    real: Cells,
+    synthetic: Cells | Mapping[str, Cells],
+    *,
+    metrics: Sequence[str] | None = None,
+    seed: int = 1000,
+    device: str = "cpu",
+) -> pd.DataFrame:
+    """Score synthetic cells against held-out real ones (protocol section 6).
+
+    Parameters
+    ----------
+    real
+        Held-out cells: ``cells.test``.
+    synthetic
+        Cells over the same genes, in any order, or several sets of them by name. Give real cells that nobody trained
+        on as one of them (``cells.validation``): what they score is the best within reach.
+    metrics
+        Names of metrics; None: all.
+    seed
+        Of subsampling and of the metrics that draw random numbers.
+    device
+        Where the linear algebra runs, for instance ``cuda``.
+
+    Returns
+    -------
+    DataFrame
+        One row per metric; a column per set of cells, and ``better``, the better direction.
+
+    Raises
+    ------
+    UserError
+        For an unknown metric, other genes, values that are not finite, or too few cells.
+
+    Examples
+    --------
+    >>> import llm4grn as lg
+    >>> cells = lg.preprocess(lg.datasets.pbmc68k_reduced(), n_genes=100, n_test=100, n_validation=100)
+    >>> table = lg.score(cells.test, {"real": cells.validation}, metrics=["mmd", "gene_means"])
+    >>> list(table.columns)
+    ['real', 'better']
+    """
+    import pandas as pd
+
+    from llm4grn.evaluation.scores.score import score as score_matrices
+
+    sets = synthetic if isinstance(synthetic, Mapping) else {"value": synthetic}
+    names = list(METRICS) if metrics is None else list(metrics)
+    values = {
+        label: score_matrices(_matrix(real), _aligned(cells, real, label), seed, names, device)
+        for label, cells in sets.items()
+    }
+    table = pd.DataFrame(values, index=names)
+    table["better"] = ["higher" if METRICS[name].higher_is_better else "lower" for name in names]
+    return table.set_axis(pd.Index([METRICS[name].label for name in names], name="metric"))
+
+
+def plot_cells(real: Cells, sets: Mapping[str, Cells], *, seed: int = 1000, max_cells: int = 500) -> Figure:
+    """Draw sets of cells over real ones, one panel each, all in one t-SNE of log1p counts.
+
+    Parameters
+    ----------
+    real
+        Cells in grey: ``cells.test``.
+    sets
+        Label to cells over the same genes.
+    seed
+        Of the subsampling and the embedding.
+    max_cells
+        Cells drawn of each set.
+    """
+    from llm4grn.evaluation.cells.plots import draw_joint_tsne
+
+    aligned = {label: _aligned(cells, real, label) for label, cells in sets.items()}
+    return draw_joint_tsne(_matrix(real), aligned, seed, max_cells=max_cells)
+
+
+def _aligned(cells: Cells, real: Cells, label: str) -> Any:
+    """The matrix of ``cells``, its genes in the order of ``real``."""
+    if not hasattr(cells, "var_names") or not hasattr(real, "var_names"):
+        return _matrix(cells)
+    if set(cells.var_names) != set(real.var_names):
+        strangers = sorted(set(cells.var_names) ^ set(real.var_names))
+        raise UserError(f"{label}: {len(strangers)} genes are in one of the two sets only, for instance {strangers[0]}")
+    return cells[:, real.var_names].X
+
+
+def _matrix(cells: Cells) -> Any:
+    return cells.X if hasattr(cells, "var_names") else cells
