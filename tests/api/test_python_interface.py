@@ -261,7 +261,7 @@ def test_genes_are_aligned_by_name(cells):
 def test_objects_show_themselves(cells, model):
     grn = lg.infer_grn(cells, inferer="correlation", k=2)
     assert repr(cells) == "SplitCells: 30 genes of human; cells: train 78, validation 20, test 40"
-    assert repr(grn).startswith("GRN (correlation): ")
+    assert repr(grn).startswith("GRN (correlation pearson): ")
     assert "<table" in grn._repr_html_()
     assert repr(model) == "CausalGenerator: 30 genes, 5 TFs, 25 targets, 50 edges, model=small"
     figure = lg.plot_cells(cells.test, {"train": cells.train}, max_cells=30)
