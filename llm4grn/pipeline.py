@@ -15,7 +15,7 @@ from llm4grn.inference.base import CombiningInferer, names_only
 from llm4grn.knowledge.base import TFSet
 from llm4grn.knowledge.none import NoPriorList
 from llm4grn.runtime.seeding import derive_seed
-from llm4grn.setting import Setting
+from llm4grn.setting import Model, Setting
 from llm4grn.store import Stage, Store, atomic_write
 
 if TYPE_CHECKING:
@@ -46,6 +46,13 @@ class Pipeline:
     store: Store
     trainer: Mapping[str, Any] = field(default_factory=dict)
     loggers: Callable[[], Sequence[Logger]] = tuple
+
+    @property
+    def model(self) -> Model:
+        """The generator of the setting; only stages that train or generate ask for it."""
+        if self.setting.model is None:
+            raise ValueError("this setting ends at the graph: it has no model")
+        return self.setting.model
 
     # -- what each stage depends on ---------------------------------------------------------------------------------
 
@@ -103,12 +110,12 @@ class Pipeline:
 
     @cached_property
     def controller(self) -> Stage:
-        args = {"model": describe(self.setting.model.controller), "seed": self.setting.seed}
+        args = {"model": describe(self.model.controller), "seed": self.setting.seed}
         return Stage("controller", 2, args, {"data": self.data})
 
     @cached_property
     def causal_gan(self) -> Stage:
-        args = {"model": describe(self.setting.model.causal_gan), "seed": self.setting.seed}
+        args = {"model": describe(self.model.causal_gan), "seed": self.setting.seed}
         inputs = {"data": self.data, "graph": self.graph, "controller": self.controller}
         return Stage("causal_gan", 2, args, inputs)
 
@@ -211,7 +218,7 @@ class Pipeline:
 
     def audits(self) -> dict[str, dict[str, Any]]:
         """The audit of each stage in which a language model was asked."""
-        provenances = [("transcription factors", self.tf_set.provenance)]
+        provenances: list[tuple[str, dict[str, Any]]] = [("transcription factors", self.tf_set.provenance)]
         provenances += [("regulators", pipeline.inferred_grn.provenance) for pipeline in self.inferences]
         return {title: provenance["audit"] for title, provenance in provenances if "audit" in provenance}
 
@@ -225,7 +232,7 @@ class Pipeline:
     def _build_tfs(self, folder: Path) -> None:
         genes = list(self.adata.var_names)
         kb = self.setting.kb
-        if self._tfs_follow:
+        if isinstance(kb, NoPriorList):
             tfs = kb.select(self.inferred_grn, genes)
         else:
             tfs = kb.transcription_factors(genes, self.setting.dataset.context, self.setting.seed)
@@ -245,7 +252,9 @@ class Pipeline:
             return
         train = self.split("train") if inferer.uses_expression else names_only(self.adata)
         # the few TFs first: a method that cannot rank them says so before the many targets
-        among = inferer.infer(train[:, list(tf_names)].copy(), None, seed) if self._ranks_tfs else None
+        among = None
+        if self._ranks_tfs and tf_names is not None:
+            among = inferer.infer(train[:, list(tf_names)].copy(), None, seed)
         grn = inferer.infer(train, tf_names, seed)
         (grn.joined(among) if among else grn).write(folder / "grn.tsv")
 
@@ -260,7 +269,7 @@ class Pipeline:
     def _build_controller(self, folder: Path) -> None:
         from llm4grn.gan import api
 
-        hyper = self.setting.model.controller
+        hyper = self.model.controller
         api.train_controller(
             self._training_cells(),
             hyper,
@@ -276,12 +285,12 @@ class Pipeline:
         from llm4grn.gan import api
 
         graph, controller = self.causal_graph, self.controller_folder()  # the graph first: cheap, and may be refused
-        hyper = self.setting.model.causal_gan
+        hyper = self.model.causal_gan
         api.train_causal_gan(
             self._training_cells(),
             graph,
             controller,
-            self.setting.model.controller,
+            self.model.controller,
             hyper,
             validation=self.split("validation") if hyper.validate_every else None,
             library_size=self.setting.dataset.preprocessing.library_size,
@@ -306,7 +315,7 @@ class Pipeline:
     def _generate(self, source: str) -> Iterable[AnnData]:
         from llm4grn.gan import api
 
-        model, n_cells = self.setting.model, self.split("test").n_obs
+        n_cells = self.split("test").n_obs
         genes = list(self.adata.var_names)
         seeds = [derive_seed(self.setting.seed, source, i) for i in range(self.setting.n_samples)]
         library_size = self.setting.dataset.preprocessing.library_size
@@ -314,8 +323,8 @@ class Pipeline:
             return [_draw(self.split("train"), n_cells, seed) for seed in seeds]
         if source == "stage1":
             folder = self.controller_folder()
-            return api.controller_cells(folder, model.controller, genes, library_size, n_cells, seeds)
-        graph, folder = self.causal_graph, self.causal_gan_folder()
+            return api.controller_cells(folder, self.model.controller, genes, library_size, n_cells, seeds)
+        graph, folder, model = self.causal_graph, self.causal_gan_folder(), self.model
         return api.causal_gan_cells(folder, graph, model.controller, model.causal_gan, library_size, n_cells, seeds)
 
     def _provenance(self, source: str, sample: int) -> dict[str, Any]:
@@ -339,7 +348,7 @@ class Pipeline:
             path.write_text(json.dumps(scores, indent=1) + "\n")
 
 
-def describe(part: object) -> dict[str, Any]:
+def describe(part: Any) -> dict[str, Any]:
     """What decides the results of a dataclass, for the key of its stage: class, fields that count in comparisons (those
     that are dataclasses themselves described likewise), and the fingerprint of its files, if it has any.
 

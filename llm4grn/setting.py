@@ -10,6 +10,7 @@ from llm4grn.data.preprocess import Preprocessing
 from llm4grn.data.sources import Source
 from llm4grn.errors import UserError
 from llm4grn.gan.hyperparameters import CausalGANHyperparameters, ControllerHyperparameters
+from llm4grn.grn.network import Strategy
 from llm4grn.inference.base import Inferer
 from llm4grn.knowledge.base import KnowledgeBase
 from llm4grn.metrics.registry import METRICS
@@ -64,7 +65,7 @@ class Setting:
     inferer_name: str
     inferer: Inferer
     k: int = 10
-    strategy: str = "top"
+    strategy: Strategy = "top"
     tf_k: int = 0
     model: Model | None = None
     n_samples: int = 4

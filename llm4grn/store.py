@@ -17,6 +17,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from filelock import Timeout
 
@@ -60,7 +61,7 @@ class Stage:
 
     name: str
     version: int
-    args: Mapping[str, object] = field(default_factory=dict)
+    args: Mapping[str, Any] = field(default_factory=dict)
     inputs: Mapping[str, Stage | str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -98,7 +98,7 @@ class CausalGenerator:
         args = {"seed": seed, "library_size": cells.library_size}
         stage1 = Stage("controller", 2, {"model": describe(hyper.controller), **args}, {"cells": cells.fingerprint})
         edges = {target: list(graph.regulators[target]) for target in graph.targets}
-        inputs = {"cells": cells.fingerprint, "controller": stage1}
+        inputs: dict[str, Stage | str] = {"cells": cells.fingerprint, "controller": stage1}
         stage2 = Stage("causal_gan", 2, {"model": describe(hyper.causal_gan), "graph": edges, **args}, inputs)
 
         def training(stage: str, validate_every: int) -> dict[str, Any]:

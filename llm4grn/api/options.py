@@ -9,12 +9,12 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from llm4grn.cli.config import check_is_set, check_llm, instantiate
 from llm4grn.cli.errors import one_line
-from llm4grn.cli.program import CONF
+from llm4grn.cli.program import CONF, plain
 from llm4grn.errors import UserError
 from llm4grn.inference.base import Inferer
 from llm4grn.knowledge.base import KnowledgeBase
@@ -79,7 +79,7 @@ def model_named(
                     raise UserError(f"{stage}: there is no field {field}; its fields are {fields}")
                 config.model[stage][field] = value
         model = Model(name, instantiate(config.model.controller), instantiate(config.model.causal_gan))
-        return model, OmegaConf.to_container(config.model, resolve=True)
+        return model, plain(config.model)
 
 
 def dataset_context(name: str) -> Mapping[str, Any]:

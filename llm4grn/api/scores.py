@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from llm4grn.errors import UserError
 from llm4grn.metrics.registry import METRICS
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from scipy.sparse import spmatrix
 
-    Cells = AnnData | np.ndarray | spmatrix
+    Cells: TypeAlias = AnnData | np.ndarray | spmatrix
 
 
 def score(
@@ -97,7 +97,9 @@ def plot_cells(real: Cells, sets: Mapping[str, Cells], *, seed: int = 1000, max_
 
 def _aligned(cells: Cells, real: Cells, label: str) -> Any:
     """The matrix of ``cells``, its genes in the order of ``real``."""
-    if not hasattr(cells, "var_names") or not hasattr(real, "var_names"):
+    import anndata
+
+    if not isinstance(cells, anndata.AnnData) or not isinstance(real, anndata.AnnData):
         return _matrix(cells)
     if set(cells.var_names) != set(real.var_names):
         strangers = sorted(set(cells.var_names) ^ set(real.var_names))
@@ -106,4 +108,6 @@ def _aligned(cells: Cells, real: Cells, label: str) -> Any:
 
 
 def _matrix(cells: Cells) -> Any:
-    return cells.X if hasattr(cells, "var_names") else cells
+    import anndata
+
+    return cells.X if isinstance(cells, anndata.AnnData) else cells

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 from llm4grn.errors import UserError
 from llm4grn.llm.answers_cache.cache import AnswerCache
@@ -15,7 +16,10 @@ from llm4grn.llm.messages import NOT_RECORDED
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser("llm4grn answers", description="The kept answers of language models.")
     commands = parser.add_subparsers(dest="command", required=True)
-    cache = {"default": "outputs/answers.sqlite", "help": "file of the kept answers (default: %(default)s)"}
+    cache: dict[str, Any] = {
+        "default": "outputs/answers.sqlite",
+        "help": "file of the kept answers (default: %(default)s)",
+    }
     commands.add_parser("summary", help="answers and costs, per model").add_argument("--cache", **cache)
     for command, what in ("export", "write all answers to a JSONL file"), ("import", "add the answers of a JSONL file"):
         parts = commands.add_parser(command, help=f"{what}: the form that llm=recorded reads")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -13,6 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from llm4grn.cli import program
 from llm4grn.cli.members import asks_language_model
+from llm4grn.cli.program import plain
 from llm4grn.errors import UserError
 from llm4grn.runtime.secrets import without_secrets
 from llm4grn.setting import Dataset, Model, Setting
@@ -61,7 +62,8 @@ def check_llm(cfg: DictConfig) -> None:
     ------
     UserError
     """
-    name = OmegaConf.to_container(cfg.llm)["name"]
+    # Not resolved: an address from a variable that is not set is refused where it is used.
+    name = cast(dict[str, Any], OmegaConf.to_container(cfg.llm))["name"]
     asking = {
         f"kb={cfg.kb.get('asks', 'llm')}": "llm" in cfg.kb.method,
         f"inferer={cfg.inferer.name}": asks_language_model(cfg.inferer),
@@ -99,7 +101,7 @@ def instantiate(node: DictConfig) -> Any:
 
 def resolved(cfg: DictConfig) -> dict[str, Any]:
     """The config as plain values, every interpolation resolved, without secrets and what decides no result."""
-    values = OmegaConf.to_container(cfg, resolve=True, throw_on_missing=True)
+    values: dict[str, Any] = plain(cfg)
     values.pop("plan_only", None)
     return without_secrets(values)
 
@@ -112,7 +114,7 @@ def trainer_arguments(cfg: DictConfig) -> dict[str, Any]:
     UserError
         If there is no such accelerator, here or at all, the number of devices is none, or another field is set.
     """
-    arguments = OmegaConf.to_container(cfg.trainer, resolve=True)
+    arguments: dict[str, Any] = plain(cfg.trainer)
     unknown = sorted(arguments.keys() - {"accelerator", "devices", "compile", "stream"})
     if unknown:
         raise UserError(

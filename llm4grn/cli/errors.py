@@ -28,13 +28,14 @@ def one_line_errors() -> Iterator[None]:
 
 def first_line(error: Exception) -> str:
     """Any error as one line, a bug with the name of its class."""
+    bug: BaseException = error
     try:
         if isinstance(error, UserError | HydraException | OmegaConfBaseException):
             return one_line(error)
     except InstantiationException:
-        error = error.__cause__ or error
-    text = str(error).strip()
-    return f"{type(error).__name__}: {text.splitlines()[0]}" if text else type(error).__name__
+        bug = error.__cause__ or error
+    text = str(bug).strip()
+    return f"{type(bug).__name__}: {text.splitlines()[0]}" if text else type(bug).__name__
 
 
 def unset_variable(error: Exception) -> str | None:

@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from llm4grn.cli.config import command, instantiate
 from llm4grn.cli.main import run
+from llm4grn.cli.program import plain
 from llm4grn.errors import UserError
 
 FLAGS = ("paper", "rescore", "plausibility", "recovery", "html")
@@ -71,7 +72,7 @@ def checked_patterns(cfg: DictConfig) -> list[str]:
             raise UserError(f"{field}={cfg[field]}: expected the path of a file")
     if cfg.celltypist is not None and not Path(cfg.celltypist).is_file():
         raise UserError(f"celltypist={cfg.celltypist}: there is no such file; give a model that celltypist downloaded")
-    patterns = OmegaConf.to_container(cfg.runs, resolve=True) if OmegaConf.is_list(cfg.runs) else [cfg.runs]
+    patterns: list[object] = plain(cfg.runs) if OmegaConf.is_list(cfg.runs) else [cfg.runs]
     if wrong := [pattern for pattern in patterns if not isinstance(pattern, str | int) or isinstance(pattern, bool)]:
         raise UserError(f"runs={wrong[0]}: expected a folder of a run, a pattern like 'outputs/*', or a list of them")
     return [str(pattern) for pattern in patterns]

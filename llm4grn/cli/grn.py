@@ -84,10 +84,8 @@ def read_regulators(path: Path, k: int) -> CausalGraph:
 
 
 def _pair(a: CausalGraph, b: CausalGraph) -> list[str]:
-    rows = [
-        (name, len(one), len(other), len(one & other))
-        for name, one, other in zip(("TFs", "targets", "edges"), a.parts(), b.parts(), strict=True)
-    ]
+    others = b.parts()
+    rows = [(name, len(part), len(others[name]), len(part & others[name])) for name, part in a.parts().items()]
     table = [f"{'':10}{'A':>10}{'B':>10}{'shared':>10}"]
     table += [f"{name:10}{one:>10}{other:>10}{shared:>10}" for name, one, other, shared in rows]
     return [*table, "", f"overlap, the mean over shared targets of the Jaccard index of their TFs: {overlap(a, b):.4f}"]

@@ -24,7 +24,7 @@ def infer_grn(cfg: DictConfig) -> Path | None:
         return None
     against = None if cfg.reference is None else str(cfg.reference)
     # Before the inference, which can take hours: a wrong path is refused at once.
-    reference = against and load_reference(against, setting.dataset.source, cfg.paths.data)
+    reference = None if against is None else load_reference(against, setting.dataset.source, cfg.paths.data)
     tfs, graph = pipeline.tf_set, pipeline.causal_graph
     folder = Path(cfg.paths.outputs) / f"grn_{setting.name}_{pipeline.graph.key[:8]}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -43,11 +43,10 @@ def infer_grn(cfg: DictConfig) -> Path | None:
     for key, value in graph.summary().items():
         print(f"{key:24} {value:.4f}" if isinstance(value, float) else f"{key:24} {value}")
     print(f"\n{audit_text(pipeline.audits())}", end="")
-    if against:
+    if reference is not None and against is not None:
         candidates = None if isinstance(setting.kb, NoPriorList) else tfs.names
-        scores = score_against(
-            *(pipeline.inferred_grn, reference, graph.genes, candidates), name=against, seed=setting.seed
-        )
+        ranked = pipeline.inferred_grn
+        scores = score_against(ranked, reference, graph.genes, candidates, name=against, seed=setting.seed)
         print(f"{scores.text()}\n")
         paths |= scores.write(folder)
         with atomic_write(folder / "reference.tsv") as path:

@@ -56,9 +56,10 @@ def run(task: Callable[[DictConfig], Path | None], config_name: str, conf: Path 
         try:
             hydra.main(version_base="1.3", config_path=str(conf), config_name=config_name)(guarded)()
         except Exception as error:
-            if sweep.led() is None:
+            current = sweep.current_sweep()
+            if current is None:
                 raise
-            sweep.led().finish(broken=error)  # a launcher lost a worker: what a job raises is in its record
+            current.finish(broken=error)  # a launcher lost a worker: what a job raises is in its record
 
 
 def _refuse_dashes() -> None:

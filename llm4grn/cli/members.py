@@ -11,7 +11,7 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue
 
-from llm4grn.cli.program import CONF
+from llm4grn.cli.program import CONF, plain
 from llm4grn.errors import UserError
 
 
@@ -55,7 +55,7 @@ def _checked(members: object) -> Sequence[str]:
 
 def _method(name: str, options: Mapping[str, Any], root: DictConfig) -> dict[str, Any]:
     config = _load(name)
-    fields = [field for field in config if field not in ("name", "method")]
+    fields = [str(field) for field in config if field not in ("name", "method")]
     for field, value in options.items():
         if field not in fields:
             known = f"its fields are {', '.join(fields)}" if fields else "it has none"
@@ -65,7 +65,7 @@ def _method(name: str, options: Mapping[str, Any], root: DictConfig) -> dict[str
         raise UserError(f"inferer.options.{name}.{missing[0]} is not set; add inferer.options='{{{name}: {{...}}}}'")
     config._set_parent(root)
     try:
-        return OmegaConf.to_container(config.method, resolve=True, throw_on_missing=True)
+        return plain(config.method)
     except MissingMandatoryValue as error:
         raise UserError(f"inferer.members: {name} lacks a value ({error})") from error
 
@@ -77,7 +77,9 @@ def _load(name: object) -> DictConfig:
     if name not in known or name == "consensus":
         others = ", ".join(option for option in known if option != "consensus")
         raise UserError(f"inferer.members: {name} is no inferer that can be a member; choose from {others}")
-    config = OmegaConf.create(OmegaConf.to_container(repository.load_config(f"inferer/{name}").config))
+    result = repository.load_config(f"inferer/{name}")
+    assert result is not None  # get_group_options named it
+    config = DictConfig(OmegaConf.to_container(result.config))
     OmegaConf.set_struct(config, True)
     return config
 
@@ -85,7 +87,8 @@ def _load(name: object) -> DictConfig:
 def _repository() -> IConfigRepository:
     """Where Hydra finds YAML files; without a Hydra that runs, those of this project."""
     if GlobalHydra.instance().is_initialized():
-        return GlobalHydra.instance().config_loader().repository
+        repository: IConfigRepository = GlobalHydra.instance().config_loader().repository  # type: ignore[attr-defined]
+        return repository
     path = ConfigSearchPathImpl()
     path.append("llm4grn", f"file://{CONF}")
     return ConfigRepository(path)

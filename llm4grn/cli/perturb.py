@@ -7,7 +7,7 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from llm4grn.cli.main import run
-from llm4grn.cli.program import typed
+from llm4grn.cli.program import plain, typed
 from llm4grn.errors import UserError
 from llm4grn.store import atomic_write
 
@@ -27,7 +27,7 @@ def perturb(cfg: DictConfig) -> None:
     from llm4grn.gan.interventions import parse_interventions
 
     model, graph = load_trained(Path(cfg.run))
-    interventions = parse_interventions(OmegaConf.to_container(cfg.do) if cfg.do else {}, graph.genes)
+    interventions = parse_interventions(plain(cfg.do) if cfg.do else {}, graph.genes)
     do = ", ".join(map(str, interventions))
     before, after = (cells.numpy() for cells in model.do(interventions, cfg.n_cells, cfg.seed))
 

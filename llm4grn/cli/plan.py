@@ -6,8 +6,9 @@ import copy
 import math
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -116,7 +117,7 @@ def job(number: int, overrides: Sequence[str], config: DictConfig | None, proble
     on_gpu = setting.model is not None and _wants_gpu(config.trainer.accelerator)
     if on_gpu and for_cluster:
         config.trainer.accelerator = "auto"  # the machine that submits may have no GPU
-    parts = [lambda: check_paths(config)]
+    parts: list[Callable[[], object]] = [lambda: check_paths(config)]
     if setting.model is not None:
         parts += [lambda: trainer_arguments(config), lambda: instantiate(config.logger)]
     for part in parts:
@@ -184,7 +185,7 @@ def _check_models(plan: Plan, asked: Mapping[int, Sequence[tuple]], problems: Pr
     to_ask = {cost.names for cost in plan.costs if cost.n_answered < cost.n_questions}
     for number, found in asked.items():
         for _, part, names in found:
-            problems.catch(number, lambda llm=part.llm, names=names: preflight.check_llm(llm, names in to_ask))
+            problems.catch(number, partial(preflight.check_llm, part.llm, names in to_ask))
 
 
 def _check_machine(plan: Plan, jobs: Sequence[Job], config: DictConfig, problems: Problems) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 from omegaconf import OmegaConf
 
@@ -34,6 +35,17 @@ def words(script: str) -> list[str]:
 def typed(script: str) -> str:
     """Return `words` as one string; the help texts have it as ``${command:infer_grn}``."""
     return " ".join(words(script))
+
+
+def plain(node: Any) -> Any:
+    """Return a node of a config as plain dictionaries, lists and values, every interpolation resolved.
+
+    Raises
+    ------
+    omegaconf.errors.OmegaConfBaseException
+        If a value is missing or an interpolation leads nowhere.
+    """
+    return OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
 
 
 OmegaConf.register_new_resolver("command", typed, replace=True)

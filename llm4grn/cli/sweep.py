@@ -72,9 +72,9 @@ class Sweep:
         broken
             What stopped the launcher, if anything did.
         """
-        told = compare(self.folder, self.jobs, store=self.store, data=self.data, command=self.command)
-        if told:
-            print(f"\n{told}")
+        comparison = compare(self.folder, self.jobs, store=self.store, data=self.data, command=self.command)
+        if comparison:
+            print(f"\n{comparison}")
         failed = failures(self.folder, self.jobs)
         if broken is None and not failed:
             print(f"\n{self.name}: all {len(self.jobs)} jobs done, {self.folder}")
@@ -88,12 +88,12 @@ class Sweep:
         sys.exit(1)
 
 
-_led: Sweep | None = None
+_current: Sweep | None = None
 
 
-def led() -> Sweep | None:
+def current_sweep() -> Sweep | None:
     """The sweep that this process leads, once its first job may start."""
-    return _led
+    return _current
 
 
 class PlanAndCompare(Callback):
@@ -101,7 +101,7 @@ class PlanAndCompare(Callback):
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         """With ``plan_only`` a single run has a plan too."""
-        with _ends():
+        with exit_on_error():
             if name := config.hydra.runtime.choices.get(GROUP):
                 raise UserError(f"+{GROUP}={name}: these are many runs; add -m")
             if plan.is_plan_only(config):
@@ -112,8 +112,8 @@ class PlanAndCompare(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         """Print the plan; end here if that is all that was asked for, or if a job could not succeed."""
-        global _led
-        with _ends():
+        global _current
+        with exit_on_error():
             setup_globals()
             problems, plan_only = Problems(), plan.is_plan_only(config)
             jobs = plan.jobs(config, problems)
@@ -128,16 +128,16 @@ class PlanAndCompare(Callback):
             with open_dict(config.hydra):  # jobs compose their config again, from this list, and have other words
                 config.hydra.overrides.hydra.append(f"hydra.sweep.dir={_quoted(folder)}")
             lead(folder)
-            _led = Sweep(name, folder, jobs, Path(paths.store), Path(paths.data), _command(config))
+            _current = Sweep(name, folder, jobs, Path(paths.store), Path(paths.data), _command(config))
             for job in jobs:
-                forget(_led.folder, job.overrides)
+                forget(_current.folder, job.overrides)
             print(f"The comparison goes to {folder}, and what becomes of each job to {folder / 'jobs'}\n", flush=True)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         """Compare."""
-        with _ends():
-            if _led is not None:
-                _led.finish()
+        with exit_on_error():
+            if _current is not None:
+                _current.finish()
 
 
 def _status(jobs: Sequence[Job]) -> int:
@@ -152,7 +152,7 @@ def _command(config: DictConfig) -> str:
 
 
 @contextmanager
-def _ends() -> Iterator[None]:
+def exit_on_error() -> Iterator[None]:
     """Hydra turns what a callback raises into a warning, and goes on; here it ends the program."""
     try:
         with one_line_errors():
@@ -200,8 +200,8 @@ def _share_machine(launcher: DictConfig) -> None:
     """Divide cores and GPUs, if several jobs run on this machine at once."""
     kind = launcher._target_.rpartition(".")[2]
     if kind == "JoblibLauncher":
-        if led() is None:
-            leave_with_parent(multiprocessing.parent_process().pid)
+        if current_sweep() is None and (parent := multiprocessing.parent_process()) is not None:
+            leave_with_parent(parent.pid)
         share_threads(cores() // launcher.n_jobs)
         take_gpu(visible_gpus())
     elif kind == "LocalLauncher":  # of submitit; on a cluster SLURM gives each job its share

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from statistics import fmean, median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from llm4grn.errors import UserError
 from llm4grn.store import atomic_write
@@ -142,10 +142,10 @@ class CausalGraph:
             "regulators_per_target": {"min": min(sizes), "median": median(sizes), "max": max(sizes)},
         }
 
-    def parts(self) -> tuple[set[str], set[str], set[tuple[str, str]]]:
-        """Return the genes that regulate something, the targets, and the edges."""
+    def parts(self) -> dict[str, set[Any]]:
+        """Return the genes that regulate something as ``TFs``, the ``targets``, and the ``edges`` as pairs of genes."""
         edges = {(tf, target) for target, tfs in self.regulators.items() for tf in tfs}
-        return {tf for tf, _ in edges}, set(self.regulators), edges
+        return {"TFs": {tf for tf, _ in edges}, "targets": set(self.regulators), "edges": edges}
 
     def to_networkx(self) -> nx.DiGraph:
         """Return the graph with all its genes as nodes; ``role`` of each is ``TF`` (a root) or ``target``."""

@@ -235,7 +235,8 @@ class GRN:
 
         ours, theirs = (_graph_of(network.regulators(k)) for network in (self, other))
         rows: dict[str, tuple[object, ...]] = {}
-        for name, a, b in zip(("TFs", "targets", "edges"), ours.parts(), theirs.parts(), strict=True):
+        for name, a in ours.parts().items():
+            b = theirs.parts()[name]
             rows[name] = (len(a), len(b), len(a & b), len(a & b) / len(a | b))
         rows["regulators per target"] = (pd.NA, pd.NA, pd.NA, overlap(ours, theirs))
         table = pd.DataFrame.from_dict(rows, orient="index", columns=["this", "other", "shared", "jaccard"])

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from typing import Any
 
 from tqdm.auto import tqdm
 
 
-def progress(items: Iterable | None = None, **arguments) -> tqdm:
+def progress(items: Iterable[Any] | None = None, **arguments: Any) -> tqdm:
     """A bar with rate and ETA on stderr: live in a terminal or a notebook, a line now and then in a log file.
 
     Parameters

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 Values = TypeVar("Values")
 
@@ -32,10 +32,11 @@ def without_secrets(values: Values, environment: Mapping[str, str] = os.environ)
     """
     named = [value for name, value in environment.items() if _NAMES.search(name) and len(value) >= _SHORTEST]
     secrets = [value for value in named if not os.path.exists(value)]  # a file with a key is no key
-    return _hide(values, sorted(secrets, key=len, reverse=True))
+    hidden: Values = _hide(values, sorted(secrets, key=len, reverse=True))
+    return hidden
 
 
-def _hide(value: object, secrets: list[str]) -> object:
+def _hide(value: Any, secrets: list[str]) -> Any:
     if isinstance(value, Mapping):
         return {name: _hide(item, secrets) for name, item in value.items()}
     if isinstance(value, list | tuple):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
+from typing import Any, cast
 
 from llm4grn.pipeline import Pipeline, describe
 from llm4grn.setting import Setting
@@ -42,7 +43,7 @@ class PlannedPipeline(Pipeline):
         The first stage.
     """
 
-    data: Stage | None = None
+    data: Stage = field(default=None)  # type: ignore[assignment]  # a field after those with defaults needs one
 
 
 def planned_pipelines(jobs: Sequence[Job], store: Store) -> dict[int, PlannedPipeline]:
@@ -70,7 +71,7 @@ def first_stage(setting: Setting, store: Store) -> Stage:
             return Pipeline(setting, store).data
         except (ValueError, OSError):  # said by the checks
             pass
-    source = {f.name: repr(getattr(dataset.source, f.name)) for f in fields(dataset.source)}
+    source = {f.name: repr(getattr(dataset.source, f.name)) for f in fields(cast(Any, dataset.source))}
     args = {"absent": source, "preprocessing": describe(dataset.preprocessing), "seed": setting.seed}
     return Stage("data", 1, args)
 

@@ -51,6 +51,8 @@ class Problems:
 
 def check_data(job: Job, problems: Problems) -> None:
     """The files of the data set are there and look right, or can be downloaded."""
+    if job.setting is None:
+        return
     source = job.setting.dataset.source
     address = to_download(source)
     if address is None:

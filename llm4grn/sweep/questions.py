@@ -104,7 +104,7 @@ def costs(pipelines: Mapping[int, PlannedPipeline], problems: Problems) -> list[
 def asking(pipeline: PlannedPipeline) -> list[tuple[Stage, LLMKnowledgeBase | LLMInferer, Names]]:
     """The stages that are not in the store and ask a language model: with who asks it, and the names of their costs."""
     setting = pipeline.setting
-    parts = [(pipeline.tfs, setting.kb, "transcription factors")]
+    parts: list[tuple[Stage, object, str]] = [(pipeline.tfs, setting.kb, "transcription factors")]
     parts += [(leaf.grn, leaf.setting.inferer, "regulators") for leaf in pipeline.inferences]
     return [
         (stage, part, (part.llm.name, about, setting.dataset.name))

@@ -8,7 +8,7 @@ import logging
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from filelock import Timeout
@@ -86,14 +86,14 @@ def run_recorded(
     started = time.monotonic()
     try:
         folder = job()
-        outcome = {"status": "done", "folder": folder and str(Path(folder).absolute())}
+        outcome = Record(number, overrides, "done", folder=None if folder is None else str(Path(folder).absolute()))
     except Exception as error:
         story = path.with_suffix(".traceback")
         with atomic_write(story) as temporary:
             temporary.write_text(without_secrets(traceback.format_exc()))
-        outcome = {"status": "failed", "error": without_secrets(one_line(error)), "traceback": str(story)}
-        logger.error("failed: %s", outcome["error"])
-    _write(path, Record(number, overrides, seconds=round(time.monotonic() - started, 3), **outcome))
+        outcome = Record(number, overrides, "failed", error=without_secrets(one_line(error)), traceback=str(story))
+        logger.error("failed: %s", outcome.error)
+    _write(path, replace(outcome, seconds=round(time.monotonic() - started, 3)))
 
 
 def record_path(sweep: Path, overrides: Sequence[str]) -> Path:

@@ -191,7 +191,7 @@ def test_tfs_by_list_object_or_none(cells):
     assert set(grn.table["TF"]) == {"GATA1", "SPI1"}
     read_off = lg.infer_grn(cells, NoPriorList(n_tfs=4, k=2), "correlation", k=2)
     assert len(read_off.tf_names) < len(cells.genes)
-    with pytest.raises(lg.UserError, match="kb.n_tfs=75: no target is left among 30 genes"):
+    with pytest.raises(lg.UserError, match=r"kb\.n_tfs=75: no target is left among 30 genes"):
         lg.infer_grn(cells, None, "correlation", k=2)
     read_off.top(2).validate()
 
