@@ -11,6 +11,9 @@ from pathlib import Path
 from llm4grn.errors import UserError
 from llm4grn.grn import GRN
 from llm4grn.grn.causal_graph import CausalGraph, overlap
+from llm4grn.report.terminal import aligned
+
+_OVERLAP = "overlap, the mean over shared targets of the Jaccard index of their TFs"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -56,7 +59,7 @@ def _compare(paths: Sequence[Path], k: int) -> str:
     graphs = [read_regulators(path, k) for path in paths]
     legend = [f"{_letter(i)}  {path}" for i, path in enumerate(paths)]
     body = _pair(*graphs) if len(graphs) == 2 else _matrix(graphs)
-    return "\n".join([*legend, "", *body])
+    return "\n".join([*legend, "", body])
 
 
 def read_regulators(path: Path, k: int) -> CausalGraph:
@@ -83,24 +86,22 @@ def read_regulators(path: Path, k: int) -> CausalGraph:
     return CausalGraph(tuple(sorted({*best, *(tf for tfs in best.values() for tf in tfs)})), best)
 
 
-def _pair(a: CausalGraph, b: CausalGraph) -> list[str]:
+def _pair(a: CausalGraph, b: CausalGraph) -> str:
     others = b.parts()
-    rows = [(name, len(part), len(others[name]), len(part & others[name])) for name, part in a.parts().items()]
-    table = [f"{'':10}{'A':>10}{'B':>10}{'shared':>10}"]
-    table += [f"{name:10}{one:>10}{other:>10}{shared:>10}" for name, one, other, shared in rows]
-    return [*table, "", f"overlap, the mean over shared targets of the Jaccard index of their TFs: {overlap(a, b):.4f}"]
+    counts = [(name, len(part), len(others[name]), len(part & others[name])) for name, part in a.parts().items()]
+    table = aligned([("", "A", "B", "shared"), *(tuple(map(str, row)) for row in counts)], rule=False)
+    return f"{table}\n\n{_OVERLAP}: {overlap(a, b):.4f}"
 
 
-def _matrix(graphs: Sequence[CausalGraph]) -> list[str]:
+def _matrix(graphs: Sequence[CausalGraph]) -> str:
     letters = [_letter(i) for i in range(len(graphs))]
-    rows = [f"{letter:4}" + "".join(_cell(a, b) for b in graphs) for letter, a in zip(letters, graphs, strict=True)]
-    title = "overlap, the mean over shared targets of the Jaccard index of their TFs"
-    return [title, " " * 4 + "".join(f"{letter:>8}" for letter in letters), *rows]
+    rows = [[letter, *(_cell(a, b) for b in graphs)] for letter, a in zip(letters, graphs, strict=True)]
+    return "\n".join([_OVERLAP, aligned([["", *letters], *rows], rule=False)])
 
 
 def _cell(a: CausalGraph, b: CausalGraph) -> str:
     shares_targets = any(target in b.regulators for target in a.regulators)
-    return f"{overlap(a, b):8.4f}" if shares_targets else f"{'-':>8}"
+    return f"{overlap(a, b):.4f}" if shares_targets else "-"
 
 
 def _letter(i: int) -> str:

@@ -37,6 +37,27 @@ def to_terminal(table: Table, width: int = TERMINAL_WIDTH) -> str:
     return "\n\n".join(part for part in (textwrap.fill(table.title, width), body, filled) if part) + "\n"
 
 
+def aligned(rows: Sequence[Sequence[str]], left: int = 1, rule: bool = True) -> str:
+    """Return short texts as aligned columns, of whatever width they need.
+
+    Parameters
+    ----------
+    rows
+        The first row is the header.
+    left
+        Number of columns that are aligned to the left; the others are aligned to the right.
+    rule
+        Whether a line of dashes follows the header.
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        cells = zip(row, widths, strict=True)
+        padded = [cell.ljust(width) if i < left else cell.rjust(width) for i, (cell, width) in enumerate(cells)]
+        lines.append(_GAP.join(padded).rstrip())
+    return "\n".join([lines[0], *(["-" * _total(widths)] if rule else []), *lines[1:]])
+
+
 def cells_of(table: Table) -> list[list[Cell]]:
     """The rows, with plain strings as cells."""
     return [[entry if isinstance(entry, Cell) else Cell(entry) for entry in row] for row in table.rows]

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from llm4grn.report.terminal import aligned
 from llm4grn.store import Stage, Store
 from llm4grn.sweep.estimates import GPU, TRAININGS, Estimates
 from llm4grn.sweep.jobs import Job
@@ -180,17 +181,6 @@ class Plan:
         if is_guess:
             notes.append("~ genes or TFs are not known before other stages ran: counted with one gene in ten as TF.")
         return aligned(rows, left=3) + "\n\n" + "\n".join(notes)
-
-
-def aligned(rows: Sequence[Sequence[str]], left: int = 1) -> str:
-    """A table as text under a line of headings: the first ``left`` columns and their headings to the left."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = []
-    for row in rows:
-        cells = zip(row, widths, strict=True)
-        padded = [cell.ljust(width) if i < left else cell.rjust(width) for i, (cell, width) in enumerate(cells)]
-        lines.append("  ".join(padded).rstrip())
-    return "\n".join([lines[0], "-" * (sum(widths) + 2 * (len(widths) - 1)), *lines[1:]])
 
 
 def duration(seconds: float) -> str:
