@@ -4,7 +4,7 @@
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: setup setup-llm demo table1 figure2 demo-llm test
+.PHONY: setup setup-llm demo table1 figure2 demo-llm test mutants
 setup: .venv/ready
 
 .venv/ready: pyproject.toml constraints.txt
@@ -58,3 +58,7 @@ test: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder $(ARGS)
+
+# How many slips in the code that decides results the tests notice: hours, so not a part of the tests.
+mutants: setup
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.mutants $(ARGS)
