@@ -50,7 +50,7 @@ class AdversarialModule(pl.LightningModule, ABC):
     hyperparameters
         Hyperparameters of this stage.
     library_size
-        Counts of every real and generated cell.
+        Total count of every real and generated cell.
     seed
         Seed of this stage, from which initial weights, batches and noise follow.
 

@@ -52,7 +52,7 @@ def train_controller(
     hyperparameters
         Hyperparameters of the stage.
     library_size
-        Counts of every real and generated cell.
+        Total count of every real and generated cell.
     seed
         Seed for weights, batches and noise.
     folder

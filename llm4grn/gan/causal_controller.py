@@ -23,7 +23,7 @@ class CausalController(AdversarialModule):
     hyperparameters
         See :class:`ControllerHyperparameters`.
     library_size
-        Counts of every real and generated cell.
+        Total count of every real and generated cell.
     seed
         Seed for weights, batches and noise.
     """

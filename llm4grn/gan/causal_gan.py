@@ -47,7 +47,7 @@ class CausalGenerator(nn.Module):
     hyperparameters
         See :class:`CausalGANHyperparameters`.
     library_size
-        Counts of every generated cell.
+        Total count of every generated cell.
     """
 
     def __init__(

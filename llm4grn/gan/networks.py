@@ -19,7 +19,7 @@ def normalise_library_size(cells: Tensor, library_size: float) -> Tensor:
     cells
         Non-negative expression, shape ``(n_cells, n_genes)``.
     library_size
-        Counts per cell after scaling.
+        Total count of a cell after scaling.
 
     Returns
     -------

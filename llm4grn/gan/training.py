@@ -217,12 +217,12 @@ def _keep_checkpoint(folder: Path) -> str:
     """Copy checkpoint and tables out of ``folder``, which is going to be removed; return a phrase that says where."""
     if not (folder / CHECKPOINT).exists():
         return "no checkpoint was written before"
-    kept = folder.with_name(f"{folder.name.removesuffix('.partial')}.diverged")
-    kept.mkdir(exist_ok=True)
+    copy = folder.with_name(f"{folder.name.removesuffix('.partial')}.diverged")
+    copy.mkdir(exist_ok=True)
     for name in CHECKPOINT, LOSSES, MONITOR, VALIDATION:
         if (folder / name).exists():
-            shutil.copyfile(folder / name, kept / name)
-    return f"the last good checkpoint is {kept / CHECKPOINT}"
+            shutil.copyfile(folder / name, copy / name)
+    return f"the last good checkpoint is {copy / CHECKPOINT}"
 
 
 #: A loss above this in the step before a non-finite one indicates that its network diverged. Losses of sound trainings

@@ -226,10 +226,10 @@ def open_cells(path: Path, split: str, stream: bool | None = None, accelerator: 
     """
     adata = anndata.read_h5ad(path, backed="r")
     try:
-        chosen = (adata.obs["split"] == split).to_numpy()
+        mask = (adata.obs["split"] == split).to_numpy()
         if stream is None:
-            stream = int(chosen.sum()) * adata.n_vars * 4 > _SHARE_OF_MEMORY * free_memory(accelerator)
-        return StreamedCells(path, np.flatnonzero(chosen)) if stream else DenseCells(dense(adata[chosen].to_memory()))
+            stream = int(mask.sum()) * adata.n_vars * 4 > _SHARE_OF_MEMORY * free_memory(accelerator)
+        return StreamedCells(path, np.flatnonzero(mask)) if stream else DenseCells(dense(adata[mask].to_memory()))
     finally:
         adata.file.close()
 

@@ -113,8 +113,8 @@ def equal_size(real: Array, synthetic: Array, seed: int, n_repeats: int = N_REPE
         return
     for repeat in range(n_repeats):
         rng = np.random.default_rng(derive_seed(seed, "equal_size", repeat))
-        kept = np.sort(rng.choice(max(len(real), len(synthetic)), size=n, replace=False))
-        yield (real[kept], synthetic) if len(real) > n else (real, synthetic[kept])
+        sample = np.sort(rng.choice(max(len(real), len(synthetic)), size=n, replace=False))
+        yield (real[sample], synthetic) if len(real) > n else (real, synthetic[sample])
 
 
 @contextmanager

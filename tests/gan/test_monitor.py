@@ -95,8 +95,8 @@ def test_the_gap_grows_with_what_the_critic_sees(monkeypatch):
     ],
 )
 def test_what_crosses_a_limit_at_the_end_is_told(measure, value, says):
-    (told,) = collapse.collapse_warnings([HEALTHY, {**HEALTHY, measure: value}])
-    assert says in told
+    (warning,) = collapse.collapse_warnings([HEALTHY, {**HEALTHY, measure: value}])
+    assert says in warning
     assert collapse.collapse_warnings([HEALTHY, {**HEALTHY, measure: value}, HEALTHY]) == []
 
 
