@@ -253,7 +253,7 @@ def test_generated_cells_are_those_of_their_seed(name):
 def test_validation_and_monitor_draw_from_streams_of_the_training_s_seed(name, tmp_path, monkeypatch):
     generated, scored, looked = [], [], []
     cls = {"controller": CausalController, "causal_gan": CausalGAN}[name]
-    generate, look = cls.generate, monitor.look
+    generate, look = cls.generate, monitor.collapse_measures
 
     def generates(module, n_cells, seed):
         generated.append(seed)
@@ -269,7 +269,7 @@ def test_validation_and_monitor_draw_from_streams_of_the_training_s_seed(name, t
 
     monkeypatch.setattr(cls, "generate", generates)
     monkeypatch.setattr(validation, "score", scores)
-    monkeypatch.setattr(monitor, "look", looks)
+    monkeypatch.setattr(monitor, "collapse_measures", looks)
     cells = torch.full((6, 8), 2500.0)
     for run, seed in enumerate((1, 1, 2)):
         folder = tmp_path / str(run)

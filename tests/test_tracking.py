@@ -104,7 +104,7 @@ def test_wandb_without_a_key_is_offline_and_shows_everything(run, outcome, caplo
 def test_wandb_shows_a_run_that_was_killed_and_resumed_once_and_from_its_beginning(run, outcome):
     killed = WeightsAndBiases()
     train(killed, run, [25, 50])
-    killed._run.finish()  # the records of a killed process end like this, without what comes after
+    killed._record.finish()  # the records of a killed process end like this, without what comes after
     killed._lock.release()
     tracker = WeightsAndBiases()
     train(tracker, run, [75])  # its checkpoint was at step 50
@@ -182,7 +182,7 @@ def test_tensorboard_shows_losses_scores_table_and_pictures(run, outcome):
 
     killed = TensorBoard()
     train(killed, run, [25, 50])
-    killed._writer.close()
+    killed._record.close()
     killed._lock.release()
     tracker = TensorBoard()
     train(tracker, run, [75])

@@ -1,68 +1,91 @@
-"""What the training of both stages shares: batches, learning rates, and the loop of one generator step."""
+"""The training step that both stages share: batches, learning rates, critic updates."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from llm4grn.gan.distributed import n_ranks, share, sum_over_ranks
 from llm4grn.gan.hyperparameters import AdversarialHyperparameters
 from llm4grn.gan.losses import CriticLoss, critic_gradients
 from llm4grn.gan.marginals import Marginals, rectified_gaussians
+from llm4grn.gan.networks import Critic
 from llm4grn.gan.training_cells import Cells, DenseCells
 from llm4grn.runtime.seeding import derive_seed
 
-#: Generator steps per Lightning epoch: losses are read from the device, and checkpoints considered, this often.
+#: Generator steps per Lightning epoch. Losses are read from the device, and checkpoints may be saved, once per epoch.
 STEPS_PER_EPOCH = 25
-#: Untrained cells by which a preconditioned generator is set to the genes' own distributions.
-CELLS_TO_START = 1024
+#: Number of untrained cells that a preconditioned generator is initialised with.
+INITIAL_CELLS = 1024
+
+#: Parameters and (first, last) learning rate of networks by name.
+Networks = Mapping[str, tuple[Iterable[nn.Parameter], Sequence[float]]]
 
 
 class AdversarialModule(pl.LightningModule, ABC):
-    """A WGAN-GP under manual optimisation.
+    """A WGAN-GP (Gulrajani et al. 2017) under manual optimisation.
 
-    Everything random about step ``i`` follows from ``(seed, i)``, and everything scheduled from ``i``, so a checkpoint
-    holds weights, optimizer states and the step, and a resumed run is the undisturbed one.
+    All random numbers of step ``i`` follow from ``(seed, i)``, and all schedules from ``i``. A checkpoint therefore
+    holds weights, optimizer states and the step, and a resumed run equals an uninterrupted one.
 
-    Lightning's own unit here is an "epoch" of one batch, which is a range of generator steps: its ``global_step`` would
-    count every optimizer step of every network, so the module keeps its own count in ``steps_done``. Of the
-    last epoch it keeps the mean ``losses`` and, still on the device, ``losses_of_steps``.
+    A Lightning "epoch" is one batch here, and a batch is a range of generator steps. Lightning's ``global_step`` would
+    count every optimizer step of every network, so the module keeps its own count in ``steps_done``.
 
-    On several devices (:mod:`llm4grn.gan.distributed`) each rank draws the noise of the whole batch and generates
-    all of it, which costs next to nothing and leaves BatchNorm of the generators as it is; critic and labelers see this
-    rank's share of the cells. Losses are sums over that share divided by the size of the whole batch, so gradients and
-    losses need no more than to be summed over the ranks.
+    On several devices (:mod:`llm4grn.gan.distributed`), each rank draws the noise of the whole batch and generates
+    all cells of it, which is cheap and leaves BatchNorm of the generators unchanged; critic and labelers see this
+    rank's share of the cells. Losses are sums over that share divided by the size of the whole batch, so summing
+    gradients and losses over the ranks gives those of the whole batch.
 
     Parameters
     ----------
     cells
         Real training cells with equal library size, shape ``(n_cells, n_genes)`` if they are a tensor.
     hyperparameters
-        Of this stage.
+        Hyperparameters of this stage.
+    library_size
+        Total count of every real and generated cell.
     seed
-        Of this stage: initial weights, batches and noise follow from it.
+        Seed of this stage, from which initial weights, batches and noise follow.
 
     Attributes
     ----------
+    generator, critic
+        The networks; a subclass sets them.
     compiled
-        Whether a training under Lightning goes through :mod:`llm4grn.gan.adversarial`.
+        If True, a training under Lightning compiles :attr:`compiled_methods` and, on one GPU, captures a CUDA graph.
+    steps_done
+        Number of finished generator steps.
+    losses
+        Mean losses of the last epoch by name.
+    losses_of_steps
+        Steps and losses of the last epoch, on the device.
+    center, scale
+        Mean of each gene and square root of the total variance of ``cells``; only with ``preconditioned``.
     """
 
-    #: Methods without side effects on gradients or optimizers, which torch.compile takes as they are.
-    parts: tuple[str, ...] = ("generated", "critic_gradients", "generator_loss")
+    generator: nn.Module
+    critic: Critic
+    center: Tensor
+    scale: Tensor
 
-    def __init__(self, cells: Cells | Tensor, hyperparameters: AdversarialHyperparameters, seed: int) -> None:
+    #: Methods without side effects on gradients or optimizers, which torch.compile can take unchanged.
+    compiled_methods: tuple[str, ...] = ("fake_cells", "critic_gradients", "generator_loss")
+
+    def __init__(
+        self, cells: Cells | Tensor, hyperparameters: AdversarialHyperparameters, library_size: float, seed: int
+    ) -> None:
         super().__init__()
         self.automatic_optimization = False
         self.compiled = False
         self.hyper = hyperparameters
+        self.library_size = library_size
         self.seed = seed
         self.steps_done = 0
         self.losses: dict[str, float] = {}
@@ -76,37 +99,49 @@ class AdversarialModule(pl.LightningModule, ABC):
         self._step: CapturedStep | None = None
 
     @abstractmethod
-    def networks(self) -> Mapping[str, tuple[Iterable[nn.Parameter], tuple[float, float]]]:
-        """Parameters and (first, last) learning rate of each network that has an optimizer, by name."""
+    def networks(self) -> Networks:
+        """Return parameters and (first, last) learning rate of each network that has an optimizer, by name."""
 
     @abstractmethod
     def noise(self, n_cells: int, random: torch.Generator) -> Any:
-        """All that is random about ``n_cells`` generated cells."""
+        """Draw the noise of ``n_cells`` generated cells."""
+
+    @abstractmethod
+    def unscaled(self, noise: Any, batch_size: int | None = None) -> Tensor:
+        """Generate cells from noise, before the library-size layer, shape ``(n_cells, n_genes)``.
+
+        BatchNorm takes ``batch_size`` cells as one batch, by default all cells.
+        """
+
+    @abstractmethod
+    def generate(self, n_cells: int, seed: int) -> Tensor:
+        """Generate cells on the device and return them on the CPU, shape ``(n_cells, n_genes)``."""
 
     @abstractmethod
     def generator_loss(self, noise: Any) -> Tensor:
-        """What the generator lowers, on this rank's share of the cells from ``noise``."""
+        """Compute this rank's term of the generator's loss, on its share of the cells from ``noise``."""
 
     @abstractmethod
     def train_one_step(self, real: Tensor, random: torch.Generator) -> dict[str, Tensor]:
-        """All updates of one generator step; returns this rank's terms of the losses, as scalars on the device.
+        """Make all updates of one generator step, and return this rank's terms of the losses as device scalars.
 
         Parameters
         ----------
         real
-            This rank's share of the real cells.
+            This rank's share of the real cells, shape ``(n_cells, n_genes)``.
         random
-            Of the step, the same on all ranks.
+            Random numbers of the step, the same on all ranks.
         """
 
-    # -- what Lightning calls ------------------------------------------------------------------------------------
+    # -- hooks of Lightning --------------------------------------------------------------------------------------
 
     def configure_optimizers(self) -> list[Optimizer]:
+        first, second = self.hyper.betas
         return [
             AdamW(
                 list(parameters),
                 lr=lr[0],
-                betas=tuple(self.hyper.betas),
+                betas=(first, second),
                 weight_decay=self.hyper.weight_decay,
                 amsgrad=self.hyper.amsgrad,
                 fused=True,
@@ -116,32 +151,32 @@ class AdversarialModule(pl.LightningModule, ABC):
         ]
 
     def train_dataloader(self) -> DataLoader:
-        """The numbers of the next generator steps, as one batch."""
+        """Return a loader of one batch: the numbers of the next generator steps."""
         steps = range(self.steps_done, min(self.steps_done + STEPS_PER_EPOCH, self.hyper.last_step))
-        return DataLoader(steps, batch_size=STEPS_PER_EPOCH)
+        return DataLoader(cast("Dataset[int]", steps), batch_size=STEPS_PER_EPOCH)  # any sequence will do
 
     def transfer_batch_to_device(self, batch: Tensor, device: torch.device, dataloader_idx: int) -> Tensor:
-        return batch  # step numbers are read by the host
+        return batch  # the host reads the step numbers
 
     def on_train_start(self) -> None:
-        self.start(dict(zip(self.networks(), self.optimizers(use_pl_optimizer=False), strict=True)))
+        self.start(dict(zip(self.networks(), self.trainer.optimizers, strict=True)))
 
     def start(self, optimizers: Mapping[str, Optimizer]) -> None:
-        """Take the optimizers, by network, and get ready for :meth:`take_step`."""
+        """Take the optimizers by network name, and prepare for :meth:`take_step`."""
         self.optimizer = dict(optimizers)
         captured = self.compiled and self.device.type == "cuda" and n_ranks() == 1
         self._step = CapturedStep(self) if captured else None
         for optimizer in self.optimizer.values():
-            for group in optimizer.param_groups:  # those of a checkpoint may come from another device
+            for group in optimizer.param_groups:  # a checkpoint may come from another device
                 group["capturable"] = self.device.type == "cuda"
-                # a graph reads the learning rate where it stood when it was captured
+                # A CUDA graph reads the learning rate from the memory that it was captured with.
                 group["lr"] = torch.tensor(float(group["lr"]), device=self.device) if captured else float(group["lr"])
         if self.compiled:
-            compile_parts(self, self.parts)
+            compile_methods(self, self.compiled_methods)
         self._random = torch.Generator(self.device)
 
     def take_step(self, step: int) -> dict[str, Tensor]:
-        """Generator step ``step``: its learning rates, its random stream, its batch, its updates."""
+        """Run generator step ``step`` with its learning rates, random numbers and batch, and return its losses."""
         for name, (_, lr) in self.networks().items():
             rate = self.hyper.learning_rate(lr, step)
             for group in self.optimizer[name].param_groups:
@@ -167,42 +202,49 @@ class AdversarialModule(pl.LightningModule, ABC):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.steps_done = checkpoint["steps_done"]
 
-    # -- what both stages do alike -------------------------------------------------------------------------------
+    # -- steps of both stages ------------------------------------------------------------------------------------
 
-    def as_judged(self, cells: Tensor) -> Tensor:
-        """Cells as critic and labelers see them: in counts or, preconditioned, with mean 0 and total variance 1."""
+    def critic_input(self, cells: Tensor) -> Tensor:
+        """Return cells as critic and labelers see them: counts or, preconditioned, with mean 0 and total variance 1."""
         return (cells - self.center) / self.scale if self.hyper.preconditioned else cells
 
-    def generated(self, noise: Any, batch_size: int | None = None) -> Tensor:
-        """Cells from noise as critic and labelers see them; BatchNorm takes ``batch_size`` of them as one batch."""
-        return self.as_judged(self(noise, batch_size=batch_size))
+    def fake_cells(self, noise: Any, batch_size: int | None = None) -> Tensor:
+        """Generate the input of critic and labelers; BatchNorm takes ``batch_size`` cells as one batch."""
+        return self.critic_input(self(noise, batch_size=batch_size))
 
     def marginals(self) -> Marginals:
-        """The distribution of each gene in the training cells."""
+        """Fit the distribution of each gene in the training cells."""
 
-        def of(cells: Tensor) -> Tensor:
-            found = rectified_gaussians(cells)
-            return torch.stack([found.offset, found.unit])
+        def fit(cells: Tensor) -> Tensor:
+            marginals = rectified_gaussians(cells)
+            return torch.stack([marginals.offset, marginals.unit])
 
-        return Marginals(*self.cells.per_gene(of))
+        return Marginals(*self.cells.per_gene(fit))
 
     def critic_updates(self, real: Tensor, random: torch.Generator) -> CriticLoss:
-        """All steps of the critic within one generator step, on the same real cells (as judged).
+        """Make all critic updates of one generator step, and return the last loss.
 
-        The generator stands still meanwhile, so it makes the cells of all of them at once; no gradient enters it.
+        The generator does not change meanwhile, so it generates the cells of all updates at once, without gradient.
+
+        Parameters
+        ----------
+        real
+            Real cells of all updates, as returned by :meth:`critic_input`.
+        random
+            Random numbers of the step.
         """
         n, updates = self.hyper.batch_size, self.hyper.critic_updates
         noise = self.noise(n * updates, random)
         epsilons = torch.rand(updates, n, 1, generator=random, device=random.device)
         with torch.no_grad():
-            fakes = self.generated(noise, n).split(n)
-        mine = share(n)
+            fakes = self.fake_cells(noise, n).split(n)
+        own = share(n)
         for fake, epsilon in zip(fakes, epsilons, strict=True):
-            loss = self.critic_update(real, fake[mine], epsilon[mine])
+            loss = self.critic_update(real, fake[own], epsilon[own])
         return loss
 
     def critic_update(self, real: Tensor, fake: Tensor, epsilon: Tensor) -> CriticLoss:
-        """One step of the critic."""
+        """Update the critic once, and return this rank's terms of its losses."""
         loss, gradients = self.critic_gradients(real, fake, epsilon)
         for parameter, gradient in zip(self.critic.parameters(), gradients, strict=True):
             parameter.grad = gradient
@@ -210,32 +252,35 @@ class AdversarialModule(pl.LightningModule, ABC):
         return loss
 
     def critic_gradients(self, real: Tensor, fake: Tensor, epsilon: Tensor) -> tuple[CriticLoss, list[Tensor]]:
-        """This rank's terms of the critic's losses and gradients."""
+        """Compute this rank's terms of the critic's losses and gradients."""
         dtype = torch.bfloat16 if self.hyper.precision == "bfloat16" else None
         weight, n = self.hyper.penalty_weight, self.hyper.batch_size
         return critic_gradients(self.critic, real, fake, epsilon, weight, dtype, n)
 
     def apply_gradients(self, name: str) -> None:
-        """One step of the optimizer of a network, on the sum of the gradients of all ranks."""
+        """Step the optimizer of a network, with the gradients summed over all ranks."""
         optimizer = self.optimizer[name]
         sum_over_ranks([weights.grad for group in optimizer.param_groups for weights in group["params"]])
         optimizer.step()
 
-    def products(self) -> torch.autocast:
-        """Where gradients go through critic and labelers: the precision asked for holds for their products."""
+    def autocast(self) -> torch.autocast:
+        """Return the autocast context for forward passes of critic and labelers with gradients."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.hyper.precision == "bfloat16")
 
     # -- data ----------------------------------------------------------------------------------------------------
 
     def batch(self, step: int) -> Tensor:
-        """This rank's share of the real cells of a step."""
-        cells = self.cells.rows(self._numbers(step))
+        """Return this rank's share of the real cells of a step."""
+        cells = self.cells.rows(self._cell_indices(step))
         if step + 1 < self.hyper.last_step:
-            self.cells.prefetch(self._numbers(step + 1))
+            self.cells.prefetch(self._cell_indices(step + 1))
         return cells
 
-    def _numbers(self, step: int) -> Tensor:
-        """Of the real cells of a step: consecutive slices of an endless row of shuffled passes through the data."""
+    def _cell_indices(self, step: int) -> Tensor:
+        """Return the indices of this rank's real cells of a step.
+
+        Steps take consecutive slices of an endless sequence of shuffled passes through the data.
+        """
         n, size = len(self.cells), self.hyper.batch_size
         first = step * size
         parts = []
@@ -254,25 +299,30 @@ class AdversarialModule(pl.LightningModule, ABC):
         return self._permutations[shuffle]
 
 
-#: Of torch.compile; its compilations are most of a small test.
+#: Backend of torch.compile. Tests replace it, because compilation takes most of their time.
 BACKEND = "inductor"
-#: Steps before a graph is captured: what compiles, allocates or measures at its first call has then done so.
+#: Steps before a graph is captured, in which everything happens that first calls do: compile, allocate, autotune.
 _WARM_UP = 3
 
 
-def compile_parts(module: AdversarialModule, names: Sequence[str]) -> None:
-    """Put compiled functions in the place of these methods of ``module``; shapes never change in a training."""
+def compile_methods(module: AdversarialModule, names: Sequence[str]) -> None:
+    """Replace these methods of ``module`` by compiled ones, for static shapes, as shapes never change in a training."""
     for name in names:
         method = getattr(type(module), name).__get__(module)
         setattr(module, name, torch.compile(method, backend=BACKEND, dynamic=False))
 
 
 class CapturedStep:
-    """``train_one_step`` as a CUDA graph.
+    """Runs ``train_one_step`` as a CUDA graph.
 
-    The first steps run as they are; then one is captured, and from there on each step copies its batch to where the
-    graph reads it and replays the graph. The graph draws its random numbers by the seed that ``random`` has at that
-    time, and reads the learning rates from tensors, so a step is the same at any time and after any resume.
+    The first steps run eagerly; then one step is captured, and from there on each step copies its batch into the
+    graph's input and replays the graph. The graph draws random numbers by the seed that ``random`` has at the replay,
+    and reads the learning rates from tensors, so a step is the same at any time and after any resume.
+
+    Parameters
+    ----------
+    module
+        The stage in training, on a CUDA device.
     """
 
     def __init__(self, module: AdversarialModule) -> None:
@@ -290,7 +340,7 @@ class CapturedStep:
         return {name: loss.clone() for name, loss in self.losses.items()}
 
     def _on_side_stream(self, real: Tensor, random: torch.Generator) -> dict[str, Tensor]:
-        # where capturing happens, so that the allocator and the libraries have met the stream's work
+        # Capturing happens on a side stream, so allocator and libraries are warmed up on one, too.
         side, main = torch.cuda.Stream(), torch.cuda.current_stream()
         side.wait_stream(main)
         with torch.cuda.stream(side):

@@ -1,4 +1,4 @@
-"""Both stages between AnnData and files: train into a folder, generate from it."""
+"""Training of both stages from AnnData into a folder, and generation of AnnData from such a folder."""
 
 from __future__ import annotations
 
@@ -42,7 +42,29 @@ def train_controller(
     trainer: Mapping[str, Any],
     loggers: Sequence[Logger],
 ) -> None:
-    """Stage 1, see :class:`CausalController`; its generator ends in ``folder``, beside the tables of :func:`fit`."""
+    """Train stage 1, a :class:`CausalController`, and save its generator and the tables of :func:`fit` in ``folder``.
+
+    Parameters
+    ----------
+    train, validation
+        Cells of shape ``(n_cells, n_genes)`` with equal library size. Validation cells are used if the hyperparameters
+        set ``validate_every``.
+    hyperparameters
+        Hyperparameters of the stage.
+    library_size
+        Total count of every real and generated cell.
+    seed
+        Seed for weights, batches and noise.
+    folder
+        Output folder.
+    trainer, loggers
+        See :func:`fit`.
+
+    Raises
+    ------
+    UserError
+        See :func:`fit`.
+    """
     fix_torch_threads()
     module = CausalController(_cells(train), hyperparameters, library_size, seed)
     fit(module, folder, "controller", trainer, loggers, _validation(hyperparameters, validation))
@@ -63,7 +85,22 @@ def train_causal_gan(
     trainer: Mapping[str, Any],
     loggers: Sequence[Logger],
 ) -> None:
-    """Stage 2 on the controller in folder ``controller``, see :class:`CausalGAN`; its generator ends in ``folder``."""
+    """Train stage 2, a :class:`CausalGAN`, and save its generator and the tables of :func:`fit` in ``folder``.
+
+    Parameters
+    ----------
+    graph
+        The imposed graph, with all genes in the order of the cells.
+    controller, controller_hyperparameters
+        Output folder and hyperparameters of :func:`train_controller`.
+    train, hyperparameters, validation, library_size, seed, folder, trainer, loggers
+        See :func:`train_controller`.
+
+    Raises
+    ------
+    UserError
+        See :func:`fit`.
+    """
     fix_torch_threads()
     roots = _cell_generator(controller_hyperparameters, len(graph.genes))
     _load(roots, controller)
@@ -80,7 +117,7 @@ def controller_cells(
     n_cells: int,
     seeds: Sequence[int],
 ) -> Iterator[anndata.AnnData]:
-    """One data set of ``n_cells`` per seed from the controller trained into ``folder``."""
+    """Generate one data set of ``n_cells`` per seed from the controller in ``folder``."""
     fix_torch_threads()
     module = CausalController(torch.empty(0, len(genes)), hyperparameters, library_size, seed=0)
     _load(module.generator, folder)
@@ -96,7 +133,7 @@ def causal_gan_cells(
     n_cells: int,
     seeds: Sequence[int],
 ) -> Iterator[anndata.AnnData]:
-    """One data set of ``n_cells`` per seed from the causal GAN trained into ``folder``."""
+    """Generate one data set of ``n_cells`` per seed from the causal GAN in ``folder``."""
     module = load_causal_gan(folder, graph, controller_hyperparameters, hyperparameters, library_size)
     return (as_adata(module.generate(n_cells, seed), graph.genes) for seed in seeds)
 
@@ -108,7 +145,7 @@ def load_causal_gan(
     hyperparameters: CausalGANHyperparameters,
     library_size: float,
 ) -> CausalGAN:
-    """The causal GAN trained into ``folder``, to generate with: its critic and labelers are not kept."""
+    """Load the generator in ``folder`` into a causal GAN, whose critic and labelers stay untrained."""
     fix_torch_threads()
     roots = _cell_generator(controller_hyperparameters, len(graph.genes))
     module = CausalGAN(torch.empty(0, len(graph.genes)), graph, roots, hyperparameters, library_size, seed=0)
@@ -174,18 +211,18 @@ def read_config(run: Path) -> dict[str, Any]:
 
 
 def load_trained(run: Path) -> tuple[CausalGAN, CausalGraph]:
-    """The causal GAN of a finished run, ready for ``generate`` and ``do``, and the graph that is imposed on it.
+    """Load the causal GAN of a finished run, ready for ``generate`` and ``do``, and its imposed graph.
 
     Parameters
     ----------
     run
-        The run's folder: its ``config.yaml``, ``graph.json`` and ``generator.pt`` are read. The configuration is read
-        for numbers only; nothing that it names is executed.
+        The run's folder with ``config.yaml``, ``graph.json`` and ``generator.pt``. Only numbers are read from the
+        configuration; nothing that it names is executed.
 
     Raises
     ------
     UserError
-        If the folder is no finished run, or its files do not belong together.
+        If the folder is not that of a finished run, or its files do not belong together.
     """
     run = Path(run)
     for name in "config.yaml", "graph.json", GENERATOR:

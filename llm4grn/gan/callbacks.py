@@ -1,4 +1,4 @@
-"""A table that grows while a training runs, and outlives its interruptions."""
+"""A table of numbers that grows during a training and survives interruptions."""
 
 from __future__ import annotations
 
@@ -13,28 +13,33 @@ from llm4grn.store import atomic_write
 
 
 class Record(pl.Callback):
-    """Rows of numbers: in the checkpoint, so that a resumed run has them all, and in a CSV file.
+    """Rows of numbers, kept in the checkpoint so that a resumed run has all of them, and written to a CSV file.
 
     Parameters
     ----------
+    module
+        The stage in training. Lightning passes it to every hook, too, but as a plain ``LightningModule``.
     path
-        The CSV file, written at every checkpoint.
+        Output CSV path, written at every checkpoint.
     prefix
-        Of the names that the loggers get.
+        Prefix of the metrics' names in the loggers.
     """
 
-    def __init__(self, path: Path, prefix: str) -> None:
+    def __init__(self, module: AdversarialModule, path: Path, prefix: str) -> None:
+        self.module = module
         self.path = path
         self.prefix = prefix
         self.rows: list[dict[str, float]] = []
 
     def add(self, trainer: pl.Trainer, step: int, values: dict[str, float]) -> None:
+        """Append a row, and send its values to the trainer's loggers."""
         self.rows.append({"step": step, **values})
-        named = {f"{self.prefix}/{name}": value for name, value in values.items()}
+        metrics = {f"{self.prefix}/{name}": value for name, value in values.items()}
         for logger in trainer.loggers:
-            logger.log_metrics(named, step=step)
+            logger.log_metrics(metrics, step=step)
 
     def write(self) -> None:
+        """Write all rows to the CSV file, atomically; without rows, write no file."""
         if not self.rows:
             return
         with atomic_write(self.path) as path, path.open("w", newline="") as file:
@@ -50,6 +55,6 @@ class Record(pl.Callback):
 
 
 def is_due(module: AdversarialModule, every: int) -> bool:
-    """Whether a multiple of ``every`` steps, or the last step, lies in the epoch that just ended."""
+    """Return True if the epoch that just ended contains a multiple of ``every`` steps, or the last step."""
     done = module.steps_done
     return done == module.hyper.last_step or done // every > (done - STEPS_PER_EPOCH) // every

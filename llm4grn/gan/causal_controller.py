@@ -1,11 +1,11 @@
-"""Stage 1: a non-causal WGAN-GP over all genes. Its generator becomes the causal controller of stage 2."""
+"""Stage 1: a non-causal WGAN-GP over all genes, whose generator becomes the causal controller of stage 2."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from llm4grn.gan.adversarial import CELLS_TO_START, AdversarialModule
+from llm4grn.gan.adversarial import INITIAL_CELLS, AdversarialModule, Networks
 from llm4grn.gan.distributed import share
 from llm4grn.gan.hyperparameters import ControllerHyperparameters
 from llm4grn.gan.networks import CellGenerator, Critic, normalise_library_size
@@ -23,38 +23,43 @@ class CausalController(AdversarialModule):
     hyperparameters
         See :class:`ControllerHyperparameters`.
     library_size
-        Of every real and generated cell.
+        Total count of every real and generated cell.
     seed
-        Seed of weights, batches and noise.
+        Seed for weights, batches and noise.
     """
+
+    hyper: ControllerHyperparameters
+    generator: CellGenerator
 
     def __init__(
         self, cells: Cells | Tensor, hyperparameters: ControllerHyperparameters, library_size: float, seed: int
-    ):
-        super().__init__(cells, hyperparameters, seed)
-        self.library_size = library_size
+    ) -> None:
+        super().__init__(cells, hyperparameters, library_size, seed)
         n_genes = self.cells.n_genes
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(seed, "weights"))
             self.generator = CellGenerator(hyperparameters.noise_dim, hyperparameters.generator_layers, n_genes)
             self.critic = Critic(n_genes, hyperparameters.critic_layers)
-        if hyperparameters.preconditioned and len(cells):  # none are needed to generate with trained weights
+        if hyperparameters.preconditioned and len(cells):  # generating with trained weights needs no cells
             random = torch.Generator().manual_seed(derive_seed(seed, "start"))
-            noise = torch.randn(CELLS_TO_START, hyperparameters.noise_dim, generator=random)
+            noise = torch.randn(INITIAL_CELLS, hyperparameters.noise_dim, generator=random)
             self.generator.start_at(self.marginals(), noise)
 
-    def networks(self):
+    def networks(self) -> Networks:
         return {
             "generator": (self.generator.parameters(), self.hyper.generator_lr),
             "critic": (self.critic.parameters(), self.hyper.critic_lr),
         }
 
     def forward(self, noise: Tensor, batch_size: int | None = None) -> Tensor:
-        """Cells of shape ``(n_cells, n_genes)`` from noise of shape ``(n_cells, noise_dim)``."""
-        return normalise_library_size(self.generator(noise, batch_size), self.library_size)
+        """Generate cells of shape ``(n_cells, n_genes)`` from noise of shape ``(n_cells, noise_dim)``."""
+        return normalise_library_size(self.unscaled(noise, batch_size), self.library_size)
+
+    def unscaled(self, noise: Tensor, batch_size: int | None = None) -> Tensor:
+        return self.generator(noise, batch_size)
 
     def train_one_step(self, real: Tensor, random: torch.Generator) -> dict[str, Tensor]:
-        critic = self.critic_updates(self.as_judged(real), random)
+        critic = self.critic_updates(self.critic_input(real), random)
         generator_loss = self.generator_update(self.noise(self.hyper.batch_size, random))
         return {
             "critic_loss": critic.loss,
@@ -63,17 +68,17 @@ class CausalController(AdversarialModule):
         }
 
     def noise(self, n_cells: int, random: torch.Generator) -> Tensor:
-        """Standard normal noise for ``n_cells`` cells, shape ``(n_cells, noise_dim)``."""
+        """Draw standard normal noise for ``n_cells`` cells, shape ``(n_cells, noise_dim)``."""
         return torch.randn(n_cells, self.generator.noise_dim, generator=random, device=self.device)
 
     def generator_loss(self, noise: Tensor) -> Tensor:
         n = self.hyper.batch_size
-        fake = self.generated(noise)[share(n)]
-        with self.products():
+        fake = self.fake_cells(noise)[share(n)]
+        with self.autocast():
             return -self.critic(fake).sum() / n
 
     def generator_update(self, noise: Tensor) -> Tensor:
-        """One step of the generator; the critic is passed through, not changed."""
+        """Update the generator once, and return its loss; the critic is not changed."""
         loss = self.generator_loss(noise)
         self.optimizer["generator"].zero_grad()
         loss.backward(inputs=list(self.generator.parameters()))
@@ -82,7 +87,7 @@ class CausalController(AdversarialModule):
 
     @torch.no_grad()
     def generate(self, n_cells: int, seed: int) -> Tensor:
-        """Cells of the stage-1 baseline, with BatchNorm's running statistics (protocol, section 5).
+        """Generate cells of the stage-1 baseline, with BatchNorm's running statistics (protocol, section 5).
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""Stage 2: the causal GAN. Every gene with regulators is made from them and from its own noise, from nothing else."""
+"""Stage 2: the causal GAN, which generates each target gene from its regulators and its own noise only."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from llm4grn.gan.adversarial import CELLS_TO_START, AdversarialModule
+from llm4grn.gan.adversarial import INITIAL_CELLS, AdversarialModule, Networks
 from llm4grn.gan.distributed import share
 from llm4grn.gan.hyperparameters import CausalGANHyperparameters
 from llm4grn.gan.interventions import Intervention
@@ -21,14 +21,14 @@ from llm4grn.runtime.seeding import derive_seed
 
 
 class Noise(NamedTuple):
-    """All randomness of a batch of generated cells.
+    """All random numbers of a batch of generated cells.
 
     Attributes
     ----------
     controller
-        Shape ``(n_cells, noise_dim)``.
+        Noise of the causal controller, shape ``(n_cells, noise_dim)``.
     targets
-        Shape ``(n_targets, noise_per_gene, n_cells)``.
+        Noise of the target generators, shape ``(n_targets, noise_per_gene, n_cells)``.
     """
 
     controller: Tensor
@@ -36,18 +36,18 @@ class Noise(NamedTuple):
 
 
 class CausalGenerator(nn.Module):
-    """Frozen causal controller and target generators: noise to cells that obey the imposed graph.
+    """Frozen causal controller and target generators, which map noise to cells that obey the imposed graph.
 
     Parameters
     ----------
     graph
-        The imposed graph over the genes of the cell.
+        The imposed graph over all genes.
     controller
         The trained generator of stage 1 over the same genes; it is frozen and restricted to the graph's roots.
     hyperparameters
         See :class:`CausalGANHyperparameters`.
     library_size
-        Of every generated cell.
+        Total count of every generated cell.
     """
 
     def __init__(
@@ -68,25 +68,29 @@ class CausalGenerator(nn.Module):
         self.n_targets = len(self.target_generators.target_names)
 
     def noise(self, n_cells: int, random: torch.Generator) -> Noise:
-        """Standard normal noise for ``n_cells`` cells, drawn on the device of ``random``."""
+        """Draw standard normal noise for ``n_cells`` cells on the device of ``random``."""
         shapes = (n_cells, self.controller.noise_dim), (self.n_targets, self.target_generators.noise_per_gene, n_cells)
         return Noise(*(torch.randn(shape, generator=random, device=random.device) for shape in shapes))
 
     def forward(self, noise: Noise, batch_size: int | None = None) -> Tensor:
-        """Cells of shape ``(n_cells, n_genes)``; no gradient flows into the controller.
+        """Generate cells of shape ``(n_cells, n_genes)``; no gradient flows into the controller.
 
-        BatchNorm takes ``batch_size`` cells as one batch, all by default.
+        BatchNorm takes ``batch_size`` cells as one batch, by default all cells.
         """
+        return normalise_library_size(self.unscaled(noise, batch_size), self.library_size)
+
+    def unscaled(self, noise: Noise, batch_size: int | None = None) -> Tensor:
+        """Generate cells as :meth:`forward` does, but before the library-size layer."""
         with torch.no_grad():
             roots = self.controller(noise.controller, batch_size)
-        return normalise_library_size(self.target_generators(roots, noise.targets, batch_size), self.library_size)
+        return self.target_generators(roots, noise.targets, batch_size)
 
     @torch.no_grad()
     def do(self, interventions: Sequence[Intervention], noise: Noise) -> tuple[Tensor, Tensor]:
-        """The same cells before and after interventions, shape ``(n_cells, n_genes)`` each.
+        """Generate the same cells without and with interventions, shape ``(n_cells, n_genes)`` each.
 
-        Root TFs, noise and the factor that scales a cell to its library size are those of before, so only the genes
-        intervened on and their descendants differ.
+        Both have the same root TFs, noise and scaling factors to the library size, so only the genes intervened on and
+        their descendants differ.
         """
         roots = self.controller(noise.controller)
         before = self.target_generators(roots, noise.targets)
@@ -109,8 +113,14 @@ class CausalGAN(AdversarialModule):
     graph, controller, hyperparameters, library_size
         See :class:`CausalGenerator`.
     seed
-        Seed of weights, batches and noise.
+        Seed for weights, batches and noise.
     """
+
+    hyper: CausalGANHyperparameters
+    generator: CausalGenerator
+    tf_index: Tensor
+    target_index: Tensor
+    compiled_methods = (*AdversarialModule.compiled_methods, "labeler_error")
 
     def __init__(
         self,
@@ -121,7 +131,7 @@ class CausalGAN(AdversarialModule):
         library_size: float,
         seed: int,
     ) -> None:
-        super().__init__(cells, hyperparameters, seed)
+        super().__init__(cells, hyperparameters, library_size, seed)
         roots = set(graph.tf_names)
         is_root = torch.tensor([gene in roots for gene in graph.genes])
         self.register_buffer("tf_index", is_root.nonzero().flatten(), persistent=False)
@@ -133,15 +143,13 @@ class CausalGAN(AdversarialModule):
             self.critic = Critic(len(graph.genes), hyperparameters.critic_layers)
             self.labeler = Labeler(n_targets, hyperparameters.labeler_layers, n_tfs)
             self.antilabeler = Labeler(n_targets, hyperparameters.labeler_layers, n_tfs)
-        if hyperparameters.preconditioned and len(cells):  # none are needed to generate with trained weights
+        if hyperparameters.preconditioned and len(cells):  # generating with trained weights needs no cells
             random = torch.Generator().manual_seed(derive_seed(seed, "start"))
-            noise = self.generator.noise(CELLS_TO_START, random)
+            noise = self.generator.noise(INITIAL_CELLS, random)
             roots = self.generator.controller(noise.controller)
             self.generator.target_generators.start_at(self.marginals(), roots, noise.targets)
 
-    parts = (*AdversarialModule.parts, "labeler_error")
-
-    def networks(self):
+    def networks(self) -> Networks:
         return {
             "generator": (self.generator.target_generators.parameters(), self.hyper.generator_lr),
             "critic": (self.critic.parameters(), self.hyper.critic_lr),
@@ -153,10 +161,14 @@ class CausalGAN(AdversarialModule):
         return self.generator.noise(n_cells, random)
 
     def forward(self, noise: Noise, batch_size: int | None = None) -> Tensor:
+        """Generate cells of shape ``(n_cells, n_genes)``, see :meth:`CausalGenerator.forward`."""
         return self.generator(noise, batch_size)
 
+    def unscaled(self, noise: Noise, batch_size: int | None = None) -> Tensor:
+        return self.generator.unscaled(noise, batch_size)
+
     def train_one_step(self, real: Tensor, random: torch.Generator) -> dict[str, Tensor]:
-        real = self.as_judged(real)
+        real = self.critic_input(real)
         critic = self.critic_updates(real, random)
         n = self.hyper.batch_size
         generator_loss = self.generator_update(self.noise(n, random))
@@ -170,15 +182,15 @@ class CausalGAN(AdversarialModule):
 
     def generator_loss(self, noise: Noise) -> Tensor:
         n = self.hyper.batch_size
-        fake = self.generated(noise)[share(n)]
-        with self.products():
+        fake = self.fake_cells(noise)[share(n)]
+        with self.autocast():
             loss = -self.critic(fake).sum() / n
             for labeler in (self.labeler, self.antilabeler):
                 loss = loss + self._error(labeler, fake)
         return loss
 
     def generator_update(self, noise: Noise) -> Tensor:
-        """One step of the target generators: fool the critic, stay readable for both labelers."""
+        """Update the target generators once, against critic and both labelers, and return their loss."""
         loss = self.generator_loss(noise)
         self.optimizer["generator"].zero_grad()
         loss.backward(inputs=list(self.generator.target_generators.parameters()))
@@ -186,9 +198,12 @@ class CausalGAN(AdversarialModule):
         return loss.detach()
 
     def labeler_updates(self, real: Tensor, noise: Noise) -> dict[str, Tensor]:
-        """The anti-labeler learns on generated cells, the labeler on the same and then on real ones (as judged)."""
+        """Update the anti-labeler on generated cells, and the labeler on the same and then on real cells.
+
+        ``real`` is preconditioned by :meth:`critic_input`, if at all. Returns this rank's terms of the losses.
+        """
         with torch.no_grad():
-            fake = self.generated(noise)[share(self.hyper.batch_size)]
+            fake = self.fake_cells(noise)[share(self.hyper.batch_size)]
         errors = {}
         for name, cells in ("antilabeler", fake), ("labeler", fake), ("labeler", real):
             error = self.labeler_error(getattr(self, name), cells)
@@ -199,8 +214,8 @@ class CausalGAN(AdversarialModule):
         return errors
 
     def labeler_error(self, labeler: Labeler, cells: Tensor) -> Tensor:
-        """Mean squared error of the predicted TFs: this rank's term of it."""
-        with self.products():
+        """Compute this rank's term of the mean squared error of the predicted TFs."""
+        with self.autocast():
             return self._error(labeler, cells)
 
     def _error(self, labeler: Labeler, cells: Tensor) -> Tensor:
@@ -210,10 +225,10 @@ class CausalGAN(AdversarialModule):
 
     @torch.no_grad()
     def generate(self, n_cells: int, seed: int) -> Tensor:
-        """Cells under the imposed graph.
+        """Generate cells under the imposed graph.
 
-        The target generators use their running statistics; the controller keeps those of the batch, so cells are made
-        in batches of the training's size and the last one is cut (protocol, section 5).
+        The target generators use running statistics, but the controller uses batch statistics. Cells are therefore
+        generated in batches of the training's size, and the last batch is cut (protocol, section 5).
 
         Returns
         -------
@@ -223,20 +238,21 @@ class CausalGAN(AdversarialModule):
 
     @torch.no_grad()
     def do(self, interventions: Sequence[Intervention], n_cells: int, seed: int) -> tuple[Tensor, Tensor]:
-        """Pairs of cells under the imposed graph, before and after interventions.
+        """Generate pairs of cells under the imposed graph, without and with interventions.
 
-        The cells before are those of :meth:`generate`. See :meth:`CausalGenerator.do` for what is kept.
+        The cells without interventions are those of :meth:`generate`. See :meth:`CausalGenerator.do` for what the two
+        of a pair have in common.
 
         Returns
         -------
-        Before and after, shape ``(n_cells, n_genes)`` each, on the CPU.
+        Cells without and with interventions, shape ``(n_cells, n_genes)`` each, on the CPU.
         """
         pairs = [self.generator.do(interventions, noise) for noise in self.noise_batches(n_cells, seed)]
         before, after = (torch.cat([cells.cpu() for cells in half])[:n_cells] for half in zip(*pairs, strict=True))
         return before, after
 
     def noise_batches(self, n_cells: int, seed: int) -> Iterator[Noise]:
-        """Noise for at least ``n_cells`` cells, in whole batches."""
+        """Yield noise for at least ``n_cells`` cells, in whole batches, and switch to evaluation mode."""
         self.eval()
         random = torch.Generator(self.device).manual_seed(derive_seed(seed, "generate"))
         for _ in range(0, n_cells, self.hyper.batch_size):

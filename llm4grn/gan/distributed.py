@@ -1,7 +1,7 @@
 """One batch on several devices: each rank holds a share of its cells, and sums over the ranks make them one batch.
 
-A rank is a process with a device of its own. Outside of such a training there is one rank, and nothing here does
-anything.
+A rank is a process with its own device. In a training on one device there is one rank, and the functions here change
+nothing.
 """
 
 from __future__ import annotations
@@ -19,17 +19,18 @@ import torch
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment, find_free_network_port
 from pytorch_lightning.strategies import DDPStrategy
 from torch import Tensor, distributed, nn
+from torch.autograd.function import FunctionCtx
 
 from llm4grn.runtime.workers import leave_with_parent
 
 
 def n_ranks() -> int:
-    """How many processes train together."""
+    """Return the number of processes that train together."""
     return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
 
 
 def share(n_cells: int) -> slice:
-    """Those of the cells of a batch that this rank works on."""
+    """Return the slice of a batch of ``n_cells`` that this rank processes."""
     n = n_ranks()
     rank = distributed.get_rank() if n > 1 else 0
     return slice(n_cells * rank // n, n_cells * (rank + 1) // n)
@@ -37,7 +38,7 @@ def share(n_cells: int) -> slice:
 
 @torch.no_grad()
 def sum_over_ranks(tensors: Sequence[Tensor]) -> None:
-    """Replace each tensor by its sum over all ranks, all of them in one message."""
+    """Replace each tensor by its sum over all ranks, in one message."""
     if n_ranks() == 1 or not tensors:
         return
     flat = torch.cat([tensor.flatten() for tensor in tensors])
@@ -47,24 +48,29 @@ def sum_over_ranks(tensors: Sequence[Tensor]) -> None:
 
 
 class _Sum(torch.autograd.Function):
-    """Sum over all ranks; what a loss that is itself a sum over ranks owes to each rank's term is again a sum."""
+    """Sum over all ranks. The loss is such a sum itself, so its gradient for each rank's term is a sum, too."""
 
     @staticmethod
-    def forward(ctx, term: Tensor) -> Tensor:
+    def forward(ctx: FunctionCtx, term: Tensor) -> Tensor:
         total = term.clone(memory_format=torch.contiguous_format)
         distributed.all_reduce(total)
         return total
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> Tensor:
+    def backward(ctx: FunctionCtx, gradient: Tensor) -> Tensor:
         return _Sum.apply(gradient)
 
 
 class SharedBatchNorm(nn.BatchNorm1d):
     """BatchNorm over the cells of all ranks (torch's own SyncBatchNorm is for GPUs only)."""
 
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
+    momentum: float
+
     def forward(self, units: Tensor) -> Tensor:
-        """Shape ``(n_cells, n_units)``, of this rank's cells, and the same out."""
+        """Normalise the units of this rank's cells, shape ``(n_cells, n_units)``."""
         if not self.training or n_ranks() == 1:
             return super().forward(units)
         x = units.to(self.weight.dtype)  # under autocast, products are bfloat16
@@ -80,25 +86,25 @@ class SharedBatchNorm(nn.BatchNorm1d):
 
 
 class SharedBatch(DDPStrategy):
-    """Lightning's devices and messages, without a wrapper around the module.
+    """Lightning's DDP strategy without the wrapper around the module, and without barriers.
 
-    ``DistributedDataParallel`` averages what ``backward`` leaves in a gradient, but the critic's is written there
-    without it; :func:`sum_over_ranks` adds all of them up. Nor do ranks wait for each other anywhere else, so that rank
-    0 may score or save while the others are ahead of it by less than a step.
+    ``DistributedDataParallel`` averages the gradients that ``backward`` computes, but the critic's gradients are
+    assigned without ``backward``; :func:`sum_over_ranks` sums all of them. Ranks wait for each other only there, so
+    rank 0 may score or save while the others are ahead of it by less than a step.
     """
 
     def __init__(self) -> None:
         super().__init__(cluster_environment=LightningEnvironment())
 
     def configure_ddp(self) -> None:
-        """No wrapper."""
+        """Do not wrap the module."""
 
     def barrier(self, *args: Any, **kwargs: Any) -> None:
-        """No waiting."""
+        """Do not wait for other ranks."""
 
 
 def n_devices(trainer: Mapping[str, Any]) -> int:
-    """How many devices Lightning's arguments name; ``auto`` and -1 are all GPUs, or the one CPU."""
+    """Return the number of devices in Lightning's arguments; ``auto`` and -1 mean all GPUs, or one CPU."""
     devices = trainer.get("devices", 1)
     if isinstance(devices, list):
         return len(devices)
@@ -110,16 +116,16 @@ def n_devices(trainer: Mapping[str, Any]) -> int:
 
 @contextmanager
 def other_ranks(n: int, train: Callable[..., None], *arguments: Any) -> Iterator[None]:
-    """Let processes of their own run ``train(*arguments)`` as ranks 1 to ``n - 1`` while this one does as rank 0.
+    """Run ``train(*arguments)`` in new processes as ranks 1 to ``n - 1`` while this process trains as rank 0.
 
-    They end with the block, at the latest with this process, and get copies of the arguments: tensors of a module must
-    not be shared by several that train it.
+    They end with the block, or with this process if that ends first. They get copies of the arguments, because
+    processes that train a module must not share its tensors.
     """
     names = "MASTER_ADDR", "MASTER_PORT", "NODE_RANK", "LOCAL_RANK"
     before, n_threads = {name: os.environ.get(name) for name in names}, torch.get_num_threads()
     os.environ |= dict(zip(names, ("127.0.0.1", str(find_free_network_port()), "0", "0"), strict=True))
     torch.set_num_threads(max(1, n_threads // n))
-    settings = torch.get_num_threads(), torch.get_default_dtype()
+    settings = os.getpid(), torch.get_num_threads(), torch.get_default_dtype()
     work = pickle.dumps((train, arguments))
     spawn, others = multiprocessing.get_context("spawn"), []
     try:
@@ -130,7 +136,7 @@ def other_ranks(n: int, train: Callable[..., None], *arguments: Any) -> Iterator
         os.environ["LOCAL_RANK"] = "0"
         yield
         for other in others:
-            other.join(timeout=60)  # it has taken the same last step
+            other.join(timeout=60)  # it has finished the same last step
     finally:
         for other in others:
             other.kill()
@@ -144,11 +150,11 @@ def other_ranks(n: int, train: Callable[..., None], *arguments: Any) -> Iterator
                 os.environ[name] = value
 
 
-def _run(work: bytes, n_threads: int, dtype: torch.dtype) -> None:
-    leave_with_parent(multiprocessing.parent_process().pid)
-    logging.disable(logging.INFO)  # rank 0 says it, and warns
+def _run(work: bytes, parent: int, n_threads: int, dtype: torch.dtype) -> None:
+    leave_with_parent(parent)
+    logging.disable(logging.INFO)  # rank 0 logs and warns for all
     warnings.simplefilter("ignore")
     torch.set_num_threads(n_threads)
     torch.set_default_dtype(dtype)
-    train, arguments = pickle.loads(work)  # written by the parent, a moment ago
+    train, arguments = pickle.loads(work)  # written by the parent process
     train(*arguments)

@@ -1,4 +1,4 @@
-"""Any number of cells from a trained causal GAN into an ``.h5ad``, in memory that does not grow with them."""
+"""Any number of cells from a trained causal GAN into an ``.h5ad``, with constant memory."""
 
 from __future__ import annotations
 
@@ -31,30 +31,30 @@ def write_cells(
     compression: str | None = None,
     provenance: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
-    """Write the cells of ``model.generate(n_cells, seed)`` without ever holding all of them.
+    """Write the cells of ``model.generate(n_cells, seed)`` without holding all of them in memory.
 
-    The file gets its name when it is complete; until then it is a hidden one beside it.
+    The file is written under a hidden name beside ``path``, and renamed when it is complete.
 
     Parameters
     ----------
     model
-        Trained, on any device. Each kind of device has random numbers of its own, and so has cells of its own.
+        A trained model on any device. Kinds of devices differ in their random numbers, and so in their cells.
     path
-        The ``.h5ad`` to create or replace: sparse by rows, float32 counts that sum to the library size.
+        Output path of the ``.h5ad``: sparse by rows, float32 counts that sum to the library size.
     n_cells
-        How many, at least 1. Fewer cells of the same seed are the first of more.
+        Number of cells, at least 1. The first cells of a seed do not depend on it.
     seed
-        Of the cells.
+        Seed for the noise.
     cells_per_write
-        About how many cells are held in memory; the file's content does not depend on it.
+        Approximate number of cells held in memory; the file's content does not depend on it.
     compression
-        Of the HDF5 datasets: ``None``, or ``gzip`` for a file of about half the size.
+        Compression of the HDF5 datasets: ``None``, or ``gzip`` for a file of about half the size.
     provenance
-        Kept in ``uns``.
+        Entries of ``uns["provenance"]``, to which the seed is added.
     """
     genes = model.generator.genes
     with atomic_write(path) as temporary, h5py.File(temporary, "w") as file:
-        table = _Table(file, genes, compression)
+        table = _GrowingTable(file, genes, compression)
         with evaluating(model), progress(total=n_cells, desc="generating", unit="cell", unit_scale=True) as bar:
             for cells in _chunks(model, n_cells, seed, cells_per_write):
                 table.append(cells)
@@ -64,19 +64,19 @@ def write_cells(
 
 @torch.no_grad()
 def _chunks(model: CausalGAN, n_cells: int, seed: int, cells_per_write: int) -> Iterator[np.ndarray]:
-    """The cells in order, about ``cells_per_write`` at a time, shape ``(n, n_genes)``."""
-    waiting: list[torch.Tensor] = []
+    """Yield the cells in order, about ``cells_per_write`` at a time, shape ``(n, n_genes)``."""
+    pending: list[torch.Tensor] = []
     left = n_cells
     for noise in model.noise_batches(n_cells, seed):
-        waiting.append(model(noise)[:left].cpu())
-        left -= len(waiting[-1])
-        if left == 0 or sum(map(len, waiting)) >= cells_per_write:
-            yield torch.cat(waiting).numpy()
-            waiting = []
+        pending.append(model(noise)[:left].cpu())
+        left -= len(pending[-1])
+        if left == 0 or sum(map(len, pending)) >= cells_per_write:
+            yield torch.cat(pending).numpy()
+            pending = []
 
 
-class _Table:
-    """An AnnData file that grows by cells: the layout of anndata's format, version 0.1.0."""
+class _GrowingTable:
+    """An AnnData file, in version 0.1.0 of anndata's format, that cells are appended to."""
 
     def __init__(self, file: h5py.File, genes: tuple[str, ...], compression: str | None) -> None:
         self.file, self.genes = file, genes

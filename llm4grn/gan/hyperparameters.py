@@ -1,61 +1,67 @@
-"""What a model YAML sets, checked before anything is trained (protocol, section 5)."""
+"""Hyperparameters of both stages, validated before any training (protocol, section 5)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, TypeGuard
 
 from llm4grn.errors import UserError
 from llm4grn.metrics.registry import METRICS
 
 
 def _optional(default: Any) -> Any:
-    """A field that, left alone, changes no result: it joins the key of a stage only with another value."""
+    """Declare a field that is part of a stage's key only if its value differs from the default."""
     return field(default=default, metadata={"optional": True})
 
 
 @dataclass(frozen=True)
 class AdversarialHyperparameters:
-    """What both stages have in common.
+    """Hyperparameters that both stages have.
 
     Parameters
     ----------
     steps
-        Generator updates.
+        Number of generator updates.
     schedule_steps
-        Generator updates over which the learning rates decay from first to last; ``None``: ``steps``.
+        Number of generator updates over which the learning rates decay from first to last; ``None``: ``steps``.
     batch_size
-        Cells per update.
+        Cells per update, at least 2.
     critic_layers
         Hidden widths of the critic.
     critic_updates
         Critic updates per generator update.
     penalty_weight
-        Weight of the gradient penalty.
+        Weight of the gradient penalty (lambda of Gulrajani et al. 2017).
     generator_lr, critic_lr
-        First and last learning rate, exponential in between.
+        First and last learning rate, with exponential decay in between.
     betas, weight_decay, amsgrad
-        Of AdamW. With amsgrad, the large gradients of the first steps slow down all later ones.
+        Parameters of AdamW. With amsgrad, the large gradients of the first steps slow down all later steps.
     preconditioned
         True: the generator starts at each gene's own distribution (:mod:`llm4grn.gan.marginals`), and critic and
-        labelers see the cells with mean 0 and, over all genes, variance 1: the kinks of ReLU then lie among the
-        cells, and the penalty weighs as much as the distance it tames. The same networks from another start and on
-        another scale: what lets a short training suffice. False: as the protocol says.
+        labelers see the cells with mean 0 and total variance 1 over all genes. The kinks of ReLU then lie among the
+        cells, and the gradient penalty is of the same order as the distance that it regularises, so a short training
+        suffices. The networks are the same, with another start and on another scale. False: as the protocol says.
     precision
-        Of the matrix products of critic and labelers: ``float32``, or ``bfloat16`` with sums in float32, which is
-        faster where the hardware has it. Weights, optimizers, BatchNorm and the generators are float32 in any case.
+        Precision of the matrix products of critic and labelers: ``float32``, or ``bfloat16`` with sums in float32,
+        which is faster if the hardware supports it. Weights, optimizers, BatchNorm and the generators are float32 in
+        any case.
     monitor_every
-        Steps between two looks of the collapse monitor (:mod:`llm4grn.gan.monitor`).
+        Steps between two rows of the collapse monitor (:mod:`llm4grn.gan.monitor`).
     validate_every
         Steps between two scorings against the validation cells (:mod:`llm4grn.gan.validation`); 0: never.
     validation_metric
-        The metric whose lowest validation score is the best.
+        Metric that selects the best validation, the one closest to the metric's optimum.
     checkpoint
-        Whose weights generate: those of the ``last`` step; of a step by number, where the training then ends while the
-        learning rates decay as if it went on; or of the ``best`` validation.
+        Step whose weights generate: the ``last`` step; a step by number, at which the training then ends although the
+        learning rates decay as if it continued; or the step with the ``best`` validation.
 
-    Both intervals are rounded up to the steps between two readings of the losses (25).
+    Both intervals are rounded up to multiples of the steps between two readings of the losses (25).
+
+    Raises
+    ------
+    UserError
+        If a value is outside its range; the message names the field of the configuration.
     """
 
     steps: int
@@ -76,7 +82,7 @@ class AdversarialHyperparameters:
     validation_metric: str = _optional("mmd")
     checkpoint: int | str = _optional("last")
 
-    #: where the values stand in the config, for error messages
+    #: node of these values in the configuration, for error messages
     _field = "model"
 
     def __post_init__(self) -> None:
@@ -84,7 +90,7 @@ class AdversarialHyperparameters:
             _check(f"{self._field}.{each.name}", each.name, getattr(self, each.name))
         if self.batch_size < 2:
             raise UserError(f"{self._field}.batch_size={self.batch_size}: BatchNorm needs at least 2 cells per batch")
-        if self.checkpoint not in ("last", "best") and self.checkpoint > self.steps:
+        if isinstance(self.checkpoint, int) and self.checkpoint > self.steps:
             raise UserError(
                 f"{self._field}.checkpoint={self.checkpoint}: there is no such step among {self.steps} of "
                 f"{self._field}.steps; expected last, best or a step"
@@ -96,19 +102,22 @@ class AdversarialHyperparameters:
 
     @property
     def last_step(self) -> int:
-        """Where the training ends."""
-        return self.steps if self.checkpoint in ("last", "best") else self.checkpoint
+        """Return the step after which the training ends."""
+        return self.checkpoint if isinstance(self.checkpoint, int) else self.steps
 
     def learning_rate(self, lr: Sequence[float], step: int) -> float:
-        """Learning rate of generator step ``step`` (counted from 0): exponential from first to last, then constant."""
+        """Return the learning rate of generator step ``step``, counted from 0.
+
+        It decays exponentially from the first to the last value of ``lr`` within ``schedule_steps``, and then stays.
+        """
         first, last = lr
-        share = min(step / (self.schedule_steps or self.steps), 1.0)
-        return first * (last / first) ** share
+        progress = min(step / (self.schedule_steps or self.steps), 1.0)
+        return first * (last / first) ** progress
 
 
 @dataclass(frozen=True)
 class ControllerHyperparameters(AdversarialHyperparameters):
-    """Stage 1, the causal controller.
+    """Hyperparameters of stage 1, the causal controller.
 
     Parameters
     ----------
@@ -125,19 +134,19 @@ class ControllerHyperparameters(AdversarialHyperparameters):
 
 @dataclass(frozen=True)
 class CausalGANHyperparameters(AdversarialHyperparameters):
-    """Stage 2, the causal GAN.
+    """Hyperparameters of stage 2, the causal GAN.
 
     Parameters
     ----------
     noise_per_gene, depth, width
-        Of each target generator: noise inputs, hidden blocks after the first, units per input.
+        Shape of each target generator: noise inputs, hidden blocks after the first, hidden units per input.
     labeler_layers
         Hidden widths of labeler and anti-labeler.
     labeler_lr
         First and last learning rate of both labelers.
     revive
-        Whether a gene that no generated cell of a batch expresses still gets its gradient
-        (:func:`llm4grn.gan.target_generators.rectify`). Without, a short training leaves rare genes out for good.
+        If True, a gene that no generated cell of a batch expresses still gets its gradient
+        (:func:`llm4grn.gan.target_generators.rectify`). If False, a short training leaves rare genes out for good.
     """
 
     noise_per_gene: int = 1
@@ -150,12 +159,12 @@ class CausalGANHyperparameters(AdversarialHyperparameters):
 
 
 _NON_NEGATIVE = {"depth", "weight_decay", "penalty_weight", "validate_every"}
-_WHOLE = {"depth", "validate_every"}
+_INTEGERS = {"depth", "validate_every"}
 _CHOICES = {"precision": ("float32", "bfloat16"), "validation_metric": tuple(METRICS)}
 
 
 def _check(where: str, name: str, value: object) -> None:
-    """Refuse a value that cannot be trained with, naming the config field."""
+    """Raise UserError, naming the field of the configuration, if a value is outside its range."""
 
     def refuse(expected: str) -> UserError:
         return UserError(f"{where}={value}: expected {expected}")
@@ -184,20 +193,20 @@ def _check(where: str, name: str, value: object) -> None:
         if not _is_sequence(value) or len(value) != 2 or not all(_is_number(v) and 0 <= v < 1 for v in value):
             raise refuse("two numbers in [0, 1), for instance [0.5, 0.9]")
     elif name in _NON_NEGATIVE:
-        whole = name in _WHOLE
-        if not (_is_int(value) if whole else _is_number(value)) or value < 0:
-            raise refuse("a whole number, 0 or more" if whole else "a number, 0 or more")
+        integer = name in _INTEGERS
+        if not _is_number(value) or (integer and not _is_int(value)) or value < 0:
+            raise refuse("a whole number, 0 or more" if integer else "a number, 0 or more")
     elif not _is_int(value) or value < 1:
         raise refuse("a whole number, 1 or more")
 
 
-def _is_sequence(value: object) -> bool:
+def _is_sequence(value: object) -> TypeGuard[Sequence[Any]]:
     return isinstance(value, Sequence) and not isinstance(value, str)
 
 
-def _is_int(value: object) -> bool:
+def _is_int(value: object) -> TypeGuard[int]:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and value == value

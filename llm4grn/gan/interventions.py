@@ -1,4 +1,4 @@
-"""What to do to a gene: set its expression, or multiply it. ``do`` of the causal GAN takes these."""
+"""Interventions that set or multiply the expression of a gene, for ``do`` of the causal GAN."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class Intervention:
     Attributes
     ----------
     gene
-        Any gene of the graph, root or not.
+        Any gene of the graph, root or target.
     amount
-        Counts after scaling to the library size, or a multiple.
+        Counts after scaling to the library size, or a factor.
     is_multiple
-        Which of the two. A multiple is of what the cell expresses undisturbed.
+        If True, ``amount`` is a factor of the cell's expression of the gene without any intervention.
     """
 
     gene: str
@@ -35,12 +35,19 @@ class Intervention:
 
 
 def parse_interventions(do: Mapping[str, object], genes: Sequence[str]) -> tuple[Intervention, ...]:
-    """Interventions as a user writes them: ``{"SPI1": 0, "GATA3": "3.2x"}``.
+    """Parse interventions as a user writes them: ``{"SPI1": 0, "GATA3": "3.2x"}``.
+
+    Parameters
+    ----------
+    do
+        Counts by gene, or factors with the suffix ``x``.
+    genes
+        All genes of the graph.
 
     Raises
     ------
     UserError
-        If there is none, a gene is not in the graph, or an amount is no number of at least 0.
+        If ``do`` is empty, a gene is not in the graph, or an amount is not a finite number of at least 0.
 
     Examples
     --------
@@ -56,12 +63,11 @@ def parse_interventions(do: Mapping[str, object], genes: Sequence[str]) -> tuple
 
 
 def _parse(gene: str, amount: object) -> Intervention:
-    text = str(amount).strip()
-    number = re.fullmatch(r"(.+?)\s*(x?)", text)
+    number = re.fullmatch(r"(.+?)\s*(x?)", str(amount).strip())
     try:
         value = float(number[1]) if number and not isinstance(amount, bool) else math.nan
     except ValueError:
         value = math.nan
-    if not (math.isfinite(value) and value >= 0):
+    if not number or not (math.isfinite(value) and value >= 0):
         raise UserError(f"do: {gene}={amount}: {_EXPECTED}")
     return Intervention(gene, value, number[2] == "x")

@@ -1,15 +1,16 @@
-"""The networks of many target genes on a CPU, fused: gather, products, BatchNorm and ReLU of one target stay in cache.
+"""Fused CPU kernels of the target generators: gather, products, BatchNorm and ReLU of one target stay in cache.
 
-Operator by operator, these networks are memory traffic: a few thousand multiplications per target and layer, and every
-intermediate result written out and read back several times. Here each target is taken from its regulators to its value
-in one go, and the backward pass computes the intermediates again instead of keeping them, so that memory does not grow
-with depth. Targets are independent, so the result does not depend on the number of threads.
+Operator by operator, memory traffic would dominate these networks: a few thousand multiplications per target and layer,
+whose intermediate results are written and read several times. Here each target is computed from regulators to value in
+one pass, and the backward pass recomputes the intermediate results, so that memory does not grow with depth. Targets
+are independent, so the result does not depend on the number of threads.
 
-In numba an integer next to a float32 makes a float64, at half the speed: constants are cast to the arrays' own type.
+In numba, an integer and a float32 make a float64, at half the speed; constants are therefore cast to the arrays' type.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from itertools import pairwise
@@ -21,25 +22,28 @@ import torch
 from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
-# Sums may be reordered and fused (once, by the compiler), but NaN and infinity keep their meaning.
-_COMPILE = {"nogil": True, "cache": True, "fastmath": {"reassoc", "contract", "arcp", "nsz"}, "error_model": "numpy"}
-# Left to itself, a process that compiles a kernel calls another copy of its parts than one that finds it in the cache,
-# with sums in another order: the first run after an installation would have other numbers than all that follow.
-_INLINE = {**_COMPILE, "forceinline": True}
+# The compiler may reorder and fuse sums, but NaN and infinity keep their meaning.
+_FASTMATH = {"reassoc", "contract", "arcp", "nsz"}
+_compiled = numba.njit(nogil=True, cache=True, fastmath=_FASTMATH, error_model="numpy")
+# Without forced inlining, a process that compiles a kernel calls another copy of its parts than a process that loads it
+# from the cache, with sums in another order: the first run after an installation would differ from all later ones.
+_inlined = numba.njit(nogil=True, cache=True, fastmath=_FASTMATH, error_model="numpy", forceinline=True)
 _MIN_TARGETS_PER_THREAD = 64
+
+Array = np.ndarray
 
 
 class Statistics(NamedTuple):
-    """Running statistics of BatchNorm and how to use them.
+    """Running statistics of BatchNorm, and its parameters.
 
     Attributes
     ----------
     mean, var
         Shape ``(depth + 1, n_targets, n_hidden)``, updated in place in training.
     training
-        Whether to normalise by the statistics of the batch.
+        If True, normalise by batch statistics.
     batch_size
-        Cells that are normalised together. The cells at hand are one such batch after the other, all of equal size.
+        Number of cells that are normalised together; the number of all cells is a multiple of it.
     momentum, eps
         As in :class:`torch.nn.BatchNorm1d`.
     """
@@ -58,30 +62,41 @@ class FusedTargets(torch.autograd.Function):
     ``apply(genes, regulators, noise, first, inner, gamma, beta, last, bias, statistics, revive)`` with shapes ``genes``
     (n_genes, n_cells), ``regulators`` (n_targets, n_regulators), ``noise`` (n_targets, noise_per_gene, n_cells),
     ``first`` (n_targets, n_hidden, n_inputs), ``inner`` (depth, n_targets, n_hidden, n_hidden), ``gamma`` and ``beta``
-    (depth + 1, n_targets, n_hidden), ``last`` (n_targets, n_hidden), ``bias`` (n_targets,); it returns the values,
-    shape (n_targets, n_cells). ``revive`` is explained at :func:`llm4grn.gan.target_generators.rectify`.
+    (depth + 1, n_targets, n_hidden), ``last`` (n_targets, n_hidden), ``bias`` (n_targets,) returns the values, shape
+    (n_targets, n_cells). For ``revive``, see :func:`llm4grn.gan.target_generators.rectify`.
     """
 
     @staticmethod
     def forward(
-        ctx, genes, regulators, noise, first, inner, gamma, beta, last, bias, statistics: Statistics, revive: bool
+        ctx: Any,
+        genes: Tensor,
+        regulators: Tensor,
+        noise: Tensor,
+        first: Tensor,
+        inner: Tensor,
+        gamma: Tensor,
+        beta: Tensor,
+        last: Tensor,
+        bias: Tensor,
+        statistics: Statistics,
+        revive: bool,
     ) -> Tensor:
         tensors = genes, regulators, noise, first, inner, gamma, beta, last, bias
         ctx.save_for_backward(*tensors, statistics.mean, statistics.var)
         ctx.statistics, ctx.revive = statistics, revive
         values = genes.new_empty(len(regulators), genes.shape[1])
-        _over_targets(_forward, *tensors, *_plain(statistics), values)
+        _over_targets(_forward, *tensors, *_kernel_arguments(statistics), values)
         return values
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         *tensors, mean, var = ctx.saved_tensors
         genes, regulators, _, *parameters = tensors
         n_targets, n_regulators = regulators.shape
         wants_genes = ctx.needs_input_grad[0]
         gradients = [torch.zeros_like(parameter) for parameter in parameters]
         inputs = genes.new_zeros((n_targets, n_regulators, genes.shape[1]) if wants_genes else (n_targets, 0, 0))
-        statistics = _plain(ctx.statistics._replace(mean=mean, var=var))
+        statistics = _kernel_arguments(ctx.statistics._replace(mean=mean, var=var))
         _over_targets(_backward, *tensors, *statistics, ctx.revive, gradient.contiguous(), *gradients, inputs)
         to_genes = None
         if wants_genes:
@@ -89,19 +104,20 @@ class FusedTargets(torch.autograd.Function):
         return to_genes, None, None, *gradients, None, None
 
 
-def _plain(statistics: Statistics) -> tuple[Any, ...]:
-    dtype = statistics.mean.numpy().dtype.type  # constants of the tensors' type, or float32 would be widened
+def _kernel_arguments(statistics: Statistics) -> tuple[Any, ...]:
+    """Return the statistics with constants of the tensors' type, as others would widen float32 to float64."""
+    dtype = statistics.mean.numpy().dtype.type
     mean, var, training, batch_size, momentum, eps = statistics
     return mean, var, training, batch_size, dtype(momentum), dtype(eps)
 
 
-def _over_targets(kernel, *arguments: Any) -> None:
+def _over_targets(kernel: Callable[..., None], *arguments: Any) -> None:
     """Run ``kernel(start, stop, ...)`` over all targets, on as many threads as torch uses."""
     arrays = [a.detach().numpy() if isinstance(a, Tensor) else a for a in arguments]
     n_targets = len(arrays[1])
     n_threads = max(1, min(torch.get_num_threads(), n_targets // _MIN_TARGETS_PER_THREAD))
     bounds = np.linspace(0, n_targets, n_threads + 1).astype(int).tolist()
-    with _blas().limit(limits=1):  # the threads here fill the cores; its own, for large networks, would fight with them
+    with _blas().limit(limits=1):  # BLAS threads would compete with the threads here for the cores
         others = [_threads().submit(kernel, a, b, *arrays) for a, b in pairwise(bounds[1:])]
         kernel(bounds[0], bounds[1], *arrays)
         for other in others:
@@ -110,7 +126,7 @@ def _over_targets(kernel, *arguments: Any) -> None:
 
 @cache
 def _blas() -> ThreadpoolController:
-    """The BLAS libraries that numba's products call."""
+    """Return the controller of the BLAS libraries that numba's products call."""
     return ThreadpoolController().select(user_api="blas")
 
 
@@ -119,10 +135,10 @@ def _threads() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(thread_name_prefix="targets")
 
 
-@numba.njit(**_INLINE)
-def _statistics(row):
-    """Mean and biased variance, in one pass over deviations from the first value: sums of squares would cancel."""
-    n, zero = row.dtype.type(len(row)), row.dtype.type(0)  # an integer among them would widen float32 to float64
+@_inlined
+def _statistics(row: Array) -> tuple[Any, Any]:
+    """Return mean and biased variance, from deviations from the first value, as sums of squares would cancel."""
+    n, zero = row.dtype.type(len(row)), row.dtype.type(0)
     origin, total, squares = row[0], zero, zero
     for cell in range(n):
         deviation = row[cell] - origin
@@ -132,8 +148,8 @@ def _statistics(row):
     return origin + mean, max(squares / n - mean * mean, zero)
 
 
-@numba.njit(**_INLINE)
-def _gather(genes, regulators, noise, inputs):
+@_inlined
+def _gather(genes: Array, regulators: Array, noise: Array, inputs: Array) -> None:
     n_regulators = len(regulators)
     for r in range(n_regulators):
         inputs[r] = genes[regulators[r]]
@@ -141,11 +157,12 @@ def _gather(genes, regulators, noise, inputs):
         inputs[n_regulators + p] = noise[p]
 
 
-@numba.njit(**_COMPILE)
+@_compiled
 def _forward(
-    start, stop, genes, regulators, noise, first, inner, gamma, beta, last, bias, mean, var, training, batch_size,
-    momentum, eps, values,
-):  # fmt: skip
+    start: int, stop: int, genes: Array, regulators: Array, noise: Array, first: Array, inner: Array, gamma: Array,
+    beta: Array, last: Array, bias: Array, mean: Array, var: Array, training: bool, batch_size: int, momentum: float,
+    eps: float, values: Array,
+) -> None:  # fmt: skip
     n_cells, n_hidden, zero = genes.shape[1], first.shape[1], genes.dtype.type(0)
     unbiased = genes.dtype.type(batch_size / (batch_size - 1))
     inputs = np.empty((first.shape[2], n_cells), genes.dtype)
@@ -176,9 +193,12 @@ def _forward(
             value[cell] = max(value[cell] + bias[t], zero)
 
 
-@numba.njit(**_INLINE)
-def _recompute(t, inputs, first, inner, gamma, beta, mean, var, training, batch_size, eps, normal, active, inverse):
-    """The layers of one target again: what they hold before and after scale, shift and ReLU."""
+@_inlined
+def _recompute(
+    t: int, inputs: Array, first: Array, inner: Array, gamma: Array, beta: Array, mean: Array, var: Array,
+    training: bool, batch_size: int, eps: float, normal: Array, active: Array, inverse: Array,
+) -> None:  # fmt: skip
+    """Recompute the layers of one target: normalised values, values after ReLU, and inverse standard deviations."""
     zero, one = inputs.dtype.type(0), inputs.dtype.type(1)
     for layer in range(len(gamma)):
         if layer == 0:
@@ -200,9 +220,11 @@ def _recompute(t, inputs, first, inner, gamma, beta, mean, var, training, batch_
                     out[cell] = max(row[cell] * g + b, zero)
 
 
-@numba.njit(**_INLINE)
-def _through_norm(upstream, normal, active, gamma, inverse, training, batch_size):
-    """Gradient behind one unit's BatchNorm and ReLU to the gradient before them, in place; to its gamma and beta."""
+@_inlined
+def _through_norm(
+    upstream: Array, normal: Array, active: Array, gamma: float, inverse: Array, training: bool, batch_size: int
+) -> tuple[Any, Any]:
+    """Propagate a gradient in place through one unit's ReLU and BatchNorm; return the gradients of gamma and beta."""
     zero = upstream.dtype.type(0)
     d_gamma, d_beta = zero, zero
     for begin in range(0, len(upstream), batch_size):
@@ -226,11 +248,13 @@ def _through_norm(upstream, normal, active, gamma, inverse, training, batch_size
     return d_gamma, d_beta
 
 
-@numba.njit(**_COMPILE)
+@_compiled
 def _backward(
-    start, stop, genes, regulators, noise, first, inner, gamma, beta, last, bias, mean, var, training, batch_size,
-    momentum, eps, revive, gradient, d_first, d_inner, d_gamma, d_beta, d_last, d_bias, d_inputs,
-):  # fmt: skip
+    start: int, stop: int, genes: Array, regulators: Array, noise: Array, first: Array, inner: Array, gamma: Array,
+    beta: Array, last: Array, bias: Array, mean: Array, var: Array, training: bool, batch_size: int, momentum: float,
+    eps: float, revive: bool, gradient: Array, d_first: Array, d_inner: Array, d_gamma: Array, d_beta: Array,
+    d_last: Array, d_bias: Array, d_inputs: Array,
+) -> None:  # fmt: skip
     n_cells, n_hidden, n_layers = genes.shape[1], first.shape[1], len(gamma)
     zero = genes.dtype.type(0)
     inputs = np.empty((first.shape[2], n_cells), genes.dtype)

@@ -1,4 +1,4 @@
-"""Each gene's own distribution, as a rectified Gaussian: where a preconditioned generator starts."""
+"""The distribution of each gene as a rectified Gaussian, which initialises a preconditioned generator."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-# A gene that all cells express, or hardly any, would start where ReLU passes everything or nothing.
-_LEAST_SHARE, _GREATEST_SHARE = 0.005, 0.998
+# A gene that all cells or hardly any cells express would start where ReLU passes everything or nothing.
+_MIN_SHARE, _MAX_SHARE = 0.005, 0.998
 
 
 @dataclass(frozen=True)
 class Marginals:
-    """The expression of gene ``g`` is about ``unit[g] * relu(offset[g] + standard normal)``.
+    """Parameters of all genes: gene ``g`` is about ``unit[g] * relu(offset[g] + standard normal)``.
 
     Attributes
     ----------
     offset
-        Shape ``(n_genes,)``, without unit.
+        Shape ``(n_genes,)``, dimensionless.
     unit
         In counts, shape ``(n_genes,)``.
     """
@@ -28,30 +28,31 @@ class Marginals:
     unit: Tensor
 
     def of(self, genes: Tensor) -> Marginals:
-        """Those of some genes, by index."""
+        """Return the marginals of some genes, by index."""
         return Marginals(self.offset[genes], self.unit[genes])
 
 
 def rectified_gaussians(cells: Tensor) -> Marginals:
-    """The rectified Gaussians with each gene's share of expressing cells and its mean.
+    """Fit rectified Gaussians to each gene's share of expressing cells and its mean.
 
     With the share :math:`p` and the mean :math:`m`, the offset is :math:`a = \\Phi^{-1}(p)`, and the unit is
-    :math:`m / (\\varphi(a) + a \\Phi(a))`, as the denominator is the mean of a rectified normal of mean :math:`a`.
+    :math:`m / (\\varphi(a) + a \\Phi(a))`, as the denominator is the mean of a rectified Gaussian with mean :math:`a`
+    and variance 1.
 
     Parameters
     ----------
     cells
-        Non-negative, shape ``(n_cells, n_genes)``.
+        Non-negative expression, shape ``(n_cells, n_genes)``. Shares are clamped to [0.005, 0.998].
 
     Examples
     --------
     >>> cells = 50 * torch.relu(0.5 + torch.randn(100_000, 1, generator=torch.Generator().manual_seed(0)))
-    >>> found = rectified_gaussians(cells)
-    >>> round(found.offset.item(), 1), round(found.unit.item())
+    >>> marginals = rectified_gaussians(cells)
+    >>> round(marginals.offset.item(), 1), round(marginals.unit.item())
     (0.5, 50)
     """
     cells = cells.double()
-    share = (cells > 0).double().mean(dim=0).clamp(_LEAST_SHARE, _GREATEST_SHARE)
+    share = (cells > 0).double().mean(dim=0).clamp(_MIN_SHARE, _MAX_SHARE)
     offset = torch.special.ndtri(share)
     density = torch.exp(-offset.square() / 2) / math.sqrt(2 * math.pi)
     unit = cells.mean(dim=0) / (density + offset * share)
@@ -60,18 +61,18 @@ def rectified_gaussians(cells: Tensor) -> Marginals:
 
 @torch.no_grad()
 def rescale_output(pre_activation: Tensor, weight: Tensor, bias: Tensor, offset: Tensor) -> None:
-    """Rescale a last layer, in place, so that what goes into its ReLU has mean ``offset`` and standard deviation 1.
+    """Rescale a last layer in place so that the input of its ReLU has mean ``offset`` and standard deviation 1.
 
     Parameters
     ----------
     pre_activation
-        Of a sample of cells, shape ``(n_outputs, n_cells)``.
+        Inputs of the ReLU for a sample of cells, shape ``(n_outputs, n_cells)``.
     weight
-        Shape ``(n_outputs, n_inputs)``.
+        Weights of the layer, shape ``(n_outputs, n_inputs)``.
     bias, offset
         Shape ``(n_outputs,)``.
     """
-    # A unit whose inputs are all constant has nothing to rescale.
+    # The clamp is for a unit whose inputs are all constant: it has no deviation to rescale.
     scale = 1 / pre_activation.std(dim=1).clamp_min(1e-3)
     bias.copy_(offset + (bias - pre_activation.mean(dim=1)) * scale)
     weight.mul_(scale[:, None])

@@ -1,4 +1,4 @@
-"""Has the generator collapsed? A cheap look at some generated cells every so often; the verdict is in ``collapse``."""
+"""Measures of a collapse of the generator during training, on few cells; :mod:`~llm4grn.gan.collapse` judges them."""
 
 from __future__ import annotations
 
@@ -12,117 +12,119 @@ from torch import Tensor
 
 from llm4grn.gan.adversarial import AdversarialModule
 from llm4grn.gan.callbacks import Record, is_due
-from llm4grn.gan.causal_gan import Noise
 from llm4grn.gan.networks import normalise_library_size
 from llm4grn.runtime.seeding import derive_seed
 
-#: About how many generated cells a look takes, in whole batches, and at most how many real ones.
-CELLS_PER_LOOK = 1024
-#: A gene counts as expressed if this many of the generated cells should express it: none then is no chance (e^-10).
+#: Approximate number of generated cells per row, in whole batches, and maximum number of real cells.
+CELLS_PER_CHECK = 1024
+#: Minimum number of generated cells that should express a gene for it to count as expressed: the probability that none
+#: does by chance is then about e^-10.
 EXPECTED_CELLS = 10
 
 
 @dataclass(frozen=True)
 class Reference:
-    """What generated cells are held against, read off the training cells once.
+    """Statistics of the training cells that generated cells are compared with.
 
     Attributes
     ----------
     mean
-        The mean cell, shape ``(n_genes,)``.
+        Mean cell, shape ``(n_genes,)``.
     variance
-        Total over the genes.
+        Total variance over the genes, a scalar.
     expressed
-        Share of the cells that express a gene, shape ``(n_genes,)``.
+        Fraction of cells that express each gene, shape ``(n_genes,)``.
     n_cells
-        How many they are.
-    judged
-        Some of them, as critic and labelers see cells, shape ``(n, n_genes)``.
+        Number of training cells.
+    critic_input
+        Some training cells as critic and labelers see them, shape ``(n, n_genes)``.
     """
 
     mean: Tensor
     variance: Tensor
     expressed: Tensor
     n_cells: int
-    judged: Tensor
+    critic_input: Tensor
 
     @classmethod
     @torch.no_grad()
     def of(cls, module: AdversarialModule) -> Reference:
-        """The reference of a stage's own training cells."""
+        """Compute the statistics of a stage's own training cells."""
         cells = module.cells
-        some = torch.linspace(0, len(cells) - 1, min(len(cells), CELLS_PER_LOOK), device=cells.index_device).long()
+        some = torch.linspace(0, len(cells) - 1, min(len(cells), CELLS_PER_CHECK), device=cells.index_device).long()
         mean = cells.per_gene(lambda values: values.mean(dim=0, dtype=torch.float64))
         expressed = cells.per_gene(lambda values: (values > 0).double().mean(dim=0))
         variance = cells.per_gene(lambda values: values.var(dim=0).double()).sum()
-        return cls(mean, variance, expressed, len(cells), module.as_judged(cells.rows(some)))
+        return cls(mean, variance, expressed, len(cells), module.critic_input(cells.rows(some)))
 
 
 class CollapseMonitor(Record):
-    """Measures of :func:`look` and the gradient penalty, every ``monitor_every`` steps and at the last."""
+    """Records :func:`collapse_measures` and the gradient penalty every ``monitor_every`` steps and at the last one."""
 
-    def on_train_start(self, trainer: pl.Trainer, module: AdversarialModule) -> None:
-        self.reference = Reference.of(module)
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self.reference = Reference.of(self.module)
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, module: AdversarialModule) -> None:
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        module = self.module
         if is_due(module, module.hyper.monitor_every):
-            measures = look(module, self.reference, derive_seed(module.seed, "monitor", module.steps_done))
+            measures = collapse_measures(module, self.reference, derive_seed(module.seed, "monitor", module.steps_done))
             self.add(trainer, module.steps_done, measures | {"gradient_penalty": module.losses["gradient_penalty"]})
 
 
 @torch.no_grad()
-def look(module: AdversarialModule, reference: Reference, seed: int) -> dict[str, float]:
-    """Compare generated with training cells; networks and random streams of the training are left as they are.
+def collapse_measures(module: AdversarialModule, reference: Reference, seed: int) -> dict[str, float]:
+    """Compare generated with training cells, without changing networks or random numbers of the training.
 
     Parameters
     ----------
     module
-        A stage.
+        The stage in training.
     reference
-        Of its training cells.
+        Statistics of its training cells.
     seed
-        Of the noise.
+        Seed for the noise.
 
     Returns
     -------
     dead_genes
-        Share of the expressed genes that no generated cell expresses.
+        Fraction of the expressed genes that no generated cell expresses.
     empty_cells
-        Share of generated cells without expression.
+        Fraction of generated cells without any expression.
     library_size
         Mean sum of a generated cell before it is scaled, relative to the library size.
     centroid_distance
-        Of the mean generated from the mean training cell, relative to what is expected of as many real cells:
-        the root of V (1/n + 1/N), with n generated and N training cells of total variance V.
+        Distance between the mean generated and the mean training cell, relative to the distance expected of as many
+        real cells: the root of V (1/n + 1/N), with n generated and N training cells of total variance V.
     critic_gap
-        Mean score of real minus mean score of generated cells, relative to the standard deviation within both.
+        Mean critic score of real minus that of generated cells, relative to the pooled standard deviation of scores.
     """
     size = module.hyper.batch_size
-    n_cells = size * max(1, round(CELLS_PER_LOOK / size))
+    n_cells = size * max(1, round(CELLS_PER_CHECK / size))
     with evaluating(module):
         noise = module.noise(n_cells, torch.Generator(module.device).manual_seed(seed))
-        unscaled, library_size = _unscaled(module, noise)
-        cells = normalise_library_size(unscaled, library_size)
-        scores = [module.critic(judged).double() for judged in (reference.judged, module.as_judged(cells))]
+        unscaled = module.unscaled(noise, size)
+        cells = normalise_library_size(unscaled, module.library_size)
+        real_scores = module.critic(reference.critic_input).double()
+        generated_scores = module.critic(module.critic_input(cells)).double()
     is_expressed = reference.expressed * n_cells >= EXPECTED_CELLS
     is_dead = ~(cells > 0).any(dim=0)
     totals = unscaled.sum(dim=1, dtype=torch.float64)
     expected = (reference.variance * (1 / n_cells + 1 / reference.n_cells)).sqrt()
-    within = (sum(score.var() for score in scores) / 2).sqrt()
+    deviation = ((real_scores.var() + generated_scores.var()) / 2).sqrt()
     measures = {
         "dead_genes": (is_dead & is_expressed).sum() / is_expressed.sum().clamp_min(1),
         "empty_cells": (totals <= 0).double().mean(),
-        "library_size": totals.mean() / library_size,
+        "library_size": totals.mean() / module.library_size,
         "centroid_distance": (cells.mean(dim=0, dtype=torch.float64) - reference.mean).norm() / expected,
-        "critic_gap": (scores[0].mean() - scores[1].mean()) / within.clamp_min(1e-30),
+        "critic_gap": (real_scores.mean() - generated_scores.mean()) / deviation.clamp_min(1e-30),
     }
-    # one transfer from the device for all
+    # All measures are transferred from the device at once.
     return dict(zip(measures, torch.stack([value.double() for value in measures.values()]).tolist(), strict=True))
 
 
 @contextmanager
 def evaluating(module: AdversarialModule) -> Iterator[None]:
-    """BatchNorm by running statistics, which stay as they are; afterwards all is as before."""
+    """Put all modules into evaluation mode, and restore their modes at the end."""
     modes = [(part, part.training) for part in module.modules()]
     module.eval()
     try:
@@ -130,12 +132,3 @@ def evaluating(module: AdversarialModule) -> Iterator[None]:
     finally:
         for part, mode in modes:
             part.training = mode
-
-
-def _unscaled(module: AdversarialModule, noise: Noise | Tensor) -> tuple[Tensor, float]:
-    """Cells before the library-size layer, and the library size."""
-    generator, size = module.generator, module.hyper.batch_size
-    if isinstance(noise, Noise):
-        roots = generator.controller(noise.controller, size)
-        return generator.target_generators(roots, noise.targets, size), generator.library_size
-    return generator(noise, size), module.library_size

@@ -1,7 +1,8 @@
-"""The dense networks of both stages, cell generator, critic and labeler, and the library-size layer."""
+"""The dense networks of both stages (cell generator, critic, labeler) and the library-size layer."""
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -11,29 +12,33 @@ from llm4grn.gan.marginals import Marginals, rescale_output
 
 
 def normalise_library_size(cells: Tensor, library_size: float) -> Tensor:
-    """Scale each cell so that its genes sum to ``library_size``; a cell without any expression stays as it is.
+    """Scale each cell so that its genes sum to ``library_size``; a cell without any expression stays zero.
 
     Parameters
     ----------
     cells
         Non-negative expression, shape ``(n_cells, n_genes)``.
     library_size
-        Counts per cell after scaling.
+        Total count of a cell after scaling.
+
+    Returns
+    -------
+    Shape ``(n_cells, n_genes)``.
     """
     return cells * library_scale(cells, library_size)
 
 
 def library_scale(cells: Tensor, library_size: float) -> Tensor:
-    """The factor of each cell in :func:`normalise_library_size`, shape ``(n_cells, 1)``."""
+    """Return the factor of each cell in :func:`normalise_library_size`, shape ``(n_cells, 1)``."""
     total = cells.sum(dim=1, keepdim=True)
     return library_size / torch.where(total > 0, total, torch.ones_like(total))
 
 
 def hidden_blocks(widths: Sequence[int], norm: type[nn.BatchNorm1d] = nn.BatchNorm1d) -> list[nn.Module]:
-    """Linear + BatchNorm + ReLU blocks between consecutive widths.
+    """Build Linear + BatchNorm + ReLU blocks between consecutive widths.
 
-    The linear layers carry no bias: BatchNorm subtracts the batch mean, so a bias in front of it changes no output and
-    receives no gradient (only rounding noise, which Adam would blow up to full steps).
+    The linear layers have no bias: BatchNorm subtracts the batch mean, so a bias in front of it changes no output and
+    receives no gradient (only rounding noise, which Adam would amplify to full steps).
     """
     blocks: list[nn.Module] = []
     for n_in, n_out in pairwise(widths):
@@ -42,7 +47,7 @@ def hidden_blocks(widths: Sequence[int], norm: type[nn.BatchNorm1d] = nn.BatchNo
 
 
 class CellGenerator(nn.Module):
-    """Noise to non-negative expression of all genes, before the library-size layer (the causal controller).
+    """Maps noise to non-negative expression of all genes, before the library-size layer (the causal controller).
 
     Parameters
     ----------
@@ -56,8 +61,10 @@ class CellGenerator(nn.Module):
     Attributes
     ----------
     units
-        What one unit of the last layer is in counts, shape ``(n_genes,)``; ones unless a stage sets them.
+        Counts per unit of the last layer, shape ``(n_genes,)``; ones unless :meth:`start_at` sets them.
     """
+
+    units: Tensor
 
     def __init__(self, noise_dim: int, layers: Sequence[int], n_genes: int) -> None:
         super().__init__()
@@ -65,22 +72,23 @@ class CellGenerator(nn.Module):
         self.blocks = nn.Sequential(*hidden_blocks([noise_dim, *layers]))
         self.output = nn.Linear(layers[-1], n_genes)
         self.register_buffer("units", torch.ones(n_genes))
-        for block in self.blocks:
-            nn.init.xavier_uniform_(block[0].weight)
+        for layer in self.blocks.modules():
+            if isinstance(layer, nn.Linear):
+                nn.init.xavier_uniform_(layer.weight)
         nn.init.kaiming_normal_(self.output.weight, nonlinearity="relu")
         nn.init.zeros_(self.output.bias)
 
     def forward(self, noise: Tensor, batch_size: int | None = None) -> Tensor:
-        """Expression of shape ``(n_cells, n_genes)`` from noise of shape ``(n_cells, noise_dim)``.
+        """Return expression of shape ``(n_cells, n_genes)`` from noise of shape ``(n_cells, noise_dim)``.
 
-        BatchNorm takes ``batch_size`` cells as one batch, all by default.
+        BatchNorm takes ``batch_size`` cells as one batch, by default all cells.
         """
         hidden = torch.cat([self.blocks(batch) for batch in noise.split(batch_size or len(noise))])
         return torch.relu(self.output(hidden)) * self.units
 
     @torch.no_grad()
     def start_at(self, marginals: Marginals, noise: Tensor) -> None:
-        """Make untrained networks generate each gene with its own distribution, by a look at cells from ``noise``."""
+        """Initialise an untrained network so that cells from ``noise`` follow each gene's own distribution."""
         hidden = self.train().blocks(noise)
         rescale_output(self.output(hidden).t(), self.output.weight, self.output.bias, marginals.offset)
         self.units.copy_(marginals.unit)
@@ -89,27 +97,42 @@ class CellGenerator(nn.Module):
     def freeze_as_root_source(self, genes: Tensor) -> None:
         """Turn a trained controller into the source of root genes that stage 2 uses.
 
-        It keeps the output columns ``genes`` only, receives no gradient, and normalises by the statistics of the batch
-        at hand, also when generating (protocol, section 5).
+        It keeps only the output columns of ``genes``, receives no gradient, and normalises by batch statistics, also
+        when it generates (protocol, section 5).
+
+        Parameters
+        ----------
+        genes
+            Indices of the root genes, shape ``(n_roots,)``.
         """
         output = nn.Linear(self.output.in_features, len(genes))
         output.weight.copy_(self.output.weight[genes])
         output.bias.copy_(self.output.bias[genes])
         self.output = output.to(self.output.weight.device)
         self.units = self.units[genes]
-        for block in self.blocks:
-            block[1].track_running_stats = False
-            block[1].running_mean = block[1].running_var = block[1].num_batches_tracked = None
+        for norm in self.blocks.modules():
+            if isinstance(norm, nn.BatchNorm1d):
+                norm.track_running_stats = False
+                norm.running_mean = norm.running_var = norm.num_batches_tracked = None
         self.requires_grad_(False)
 
 
 class Critic(nn.Module):
-    """Cells to a score that is high for real ones: Linear + ReLU layers, no normalisation, linear output."""
+    """Scores cells, real ones high: Linear + ReLU layers without normalisation, and a linear output.
+
+    Parameters
+    ----------
+    n_genes
+        Length of a cell.
+    layers
+        Widths of the hidden layers.
+    """
 
     def __init__(self, n_genes: int, layers: Sequence[int]) -> None:
         super().__init__()
         widths = [n_genes, *layers, 1]
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
+        # A ModuleList does not know the type of its elements.
+        self.layers = cast("Sequence[nn.Linear]", nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths)))
         for layer in self.layers[:-1]:
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
         nn.init.xavier_uniform_(self.layers[-1].weight)
@@ -117,18 +140,25 @@ class Critic(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def forward(self, cells: Tensor) -> Tensor:
-        """Scores of shape ``(n_cells, 1)``."""
+        """Return scores of shape ``(n_cells, 1)`` for cells of shape ``(n_cells, n_genes)``."""
         for layer in self.layers[:-1]:
             cells = torch.relu(layer(cells))
         last = self.layers[-1]
-        with torch.autocast(cells.device.type, enabled=False):  # a score is the sum of many units: not to be rounded
+        with torch.autocast(cells.device.type, enabled=False):  # not to round sums of many units
             return last(cells.to(last.weight.dtype))
 
 
 class Labeler(nn.Module):
     """Predicts the expression of the root TFs from that of the targets: Linear + BatchNorm + ReLU, linear output.
 
-    BatchNorm takes the cells of all ranks as one batch, as each rank labels its share of them.
+    BatchNorm takes the cells of all ranks as one batch, because each rank labels its own share of the cells.
+
+    Parameters
+    ----------
+    n_targets, n_tfs
+        Number of target genes and of root TFs.
+    layers
+        Widths of the hidden blocks.
     """
 
     def __init__(self, n_targets: int, layers: Sequence[int], n_tfs: int) -> None:
@@ -137,5 +167,5 @@ class Labeler(nn.Module):
         self.output = nn.Linear(layers[-1], n_tfs)
 
     def forward(self, targets: Tensor) -> Tensor:
-        """TF expression of shape ``(n_cells, n_tfs)``."""
+        """Return TF expression of shape ``(n_cells, n_tfs)`` for targets of shape ``(n_cells, n_targets)``."""
         return self.output(self.blocks(targets))

@@ -1,9 +1,10 @@
-"""One small network per target gene, all of them computed together: memory and arithmetic grow with the edges."""
+"""One small network per target gene, computed in batches, so that memory and time grow with the number of edges."""
 
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -15,17 +16,18 @@ from llm4grn.grn import CausalGraph
 
 
 class TargetGroup(nn.Module):
-    """The networks of all targets of one layer of the graph that have the same number of regulators.
+    """The networks of all targets in one layer of the graph that have the same number of regulators.
 
-    Equal shapes make one batched computation of them, without a mask and without padding. Tensors are laid out
-    ``(target, unit, cell)``, so that gathering a regulator copies a contiguous row and BatchNorm reduces over one.
+    As their shapes are equal, they are computed as one batch, without masks or padding. Tensors are laid out
+    ``(target, unit, cell)``, so that gathering a regulator copies a contiguous row and BatchNorm reduces along a
+    contiguous row.
 
     Parameters
     ----------
     regulators
         Rows of each target's regulators among the genes computed so far, shape ``(n_targets, n_regulators)``.
     noise_per_gene
-        Standard normal inputs of each network.
+        Number of standard normal inputs of each network.
     depth
         Number of hidden blocks after the first.
     width
@@ -33,6 +35,10 @@ class TargetGroup(nn.Module):
     revive
         See :func:`rectify`.
     """
+
+    regulators: Tensor
+    running_mean: Tensor
+    running_var: Tensor
 
     def __init__(self, regulators: Tensor, noise_per_gene: int, depth: int, width: int, revive: bool) -> None:
         super().__init__()
@@ -52,34 +58,34 @@ class TargetGroup(nn.Module):
         self.register_buffer("running_var", torch.ones(norms))
 
     def forward(self, genes: Tensor, noise: Tensor, batch_size: int) -> Tensor:
-        """Expression of the group's targets.
+        """Compute the expression of the group's targets.
 
         Parameters
         ----------
         genes
             Genes computed so far, shape ``(n_genes, n_cells)``.
         noise
-            Shape ``(n_targets, noise_per_gene, n_cells)``.
+            Standard normal noise, shape ``(n_targets, noise_per_gene, n_cells)``.
         batch_size
-            Cells that BatchNorm takes as one batch, a divisor of ``n_cells``.
+            Number of cells that BatchNorm takes as one batch, a divisor of ``n_cells``.
 
         Returns
         -------
         Shape ``(n_targets, n_cells)``.
         """
-        if genes.device.type != "cpu" or torch.compiler.is_compiling():  # which sees through operators only
+        if genes.device.type != "cpu" or torch.compiler.is_compiling():  # the compiler cannot trace a numba kernel
             return self.forward_by_operators(genes, noise, batch_size)
         parameters = self.first, self.inner, self.gamma, self.beta, self.last, self.bias
         statistics = Statistics(self.running_mean, self.running_var, self.training, batch_size)
         return FusedTargets.apply(genes, self.regulators, noise, *parameters, statistics, self.revive)
 
     def forward_by_operators(self, genes: Tensor, noise: Tensor, batch_size: int) -> Tensor:
-        """The same in torch's operators: what other devices run, and what the fused kernel is tested against."""
+        """Compute :meth:`forward` with torch's operators, for other devices and as reference for the fused kernel."""
         batches = zip(genes.split(batch_size, dim=1), noise.split(batch_size, dim=2), strict=True)
         return rectify(torch.cat([self.pre_activation(*batch) for batch in batches], dim=1), self.revive)
 
     def pre_activation(self, genes: Tensor, noise: Tensor) -> Tensor:
-        """What goes into the last ReLU, shape ``(n_targets, n_cells)``."""
+        """Compute the input of the last ReLU, shape ``(n_targets, n_cells)``, with all cells as one batch."""
         n_cells = genes.shape[1]
         inputs = genes.index_select(0, self.regulators.flatten()).view(*self.regulators.shape, n_cells)
         hidden = torch.cat([inputs, noise], dim=1)
@@ -93,14 +99,14 @@ class TargetGroup(nn.Module):
 
 
 class TargetGenerators(nn.Module):
-    """Every gene that has regulators, made from them: layer by layer of the graph, each layer together.
+    """Generates every gene with regulators from these regulators, one layer of the graph after the other.
 
     Parameters
     ----------
     graph
-        A valid acyclic graph. Its roots come in as input, in the order of ``graph.tf_names``.
+        A valid acyclic graph. Its roots are inputs, in the order of ``graph.tf_names``.
     noise_per_gene, depth, width, revive
-        Of each network, see :class:`TargetGroup`.
+        Parameters of each network, see :class:`TargetGroup`.
 
     Attributes
     ----------
@@ -109,18 +115,24 @@ class TargetGenerators(nn.Module):
     group_targets
         The targets of each group, in the order of its parameters.
     row
-        Where each gene stands in the order of computation: roots, then the targets of one group after the other.
+        Position of each gene in the order of computation: roots, then the targets of one group after the other.
+    order
+        Position in the order of computation of each gene of ``graph.genes``, shape ``(n_genes,)``.
     units
-        What one unit of the networks is in counts, for each gene in the order of computation, shape ``(n_genes, 1)``;
-        ones unless :meth:`start_at` is called.
+        Counts per unit of the networks for each gene in the order of computation, shape ``(n_genes, 1)``; ones unless
+        :meth:`start_at` is called.
     """
+
+    order: Tensor
+    units: Tensor
 
     def __init__(
         self, graph: CausalGraph, noise_per_gene: int = 1, depth: int = 2, width: int = 1, revive: bool = False
     ) -> None:
         super().__init__()
         row = {gene: i for i, gene in enumerate(graph.tf_names)}
-        groups, self.group_targets = [], []
+        groups: list[TargetGroup] = []
+        self.group_targets: list[list[str]] = []
         for layer in graph.layers():
             by_size: dict[int, list[str]] = defaultdict(list)
             for target in layer:
@@ -130,7 +142,7 @@ class TargetGenerators(nn.Module):
                 groups.append(TargetGroup(regulators, noise_per_gene, depth, width, revive))
                 self.group_targets.append(targets)
                 row |= {target: len(row) + i for i, target in enumerate(targets)}
-        self.groups = nn.ModuleList(groups)
+        self.groups = cast("Sequence[TargetGroup]", nn.ModuleList(groups))  # it does not know its elements' type
         self.row = row
         self.noise_per_gene = noise_per_gene
         order = torch.tensor([row[gene] for gene in graph.genes])
@@ -139,17 +151,17 @@ class TargetGenerators(nn.Module):
 
     @property
     def target_names(self) -> Sequence[str]:
-        """All targets in the order in which their noise is laid out."""
+        """Return all targets in the order of their noise."""
         return [target for targets in self.group_targets for target in targets]
 
     @torch.no_grad()
     def start_at(self, marginals: Marginals, roots: Tensor, noise: Tensor) -> None:
-        """Make untrained networks generate each gene with its own distribution, by a look at some cells.
+        """Initialise untrained networks so that each gene follows its own distribution.
 
         Parameters
         ----------
         marginals
-            Of all genes, in the order of ``graph.genes``.
+            Marginals of all genes, in the order of ``graph.genes``.
         roots, noise
             As in :meth:`forward`.
         """
@@ -170,18 +182,18 @@ class TargetGenerators(nn.Module):
         batch_size: int | None = None,
         assigned: Mapping[str, Tensor] = MappingProxyType({}),
     ) -> Tensor:
-        """Whole cells, before the library-size layer.
+        """Generate all genes of cells, before the library-size layer.
 
         Parameters
         ----------
         roots
             Expression of the root TFs, shape ``(n_cells, n_roots)``.
         noise
-            Shape ``(n_targets, noise_per_gene, n_cells)``, in the order of ``target_names``.
+            Standard normal noise, shape ``(n_targets, noise_per_gene, n_cells)``, in the order of ``target_names``.
         batch_size
             As in :meth:`TargetGroup.forward`; ``None``: all cells.
         assigned
-            Genes that take these values, shape ``(n_cells,)`` each, whatever their regulators say.
+            Values by gene, shape ``(n_cells,)`` each, that replace those computed from regulators.
 
         Returns
         -------
@@ -197,20 +209,20 @@ class TargetGenerators(nn.Module):
         return (genes * self.units).index_select(0, self.order).t()
 
     def _inputs(self, roots: Tensor, noise: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
-        """Roots in their units, genes in rows, and the noise of each group."""
+        """Return the roots in units of the networks, shape ``(n_roots, n_cells)``, and the noise of each group."""
         genes = (roots / self.units[: roots.shape[1], 0]).t().contiguous()
         return genes, noise.split([len(targets) for targets in self.group_targets])
 
 
 def rectify(values: Tensor, revive: bool) -> Tensor:
-    """ReLU that, asked to ``revive``, lets the gradient of a gene through if no cell of the batch expresses the gene.
+    """Apply ReLU; with ``revive``, pass the gradient of a gene that no cell of the batch expresses.
 
-    Where ReLU passes nothing, it passes no gradient either: a gene that has fallen silent once would stay so.
+    Plain ReLU has no gradient where its output is zero, so a gene that no cell expresses any more would stay silent.
 
     Parameters
     ----------
     values
-        Before ReLU, shape ``(n_genes, n_cells)``.
+        Input of ReLU, shape ``(n_genes, n_cells)``.
     revive
         False: plain ReLU.
     """
@@ -222,13 +234,13 @@ def rectify(values: Tensor, revive: bool) -> Tensor:
 
 
 def _assign(genes: Tensor, rows: Mapping[int, Tensor], first: int, units: Tensor) -> None:
-    """Overwrite those of the genes from row ``first`` on that are assigned."""
+    """Overwrite, in place, the assigned genes among the rows from ``first`` on."""
     for row, values in rows.items():
         if first <= row < len(genes):
             genes[row] = values / units[row]
 
 
 def _xavier_uniform(*shape: int) -> Tensor:
-    """Weights of many small layers at once, each Xavier-uniform within its own network."""
+    """Draw weights of many small layers, each Xavier-uniform (Glorot and Bengio 2010) within its own network."""
     bound = math.sqrt(6 / (shape[-1] + shape[-2]))
     return torch.empty(shape).uniform_(-bound, bound)

@@ -1,4 +1,4 @@
-"""Scores against the validation cells while a training runs, and the weights of the best."""
+"""Scores against the validation cells during a training, and the weights with the best score."""
 
 from __future__ import annotations
 
@@ -20,39 +20,41 @@ VALIDATION = "validation.csv"
 
 
 class Validation(Record):
-    """The paper's four metrics and the one that chooses, every ``validate_every`` steps and at the last.
+    """Records the paper's metrics and ``validation_metric`` every ``validate_every`` steps and at the last one.
 
-    As many cells are generated as there are real ones. Their noise is the same each time, so that scores differ by the
-    weights alone, and it is drawn from a stream of its own, so that a training takes the same course without.
+    As many cells are generated as there are validation cells. Their noise is the same each time, so that scores differ
+    by the weights only, and it has its own random generator, so that validation does not change the training.
 
     Parameters
     ----------
+    module, path, prefix
+        See :class:`Record`.
     cells
         Validation cells with equal library size, shape ``(n_cells, n_genes)``.
-    path, prefix
-        See :class:`Record`.
 
     Attributes
     ----------
     best
-        ``step``, ``score`` and, if ``checkpoint=best``, ``weights`` of the generator with the lowest score.
+        ``step``, ``score`` (the shortfall from the metric's optimum) and, if ``checkpoint=best``, ``weights`` of the
+        generator with the lowest shortfall.
     """
 
-    def __init__(self, cells: Tensor, path: Path, prefix: str) -> None:
-        super().__init__(path, f"{prefix}/validation")
+    def __init__(self, module: AdversarialModule, path: Path, prefix: str, cells: Tensor) -> None:
+        super().__init__(module, path, f"{prefix}/validation")
         self.cells = cells.cpu().numpy()
         self.best: dict[str, Any] = {}
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, module: AdversarialModule) -> None:
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        module = self.module
         if not is_due(module, module.hyper.validate_every):
             return
         with evaluating(module):
             generated = module.generate(len(self.cells), derive_seed(module.seed, "validation")).numpy()
-        chosen = module.hyper.validation_metric
-        names = list(dict.fromkeys([*PAPER_METRICS, chosen]))
+        metric = module.hyper.validation_metric
+        names = list(dict.fromkeys([*PAPER_METRICS, metric]))
         values = score(self.cells, generated, derive_seed(module.seed, "validation"), names, str(module.device))
         self.add(trainer, module.steps_done, values)
-        shortfall = METRICS[chosen].shortfall(values[chosen])
+        shortfall = METRICS[metric].shortfall(values[metric])
         if not self.best or shortfall < self.best["score"]:
             self.best = {"step": module.steps_done, "score": shortfall}
             if module.hyper.checkpoint == "best":
@@ -68,7 +70,7 @@ class Validation(Record):
 
 
 def load_best(module: AdversarialModule, checkpoint: Path) -> int:
-    """Give the generator of ``module`` the best weights in a finished training's checkpoint; returns their step."""
+    """Load the best weights in a finished training's checkpoint into the generator, and return their step."""
     callbacks = torch.load(checkpoint, weights_only=True, map_location="cpu")["callbacks"]
     best = callbacks[Validation.__qualname__]["best"]
     module.generator.load_state_dict(best["weights"])

@@ -1,4 +1,4 @@
-"""What every metric does first: check the two sets of cells, make them equally large, keep rounding off the threads."""
+"""Steps that all metrics share: check two sets of cells, subsample the larger one, run linear algebra on one thread."""
 
 from __future__ import annotations
 
@@ -16,31 +16,35 @@ from llm4grn.runtime.seeding import derive_seed
 
 if TYPE_CHECKING:
     import torch
+    from numpy.typing import ArrayLike
     from threadpoolctl import ThreadpoolController
 
     Array = np.ndarray | torch.Tensor
+    CellsLike = ArrayLike | torch.Tensor
 
 N_REPEATS = 5
 
 
-def pair(real, synthetic, *, counts: bool = False) -> tuple[Array, Array]:
-    """Both sets as finite float64 matrices over the same genes.
+def pair(real: CellsLike, synthetic: CellsLike, *, counts: bool = False) -> tuple[Array, Array]:
+    """Return both sets as finite float64 matrices over the same genes.
 
     Parameters
     ----------
     real, synthetic
-        Shape (n_cells, n_genes). If one is a tensor both become tensors on its device, otherwise numpy arrays. Apple's
-        GPU knows no float64: its tensors are moved to the CPU.
+        Shape (n_cells, n_genes). If one is a tensor, both become tensors on its device, otherwise numpy arrays. Apple's
+        GPU has no float64, so its tensors are moved to the CPU.
     counts
-        Whether negative values are refused as well.
+        If True, negative values are refused, too.
 
     Raises
     ------
     UserError
-        Names the set that is empty, no matrix, or holds unfit values; or the two numbers of genes.
+        If a set is empty, not a matrix, or holds NaN, infinite or (``counts``) negative values, or if the two sets
+        differ in their number of genes.
     """
-    device = next((cells.device for cells in (real, synthetic) if hasattr(cells, "detach")), None)
-    real, synthetic = (_matrix(cells, name, device) for cells, name in ((real, "real"), (synthetic, "synthetic")))
+    torch = sys.modules.get("torch")  # if it is not loaded, neither set is a tensor
+    device = next((cells.device for cells in (real, synthetic) if torch and isinstance(cells, torch.Tensor)), None)
+    real, synthetic = _matrix(real, "real", device), _matrix(synthetic, "synthetic", device)
     if real.shape[1] != synthetic.shape[1]:
         raise UserError(f"real cells have {real.shape[1]} genes, synthetic {synthetic.shape[1]}: give both the same")
     if counts and min(real.min(), synthetic.min()) < 0:
@@ -49,29 +53,29 @@ def pair(real, synthetic, *, counts: bool = False) -> tuple[Array, Array]:
     return real, synthetic
 
 
-def _matrix(cells, name: str, device: torch.device | None) -> Array:
+def _matrix(cells: CellsLike, name: str, device: torch.device | None) -> Array:
+    matrix: Array
     if device is None:
-        cells = np.ascontiguousarray(cells, dtype=np.float64)
+        matrix = np.ascontiguousarray(cells, dtype=np.float64)
     else:
         import torch
 
-        place = "cpu" if device.type == "mps" else device
-        cells = cells.detach() if hasattr(cells, "detach") else torch.as_tensor(np.asarray(cells))
-        cells = cells.to(place).to(torch.float64)
-    if cells.ndim != 2 or 0 in cells.shape:
-        raise UserError(f"{name} cells have shape {tuple(cells.shape)}: give a non-empty matrix of (n_cells, n_genes)")
-    if not namespace(cells).isfinite(cells).all():
+        tensor = cells.detach() if isinstance(cells, torch.Tensor) else torch.as_tensor(np.asarray(cells))
+        matrix = tensor.to("cpu" if device.type == "mps" else device).to(torch.float64)
+    if matrix.ndim != 2 or 0 in matrix.shape:
+        raise UserError(f"{name} cells have shape {tuple(matrix.shape)}: give a non-empty matrix of (n_cells, n_genes)")
+    if not namespace(matrix).isfinite(matrix).all():
         raise UserError(f"{name} cells hold NaN or infinite values: they cannot be scored; did training diverge?")
-    return cells
+    return matrix
 
 
 def namespace(cells: Array) -> ModuleType:
-    """``numpy`` or ``torch``: the module whose functions take these cells. The two share the names used here."""
+    """Return the module whose functions take these cells, ``numpy`` or ``torch``; both have the functions used here."""
     return np if isinstance(cells, np.ndarray) else sys.modules["torch"]
 
 
 def on_device(cells: np.ndarray, device: str | torch.device) -> Array:
-    """The cells as float64 where a metric can compute with them: a tensor on a GPU, else the array itself."""
+    """Return the cells as a float64 tensor on ``device`` if it is a GPU with float64, otherwise the array itself."""
     kind = str(device).partition(":")[0]
     if kind in ("cpu", "mps"):
         return cells
@@ -81,21 +85,22 @@ def on_device(cells: np.ndarray, device: str | torch.device) -> Array:
 
 
 def to_numpy(cells: Array) -> np.ndarray:
-    """For libraries that know no tensors."""
+    """Return the cells as a numpy array, for libraries that take no tensors."""
     return cells if isinstance(cells, np.ndarray) else cells.cpu().numpy()
 
 
-def equal_size(real, synthetic, seed: int, n_repeats: int = N_REPEATS) -> Iterator[tuple[Array, Array]]:
-    """Pairs of sets with the same number of cells; scores are averaged over them.
+def equal_size(real: Array, synthetic: Array, seed: int, n_repeats: int = N_REPEATS) -> Iterator[tuple[Array, Array]]:
+    """Yield pairs of sets with the same number of cells, over which scores are averaged.
 
     Parameters
     ----------
     real, synthetic
         Cells of shape (n_real, n_genes) and (n_synthetic, n_genes).
     seed
-        Of the subsampling.
+        Seed for subsampling.
     n_repeats
-        How often the larger set is subsampled, without replacement. Sets of equal size come back once, untouched.
+        Number of subsamples of the larger set, drawn without replacement. Sets of equal size are yielded once,
+        unchanged.
 
     Examples
     --------
@@ -108,13 +113,13 @@ def equal_size(real, synthetic, seed: int, n_repeats: int = N_REPEATS) -> Iterat
         return
     for repeat in range(n_repeats):
         rng = np.random.default_rng(derive_seed(seed, "equal_size", repeat))
-        kept = np.sort(rng.choice(max(len(real), len(synthetic)), size=n, replace=False))
-        yield (real[kept], synthetic) if len(real) > n else (real, synthetic[kept])
+        sample = np.sort(rng.choice(max(len(real), len(synthetic)), size=n, replace=False))
+        yield (real[sample], synthetic) if len(real) > n else (real, synthetic[sample])
 
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Linear algebra on one thread: how many share a sum decides how it is rounded."""
+    """Run linear algebra on one thread, because rounding of a sum depends on the number of threads that share it."""
     torch = sys.modules.get("torch")
     n_threads = torch.get_num_threads() if torch else 1
     with thread_pools().limit(limits=1, user_api="blas"):
@@ -128,13 +133,13 @@ def one_thread() -> Iterator[None]:
 
 
 def thread_pools() -> ThreadpoolController:
-    """Of the libraries that are loaded."""
+    """Return the controller of the thread pools of all loaded libraries."""
     return _thread_pools(len(sys.modules))
 
 
 @lru_cache(maxsize=1)
 def _thread_pools(n_modules: int) -> ThreadpoolController:
-    # The search takes milliseconds, a metric of few cells less: it is repeated only when a module has been imported.
+    # The search for libraries takes longer than a metric of few cells, so it is repeated only after an import.
     from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController()

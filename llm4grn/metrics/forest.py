@@ -1,9 +1,11 @@
-"""A classifier that tries to tell real from synthetic cells. On the CPU: tensors are copied there.
+"""A classifier that tells real from synthetic cells. It runs on the CPU; tensors are copied there.
 
 Contract and units: :mod:`llm4grn.metrics.functional`.
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,27 +13,35 @@ from llm4grn.errors import UserError
 from llm4grn.metrics.arrays import one_thread, pair, to_numpy
 from llm4grn.runtime.seeding import derive_seed
 
+if TYPE_CHECKING:
+    from llm4grn.metrics.arrays import CellsLike
+
 PCA_COMPONENTS = 50
 N_TREES = 1000
 TEST_FRACTION = 0.2
 _LARGEST_COVARIANCE = 5000
 
 
-def rf_auroc(real, synthetic, seed: int, *, n_trees: int = N_TREES) -> float:
-    """AUROC of a random forest that tells real from synthetic cells: 0.5 = it cannot, 1 = always.
+def rf_auroc(real: CellsLike, synthetic: CellsLike, seed: int, *, n_trees: int = N_TREES) -> float:
+    """Compute the AUROC of a random forest that tells real from synthetic cells: 0.5 = it cannot, 1 = always.
 
-    Both sets together are reduced to 50 principal components (fewer when there are fewer cells or genes); a forest of
-    1000 trees (Gini) learns on a stratified 80 % and is scored on the other 20 %. Lower is better with a floor at 0.5:
-    values a little below it are chance.
+    Both sets together are reduced to 50 principal components (fewer if there are fewer cells or genes); a forest of
+    1000 trees (Gini criterion) is trained on a stratified 80 % of the cells and scored on the other 20 %. Lower is
+    better down to 0.5; values slightly below it are due to chance.
 
     Parameters
     ----------
     real, synthetic
         Cells of shape (n_real, n_genes) and (n_synthetic, n_genes), at least 5 of each.
     seed
-        Of the split and of the forest.
+        Seed for the split and the forest.
     n_trees
-        Of the forest.
+        Number of trees.
+
+    Raises
+    ------
+    UserError
+        If either set has fewer than 5 cells.
 
     Examples
     --------
@@ -51,7 +61,7 @@ def rf_auroc(real, synthetic, seed: int, *, n_trees: int = N_TREES) -> float:
         )
     cells = np.concatenate([real, synthetic])
     is_real = np.repeat([1, 0], [len(real), len(synthetic)])
-    # Both solvers are exact; the covariance one is much faster while genes are few against cells.
+    # Both solvers are exact; the covariance solver is much faster if there are fewer genes than cells.
     by_covariance = cells.shape[1] <= min(len(cells), _LARGEST_COVARIANCE)
     pca = PCA(min(PCA_COMPONENTS, *cells.shape), svd_solver="covariance_eigh" if by_covariance else "full")
     with one_thread():
@@ -62,6 +72,6 @@ def rf_auroc(real, synthetic, seed: int, *, n_trees: int = N_TREES) -> float:
     )
     forest = RandomForestClassifier(n_trees, n_jobs=-1, random_state=forest_seed)
     forest.fit(fit_x, fit_y)
-    # With several threads the trees' votes are added in the order they finish, and sums of floats depend on it.
+    # Several threads add the trees' votes in the order in which they finish, which changes the rounding of the sum.
     forest.set_params(n_jobs=1)
     return float(roc_auc_score(test_y, forest.predict_proba(test_x)[:, 1]))

@@ -1,9 +1,12 @@
 """The metrics as pure functions of two sets of cells (protocol section 6).
 
 Every function takes arrays or tensors of shape (n_cells, n_genes) in counts normalised to a library size of 20,000 per
-cell, computes in float64 and returns a plain ``float``. Tensors are computed with where they are, except by
-:func:`rf_auroc` and :func:`milisi`, whose libraries know the CPU only. Linear algebra whose rounding could depend on
-the number of threads runs on one, so that a score is the same to the last bit on every run.
+cell, computes in float64 and returns a plain ``float``. Computation stays on a tensor's own device, except for
+:func:`rf_auroc` and :func:`milisi`, whose libraries run on the CPU only. Linear algebra whose rounding could depend on
+the number of threads runs on one thread, so that a score is identical to the last bit on every run.
+
+Every function raises :class:`~llm4grn.errors.UserError` if a set is empty, not a matrix, or holds NaN or infinite
+values, or if the two sets differ in their number of genes (:func:`llm4grn.metrics.arrays.pair`).
 """
 
 from llm4grn.metrics.arrays import N_REPEATS, equal_size

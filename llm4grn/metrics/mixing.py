@@ -1,9 +1,11 @@
-"""How well real and synthetic cells mix among neighbours. On the CPU: tensors are copied there.
+"""Metrics of how well real and synthetic cells mix among neighbours. They run on the CPU; tensors are copied there.
 
 Contract and units: :mod:`llm4grn.metrics.functional`.
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,27 +13,36 @@ from llm4grn.errors import UserError
 from llm4grn.metrics.arrays import pair, to_numpy
 from llm4grn.runtime.seeding import derive_seed
 
+if TYPE_CHECKING:
+    from llm4grn.metrics.arrays import CellsLike
+
 PERPLEXITY = 30.0
 TSNE_COMPONENTS = 50
-# Halvings of a bracket of 2^-50 to 2^50 times the inverse mean distance: to the last digits of a float.
-_HALVINGS = 60
+# Bisection steps of a bracket of 2^-50 to 2^50 times the inverse mean distance: enough for double precision.
+_BISECTIONS = 60
 
 
-def milisi(real, synthetic, seed: int) -> float:
-    r"""Mean integration LISI: in a joint t-SNE, the effective number of sets among the neighbours of a cell.
+def milisi(real: CellsLike, synthetic: CellsLike, seed: int) -> float:
+    r"""Compute the mean integration LISI: the effective number of sets among a cell's neighbours in a joint t-SNE.
 
     .. math:: \frac{1}{n} \sum_i \frac{1}{p_i(\mathrm{real})^2 + p_i(\mathrm{synthetic})^2}
 
-    with the weights :math:`p_i` of :func:`lisi`. 1 = every cell among its own kind, 2 = perfectly mixed; with about 30
-    neighbours to count, two halves of one set reach about 1.9. As in GRouNdGAN (Zinati et al. 2024), except that the
-    cells are reduced to 50 principal components before the t-SNE.
+    with the weights :math:`p_i` of :func:`lisi`. 1 = each cell has neighbours of its own set only, 2 = perfectly mixed;
+    with about 30 effective neighbours, two halves of one set reach about 1.9. As in GRouNdGAN (Zinati et al. 2024),
+    except that the cells are reduced to 50 principal components before the t-SNE.
 
     Parameters
     ----------
     real, synthetic
-        Cells of shape (n_real, n_genes) and (n_synthetic, n_genes); 2 is reached for equal numbers only.
+        Cells of shape (n_real, n_genes) and (n_synthetic, n_genes); only sets of equal size can reach 2.
     seed
-        Of the principal components. The t-SNE starts from them and draws nothing more, so seeds differ little.
+        Seed for the principal components. The t-SNE starts from them and draws no further random numbers, so that
+        values vary little over seeds.
+
+    Raises
+    ------
+    UserError
+        If both sets together have fewer than four cells.
 
     Examples
     --------
@@ -45,14 +56,14 @@ def milisi(real, synthetic, seed: int) -> float:
 
 
 def lisi(points: np.ndarray, labels: np.ndarray, perplexity: float = PERPLEXITY) -> np.ndarray:
-    r"""Local inverse Simpson index (Korsunsky et al., Nature Methods 16:1289, 2019) of every point.
+    r"""Compute the local inverse Simpson index (Korsunsky et al., Nature Methods 16:1289, 2019) of every point.
 
     .. math:: \frac{1}{\sum_l p_i(l)^2}, \qquad
               p_i(l) = \frac{\sum_{j:\, l_j = l} e^{-\beta_i d_{ij}}}{\sum_j e^{-\beta_i d_{ij}}}
 
     over the nearest neighbours j of i at the Euclidean distances d, where :math:`\beta_i` makes the perplexity of the
-    weights (the exponential of their entropy) the one asked for. As in the authors' program there are
-    3 x perplexity neighbours, the point itself counted among them and left out of the sums.
+    weights (the exponential of their entropy) equal ``perplexity``. As in the authors' program there are
+    3 x perplexity neighbours, among which the point itself is counted, but it is left out of the sums.
 
     Parameters
     ----------
@@ -61,7 +72,7 @@ def lisi(points: np.ndarray, labels: np.ndarray, perplexity: float = PERPLEXITY)
     labels
         Shape (n_points,).
     perplexity
-        Effective number of neighbours; at most a third of the other points.
+        Effective number of neighbours; reduced to a third of the other points if it is larger.
 
     Returns
     -------
@@ -84,13 +95,13 @@ def lisi(points: np.ndarray, labels: np.ndarray, perplexity: float = PERPLEXITY)
 
 
 def _weights(distances: np.ndarray, perplexity: float) -> np.ndarray:
-    """Rows exp(-beta d), each summing to 1, whose entropy is the log of the perplexity: by bisection, all at once."""
-    # Neither a shift of a row nor its scale changes the weights that are found, and both keep exp in range.
+    """Return rows proportional to exp(-beta d), summing to 1, with beta bisected until the perplexity is reached."""
+    # Shift and scale of a row leave the resulting weights unchanged, and keep exp in range.
     distances = distances - distances[:, :1]
     scale = distances.mean(axis=1, keepdims=True)
     distances /= np.where(scale > 0, scale, 1.0)
     low, high = np.full(len(distances), -50.0), np.full(len(distances), 50.0)
-    for _ in range(_HALVINGS):
+    for _ in range(_BISECTIONS):
         exponent = (low + high) / 2
         beta = np.exp2(exponent)[:, None]
         weights = np.exp(-beta * distances)
@@ -102,12 +113,23 @@ def _weights(distances: np.ndarray, perplexity: float) -> np.ndarray:
 
 
 def tsne(cells: np.ndarray, seed: int) -> np.ndarray:
-    """A t-SNE of the cells (n_cells, n_features) in two dimensions, over 50 principal components.
+    """Compute a t-SNE in two dimensions over 50 principal components.
+
+    Parameters
+    ----------
+    cells
+        Shape (n_cells, n_features).
+    seed
+        Seed for the principal components and the t-SNE.
+
+    Returns
+    -------
+    Shape (n_cells, 2).
 
     Raises
     ------
     UserError
-        Fewer than four cells.
+        If there are fewer than four cells.
     """
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
@@ -116,7 +138,7 @@ def tsne(cells: np.ndarray, seed: int) -> np.ndarray:
     if len(cells) < 4:
         raise UserError(f"t-SNE needs at least 4 cells in all, got {len(cells)}: give more")
     pca = PCA(min(TSNE_COMPONENTS, *cells.shape), svd_solver="randomized", random_state=seed)
-    # Half of sklearn's steps and a coarser angle settle 2000 cells in a few seconds, and look no different.
+    # With half of sklearn's default steps and a coarser angle, 2000 cells take a few seconds and look the same.
     embedding = TSNE(
         perplexity=min(PERPLEXITY, (len(cells) - 1) / 3),
         init="pca",
@@ -124,6 +146,6 @@ def tsne(cells: np.ndarray, seed: int) -> np.ndarray:
         max_iter=500,
         random_state=seed,
     )
-    # Its threads wait for each other at every step: on a busy machine several are ten times slower than one.
+    # Threads of the t-SNE synchronise at every step: on a busy machine several are ten times slower than one.
     with threadpool_limits(limits=1):
         return embedding.fit_transform(pca.fit_transform(cells))

@@ -1,4 +1,4 @@
-"""Maximum mean discrepancy, tile by tile: memory stays bounded whatever the number of cells.
+"""Maximum mean discrepancy, computed in tiles so that memory does not grow with the square of the cells.
 
 Contract and units: :mod:`llm4grn.metrics.functional`.
 """
@@ -16,7 +16,7 @@ from llm4grn.errors import UserError
 from llm4grn.metrics.arrays import namespace, one_thread, pair, thread_pools, to_numpy
 
 if TYPE_CHECKING:
-    from llm4grn.metrics.arrays import Array
+    from llm4grn.metrics.arrays import Array, CellsLike
 
 BANDWIDTH_NEIGHBOUR = 24
 _TILE = 1024
@@ -26,18 +26,26 @@ Item = TypeVar("Item")
 Value = TypeVar("Value")
 
 
-def mmd_bandwidth(real, neighbour: int = BANDWIDTH_NEIGHBOUR) -> float:
-    """The kernel's width m: median over the real cells of the distance to their ``neighbour``-th nearest other cell.
+def mmd_bandwidth(real: CellsLike, neighbour: int = BANDWIDTH_NEIGHBOUR) -> float:
+    """Compute the kernel width m from the real cells' distances to their nearest neighbours.
 
-    With fewer than ``neighbour`` other cells the farthest one counts.
+    It is the median over real cells of the distance to the ``neighbour``-th nearest other cell, or to the farthest cell
+    if there are fewer.
+
+    Parameters
+    ----------
+    real
+        Cells of shape (n_real, n_genes).
+    neighbour
+        Rank of the neighbour, from 1.
 
     Raises
     ------
     UserError
-        Fewer than two cells, or a median of zero (most cells are copies of each other): no width can be read off.
+        If there are fewer than two cells, or if the median is zero because most cells are copies of each other.
     """
     real, _ = pair(real, real)
-    n, xp = len(real), namespace(real)
+    n = len(real)
     if n < 2:
         raise UserError("MMD reads its bandwidth off the real cells and needs at least 2 of them: give more real cells")
     rank = min(neighbour, n - 1)
@@ -45,17 +53,17 @@ def mmd_bandwidth(real, neighbour: int = BANDWIDTH_NEIGHBOUR) -> float:
 
     def nearest(start: int) -> np.ndarray:
         squared = _squared_distances(centred[start : start + rows], centred, norms[start : start + rows], norms)
-        squared.ravel()[start :: n + 1][: len(squared)] = math.inf  # a cell is no neighbour of its own
-        if xp is np:
+        squared.ravel()[start :: n + 1][: len(squared)] = math.inf  # a cell is not its own neighbour
+        if isinstance(squared, np.ndarray):
             squared.partition(rank - 1, axis=1)
             return squared[:, rank - 1].copy()
-        return to_numpy(xp.kthvalue(squared, rank, dim=1).values)
+        return to_numpy(squared.kthvalue(rank, dim=1).values)
 
     n_workers = _n_workers(real)
     with one_thread():
         centred = real - real.mean(0)
         norms = _squared_norms(centred)
-        bandwidth = float(np.median(np.sqrt(np.concatenate(_each(nearest, range(0, n, rows), n_workers)))))
+        bandwidth = float(np.median(np.sqrt(np.concatenate(_map(nearest, range(0, n, rows), n_workers)))))
     if bandwidth <= 0:
         raise UserError(
             "MMD bandwidth is 0: more than half of the real cells are copies of others; give distinct real cells"
@@ -63,23 +71,29 @@ def mmd_bandwidth(real, neighbour: int = BANDWIDTH_NEIGHBOUR) -> float:
     return bandwidth
 
 
-def mmd(real, synthetic, bandwidth: float | None = None, *, tile: int = _TILE) -> float:
-    r"""Squared maximum mean discrepancy, biased estimate.
+def mmd(real: CellsLike, synthetic: CellsLike, bandwidth: float | None = None, *, tile: int = _TILE) -> float:
+    r"""Compute the biased estimate of the squared maximum mean discrepancy.
 
     .. math:: \overline{k(r, r')} + \overline{k(s, s')} - 2\,\overline{k(r, s)}, \qquad
               k(x, y) = \sum_{\sigma \in \{m/2,\, m,\, 2m\}} \exp(-\lVert x - y \rVert^2 / \sigma^2)
 
-    Each mean runs over all pairs, a cell with itself included. GRouNdGAN's own tables show three times this.
+    Each mean runs over all pairs, including each cell with itself. The tables of GRouNdGAN (Zinati et al. 2024) show
+    three times this value.
 
     Parameters
     ----------
     real, synthetic
         Cells of shape (n_real, n_genes) and (n_synthetic, n_genes).
     bandwidth
-        The width m, in the cells' unit; read off the real cells when None (:func:`mmd_bandwidth`).
+        The width m, in the unit of the cells; None: that of the real cells (:func:`mmd_bandwidth`).
     tile
-        Cells per side of a block of distances. Beyond the centred cells, memory is about 8 x tile^2 bytes for each
-        thread; there are as many as BLAS has, but at most 8.
+        Cells per side of a block of distances. Beside the centred cells, memory is about 8 x tile^2 bytes per thread;
+        there are as many threads as BLAS has, but at most 8.
+
+    Raises
+    ------
+    UserError
+        If ``bandwidth`` is not a positive number, or cannot be computed from the real cells.
 
     Examples
     --------
@@ -97,12 +111,12 @@ def mmd(real, synthetic, bandwidth: float | None = None, *, tile: int = _TILE) -
         real, synthetic = real - centre, synthetic - centre
         pairs = (real, real), (synthetic, synthetic), (real, synthetic)
         rr, ss, rs = (_kernel_mean(x, y, width, tile, n_workers) for x, y in pairs)
-    # A squared norm: below zero there is rounding only.
+    # A squared norm is below zero through rounding only.
     return max(0.0, rr + ss - 2.0 * rs)
 
 
 def _kernel_mean(x: Array, y: Array, bandwidth: float, tile: int, n_workers: int) -> float:
-    """Mean of the three-width kernel over all pairs, tile by tile; of a set with itself only half the tiles."""
+    """Return the mean kernel of :func:`mmd` over all pairs; of a set with itself, half of the tiles are computed."""
     same = x is y
     x_norms = _squared_norms(x)
     y_norms = x_norms if same else _squared_norms(y)
@@ -115,16 +129,16 @@ def _kernel_mean(x: Array, y: Array, bandwidth: float, tile: int, n_workers: int
         return (2.0 if same and rows != columns else 1.0) * _kernel_sum(squared, bandwidth)
 
     corners = [(i, j) for i in range(0, len(x), tile) for j in range(i if same else 0, len(y), tile)]
-    # fsum rounds once, at the end: the order in which threads finish plays no part.
-    return math.fsum(_each(total, corners, n_workers)) / (len(x) * len(y))
+    # fsum rounds once, at the end, so the order in which threads finish does not matter.
+    return math.fsum(_map(total, corners, n_workers)) / (len(x) * len(y))
 
 
 def _kernel_sum(squared: Array, bandwidth: float) -> float:
-    """Sum of the kernel over squared distances, which are overwritten."""
+    """Return the sum of the kernel of :func:`mmd` over squared distances, which are overwritten."""
     squared *= -1.0 / (2.0 * bandwidth) ** 2
     kernel = namespace(squared).exp(squared, out=squared)
     total = float(kernel.sum())
-    # Widths 2m, m and m/2 are the powers 1, 4 and 16 of one exponential.
+    # The kernels of widths 2m, m and m/2 are the powers 1, 4 and 16 of one exponential.
     for _ in range(2):
         kernel *= kernel
         kernel *= kernel
@@ -137,7 +151,7 @@ def _squared_norms(x: Array) -> Array:
 
 
 def _squared_distances(x: Array, y: Array, x_norms: Array, y_norms: Array) -> Array:
-    """Squared Euclidean distances (len(x), len(y)); callers centre the cells first, which keeps cancellation small."""
+    """Return squared Euclidean distances, shape (len(x), len(y)); centred cells keep cancellation small."""
     squared = x @ y.T
     squared *= -2.0
     squared += x_norms[:, None]
@@ -146,14 +160,14 @@ def _squared_distances(x: Array, y: Array, x_norms: Array, y_norms: Array) -> Ar
 
 
 def _n_workers(cells: Array) -> int:
-    """Tiles at once: each is computed on one thread, so that its rounding is the same whatever their number."""
+    """Return how many tiles to compute at once, each on one thread, so that rounding does not depend on the number."""
     if not isinstance(cells, np.ndarray):
         return 1
     n_threads = [pool["num_threads"] for pool in thread_pools().info() if pool["user_api"] == "blas"]
     return min(_MOST_TILES_AT_ONCE, *n_threads) if n_threads else 1
 
 
-def _each(function: Callable[[Item], Value], items: Sequence[Item], n_workers: int) -> list[Value]:
+def _map(function: Callable[[Item], Value], items: Sequence[Item], n_workers: int) -> list[Value]:
     if n_workers == 1 or len(items) == 1:
         return [function(item) for item in items]
     with ThreadPoolExecutor(n_workers) as pool:

@@ -1,41 +1,45 @@
-"""What each metric is called, which way is better, and how its floor is measured. Imports neither torch nor sklearn."""
+"""Name, direction, unit and floor of each metric. Importing this module imports neither torch nor sklearn."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from llm4grn.metrics import functional
+
+if TYPE_CHECKING:
+    from llm4grn.metrics.arrays import CellsLike
 
 SPACE = "counts normalised to 20,000 per cell"
 
 
 @dataclass(frozen=True)
 class MetricInfo:
-    """One metric and what a reader must know to read its numbers.
+    """One metric, and what a reader needs to know to interpret its values.
 
     Parameters
     ----------
     name
-        In files and configurations.
+        Name in files and configurations.
     label
-        In tables and pictures.
+        Name in tables and figures.
     higher_is_better
-        Direction.
+        Direction of improvement.
     unit
-        Of the value.
+        Unit of the value.
     digits
         Decimals in tables.
     optimum
-        The value of a perfect match in the limit of many cells; what lies beyond it counts as no better.
+        Value of a perfect match in the limit of many cells; values beyond it count as no better.
     floor
-        How the control measures the best value within reach at this sample size.
+        How the control measures the best value that can be reached at this sample size.
     function
-        The functional form: ``(real, synthetic)``, or ``(real, synthetic, seed)`` if ``seeded``.
+        The functional form, called with ``(real, synthetic)``, or with ``(real, synthetic, seed)`` if ``seeded``.
     seeded
-        Whether the functional form draws random numbers.
+        If True, the functional form draws random numbers.
     parameters
-        The fixed choices behind the number, written beside the results.
+        Fixed parameters of the metric, written beside the results.
     """
 
     name: str
@@ -49,21 +53,21 @@ class MetricInfo:
     seeded: bool = False
     parameters: Mapping[str, object] = field(default_factory=dict)
 
-    def __call__(self, real, synthetic, seed: int) -> float:
-        """The value for two sets of cells of shape (n_cells, n_genes)."""
+    def __call__(self, real: CellsLike, synthetic: CellsLike, seed: int) -> float:
+        """Compute the metric for two sets of cells, each of shape (n_cells, n_genes)."""
         return self.function(real, synthetic, seed) if self.seeded else self.function(real, synthetic)
 
     def format(self, value: float) -> str:
-        """The value as tables show it."""
+        """Format ``value`` with the metric's number of decimals."""
         return f"{value:.{self.digits}f}"
 
     @property
     def arrow(self) -> str:
-        """The better direction, for headers."""
+        """Return the arrow of the better direction, for column headers."""
         return "↑" if self.higher_is_better else "↓"
 
     def shortfall(self, value: float) -> float:
-        """How far ``value`` is from the optimum on the worse side; 0 at or beyond it."""
+        """Return the distance of ``value`` from the optimum on its worse side; 0 at the optimum or beyond it."""
         gap = self.optimum - value if self.higher_is_better else value - self.optimum
         return max(0.0, gap)
 
@@ -194,12 +198,12 @@ METRICS: dict[str, MetricInfo] = {
 }
 
 
-#: Those of the paper's tables.
+#: The metrics of the paper's tables.
 PAPER_METRICS = ("cosine_distance", "euclidean_distance", "mmd", "rf_auroc")
 
 
 def metric_parameters() -> dict[str, dict[str, object]]:
-    """Space, sampling and the fixed choices of every metric, for ``results.json``.
+    """Return unit, space, subsampling and fixed parameters of every metric, for ``results.json``.
 
     Examples
     --------

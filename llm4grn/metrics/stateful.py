@@ -13,12 +13,12 @@ from llm4grn.metrics.registry import METRICS
 
 
 class _CellMetric(Metric):
-    """Collects real and synthetic cells over batches and devices, scores them all in :meth:`compute`.
+    """Accumulates real and synthetic cells over batches and devices, and scores all of them in :meth:`compute`.
 
     Parameters
     ----------
     seed
-        Of the subsampling of the larger set, and of the metric if it draws random numbers.
+        Seed for subsampling the larger set, and for the metric itself if it draws random numbers.
     """
 
     metric_name: ClassVar[str]
@@ -34,17 +34,26 @@ class _CellMetric(Metric):
         self.add_state("synthetic", default=[], dist_reduce_fx="cat")
 
     def update(self, real: torch.Tensor, synthetic: torch.Tensor) -> None:
-        """Add cells, each of shape (n_cells, n_genes), in counts normalised to 20,000 per cell.
+        """Add two sets of cells, each of shape (n_cells, n_genes), in counts normalised to 20,000 per cell.
 
-        The two need not have the same number of cells, within a batch or in all.
+        The two sets may differ in their number of cells, in one batch and in total.
         """
         self.real.append(real.detach())
         self.synthetic.append(synthetic.detach())
 
     def compute(self) -> torch.Tensor:
-        """The value over all cells seen, a float64 scalar; averaged over subsamples if the sets differ in number.
+        """Compute the metric over all cells, averaged over subsamples if the two sets differ in size.
 
-        Computed on the device that holds the cells, where the metric can (:mod:`llm4grn.metrics.functional`).
+        The device that holds the cells computes it, if the metric can run there (:mod:`llm4grn.metrics.functional`).
+
+        Returns
+        -------
+        A float64 scalar.
+
+        Raises
+        ------
+        UserError
+            See the functional form of the metric.
         """
         info = METRICS[self.metric_name]
         real, synthetic = dim_zero_cat(self.real), dim_zero_cat(self.synthetic)
@@ -53,7 +62,7 @@ class _CellMetric(Metric):
 
 
 class CosineDistance(_CellMetric):
-    """Cosine distance of the mean cells. See :func:`llm4grn.metrics.functional.cosine_distance`.
+    """Cosine distance between the mean cells. See :func:`llm4grn.metrics.functional.cosine_distance`.
 
     Examples
     --------
@@ -68,7 +77,7 @@ class CosineDistance(_CellMetric):
 
 
 class EuclideanDistance(_CellMetric):
-    """Euclidean distance of the mean cells. See :func:`llm4grn.metrics.functional.euclidean_distance`.
+    """Euclidean distance between the mean cells. See :func:`llm4grn.metrics.functional.euclidean_distance`.
 
     Examples
     --------
@@ -90,9 +99,9 @@ class MMD(_CellMetric):
 
 
 class RFAUROC(_CellMetric):
-    """AUROC of a random forest, real against synthetic. See :func:`llm4grn.metrics.functional.rf_auroc`.
+    """AUROC of a random forest that tells real from synthetic cells. See :func:`llm4grn.metrics.functional.rf_auroc`.
 
-    Lower is better, with a floor: 0.5 means the two cannot be told apart, and a value below it is chance.
+    Lower is better down to 0.5, where the two sets cannot be told apart; values below it are due to chance.
     """
 
     metric_name = "rf_auroc"
@@ -120,28 +129,28 @@ class MiLISI(_CellMetric):
 
 
 class GeneMeans(_CellMetric):
-    """Difference of the genes' mean log expression. See :func:`llm4grn.metrics.functional.gene_means`."""
+    """Mean difference of the genes' mean log expression. See :func:`llm4grn.metrics.functional.gene_means`."""
 
     metric_name = "gene_means"
     higher_is_better: bool = False
 
 
 class GeneVariances(_CellMetric):
-    """Difference of the genes' log variances. See :func:`llm4grn.metrics.functional.gene_variances`."""
+    """Mean difference of the genes' log variances. See :func:`llm4grn.metrics.functional.gene_variances`."""
 
     metric_name = "gene_variances"
     higher_is_better: bool = False
 
 
 class ZeroFractions(_CellMetric):
-    """Difference of the fractions of cells without a gene. See :func:`llm4grn.metrics.functional.zero_fractions`."""
+    """Mean difference of the fraction of zeros per gene. See :func:`llm4grn.metrics.functional.zero_fractions`."""
 
     metric_name = "zero_fractions"
     higher_is_better: bool = False
 
 
 class GeneCorrelations(_CellMetric):
-    """Difference of gene-gene correlations. See :func:`llm4grn.metrics.functional.gene_correlations`."""
+    """RMS difference of gene-gene correlations. See :func:`llm4grn.metrics.functional.gene_correlations`."""
 
     metric_name = "gene_correlations"
     higher_is_better: bool = False

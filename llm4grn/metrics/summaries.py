@@ -1,4 +1,4 @@
-"""Metrics that compare summaries of two sets of cells: the mean cell, the genes one by one, and genes in pairs.
+"""Metrics that compare summaries of two sets of cells: the mean cell, single genes, and pairs of genes.
 
 Contract and units: :mod:`llm4grn.metrics.functional`.
 """
@@ -12,16 +12,16 @@ from llm4grn.errors import UserError
 from llm4grn.metrics.arrays import namespace, one_thread, pair
 
 if TYPE_CHECKING:
-    from llm4grn.metrics.arrays import Array
+    from llm4grn.metrics.arrays import Array, CellsLike
 
 
 @one_thread()
-def cosine_distance(real, synthetic) -> float:
-    r"""Cosine distance between the mean real and the mean synthetic cell.
+def cosine_distance(real: CellsLike, synthetic: CellsLike) -> float:
+    r"""Compute the cosine distance between the mean real and the mean synthetic cell.
 
     .. math:: 1 - \frac{\bar r \cdot \bar s}{\lVert \bar r \rVert \, \lVert \bar s \rVert}
 
-    A mean cell of zeros has no direction and scores 1, scikit-learn's convention.
+    If a mean cell is zero and so has no direction, the distance is 1, as in scikit-learn.
 
     Examples
     --------
@@ -36,8 +36,8 @@ def cosine_distance(real, synthetic) -> float:
 
 
 @one_thread()
-def euclidean_distance(real, synthetic) -> float:
-    r"""Euclidean distance :math:`\lVert \bar r - \bar s \rVert` of the mean cells, in counts per 20,000.
+def euclidean_distance(real: CellsLike, synthetic: CellsLike) -> float:
+    r"""Compute the Euclidean distance :math:`\lVert \bar r - \bar s \rVert` of the mean cells, in counts per 20,000.
 
     Examples
     --------
@@ -50,13 +50,18 @@ def euclidean_distance(real, synthetic) -> float:
 
 
 @one_thread()
-def gene_means(real, synthetic) -> float:
-    r"""Mean absolute difference over the G genes of their mean log expression.
+def gene_means(real: CellsLike, synthetic: CellsLike) -> float:
+    r"""Compute the mean absolute difference, over the G genes, of the mean log expression.
 
     .. math:: \frac{1}{G} \sum_g \left\lvert \overline{\log(1 + r_g)} - \overline{\log(1 + s_g)} \right\rvert
 
-    Unlike the distances of the mean cells it gives each gene the same weight, however highly it is expressed. Logs are
-    taken cell by cell: the log of a mean hangs on the few cells that express a rare gene.
+    Unlike the distances of the mean cells, it gives each gene the same weight, whatever its expression level. The log
+    is taken before the mean, because the log of a mean depends on the few cells that express a rare gene.
+
+    Raises
+    ------
+    UserError
+        If a value is negative.
 
     Examples
     --------
@@ -64,17 +69,21 @@ def gene_means(real, synthetic) -> float:
     0.5
     """
     real, synthetic = pair(real, synthetic, counts=True)
-    r, s = (_log_moments(cells)[0] for cells in (real, synthetic))
-    return float(abs(r - s).mean())
+    return _mean_difference(_log_moments(real)[0], _log_moments(synthetic)[0])
 
 
 @one_thread()
-def gene_variances(real, synthetic) -> float:
-    r"""Mean absolute difference over the G genes of the variance of their log expression over cells.
+def gene_variances(real: CellsLike, synthetic: CellsLike) -> float:
+    r"""Compute the mean absolute difference, over the G genes, of the variance of log expression over cells.
 
     .. math:: \frac{1}{G} \sum_g \left\lvert \mathrm{var}(\log(1 + r_g)) - \mathrm{var}(\log(1 + s_g)) \right\rvert
 
-    The variance is that of the set itself: divided by the number of cells.
+    The variance is the biased one: the sum of squares is divided by the number of cells.
+
+    Raises
+    ------
+    UserError
+        If a value is negative.
 
     Examples
     --------
@@ -82,12 +91,11 @@ def gene_variances(real, synthetic) -> float:
     1.0
     """
     real, synthetic = pair(real, synthetic, counts=True)
-    r, s = (_log_moments(cells)[1] for cells in (real, synthetic))
-    return float(abs(r - s).mean())
+    return _mean_difference(_log_moments(real)[1], _log_moments(synthetic)[1])
 
 
 def _log_moments(cells: Array) -> tuple[Array, Array]:
-    """Mean and variance over cells of the log1p values of each gene."""
+    """Return mean and biased variance over cells of each gene's log1p values, shape (n_genes,) each."""
     logs = namespace(cells).log1p(cells)
     mean = logs.mean(0)
     logs -= mean
@@ -95,9 +103,14 @@ def _log_moments(cells: Array) -> tuple[Array, Array]:
     return mean, logs.mean(0)
 
 
+def _mean_difference(r: Array, s: Array) -> float:
+    """Return the mean absolute difference of two arrays of the same kind."""
+    return float(namespace(r).abs(r - s).mean())
+
+
 @one_thread()
-def zero_fractions(real, synthetic) -> float:
-    r"""Mean absolute difference over the G genes of the fraction of cells that do not express them.
+def zero_fractions(real: CellsLike, synthetic: CellsLike) -> float:
+    r"""Compute the mean absolute difference, over the G genes, of the fraction of cells with zero counts.
 
     .. math:: \frac{1}{G} \sum_g \lvert \overline{[r_g = 0]} - \overline{[s_g = 0]} \rvert
 
@@ -108,24 +121,24 @@ def zero_fractions(real, synthetic) -> float:
     """
     real, synthetic = pair(real, synthetic)
     n_real, n_synthetic, n_genes = len(real), len(synthetic), real.shape[1]
-    # Whole numbers up to the last division: exact, and on every device alike.
+    # All numbers before the last division are integers, so the result is exact, and the same on every device.
     differences = abs((real == 0).sum(0) * n_synthetic - (synthetic == 0).sum(0) * n_real)
     return int(differences.sum()) / (n_real * n_synthetic * n_genes)
 
 
 @one_thread()
-def gene_correlations(real, synthetic) -> float:
-    r"""Root mean square difference of the gene-gene correlations.
+def gene_correlations(real: CellsLike, synthetic: CellsLike) -> float:
+    r"""Compute the root mean square difference of the gene-gene correlations.
 
     .. math:: \sqrt{\frac{1}{G (G - 1)} \sum_{g \ne h} \left(\rho^r_{gh} - \rho^s_{gh}\right)^2}
 
-    over the G genes expressed in some real cell, with Pearson's correlation of log1p values over cells. A gene that is
-    constant in one of the sets correlates with none there: 0.
+    over the G genes expressed in at least one real cell, with Pearson's correlation of log1p values over cells. The
+    correlations of a gene that is constant in a set are 0 in that set.
 
     Raises
     ------
     UserError
-        Fewer than two genes are expressed in the real cells.
+        If a value is negative, or if fewer than two genes are expressed in the real cells.
 
     Examples
     --------
@@ -133,7 +146,7 @@ def gene_correlations(real, synthetic) -> float:
     2.0
     """
     real, synthetic = pair(real, synthetic, counts=True)
-    expressed = (real > 0).any(0)
+    expressed = namespace(real).any(real > 0, 0)
     n_genes = int(expressed.sum())
     if n_genes < 2:
         raise UserError(f"{n_genes} genes are expressed in the real cells: correlations need at least 2")
@@ -144,7 +157,12 @@ def gene_correlations(real, synthetic) -> float:
 
 
 def correlations(cells: Array) -> Array:
-    """Pearson's correlation of log1p counts over the cells (n_cells, n_genes), for every two genes.
+    """Compute Pearson's correlation of log1p counts over cells for every pair of genes.
+
+    Parameters
+    ----------
+    cells
+        Counts, shape (n_cells, n_genes).
 
     Returns
     -------
@@ -155,10 +173,10 @@ def correlations(cells: Array) -> Array:
 
 
 def standardised(cells: Array) -> Array:
-    """Log1p counts with every gene centred and of norm 1, so that products of columns are correlations."""
+    """Return log1p counts with every gene centred and of norm 1, so that products of columns are correlations."""
     xp = namespace(cells)
     logs = xp.log1p(cells)
-    # By comparison, as rounding gives a constant gene a norm above 0.
+    # Maximum and minimum are compared because rounding gives a constant gene a norm above 0.
     varies = xp.amax(logs, 0) > xp.amin(logs, 0)
     logs -= logs.mean(0)
     norms = xp.sqrt(xp.einsum("ij,ij->j", logs, logs))

@@ -1,1 +1,1 @@
-"""Followers of a run: loggers of its training, and Weights & Biases."""
+"""Trackers that show a run: Weights & Biases, TensorBoard, or CSV files only."""

@@ -1,6 +1,7 @@
-"""Where a run can be followed and compared: Weights & Biases, TensorBoard, or files only.
+"""The interface of trackers, and the trackers that write TensorBoard files or CSV files only.
 
-Losses always go to ``losses.csv`` in the store and results to ``results.csv`` in the run's folder, whichever is chosen.
+Whichever tracker is chosen, losses are written to ``losses.csv`` in the store and results to ``results.csv`` in the
+run's folder.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 from filelock import Timeout
 
@@ -26,15 +27,33 @@ from llm4grn.runtime.locks import KernelLock
 
 if TYPE_CHECKING:
     from pytorch_lightning.loggers import Logger
+    from torch.utils.tensorboard import SummaryWriter
 
+#: Tables that a training writes, and the suffix that their columns' prefix gets in a tracker.
 HISTORIES = {"losses.csv": "", "monitor.csv": "/monitor", "validation.csv": "/validation"}
 
 logger = logging.getLogger("llm4grn")
 
+Record = TypeVar("Record")
+
 
 @dataclass(frozen=True)
 class RunInfo:
-    """What a tracker shows of a run: a stable id, so that a repeated job is the same run, a name, labels and config."""
+    """What a tracker is told about a run at its start.
+
+    Parameters
+    ----------
+    id
+        Stable id: a repeated job gets the same one and replaces its earlier record.
+    name
+        Display name.
+    labels
+        Tags that runs are filtered and grouped by.
+    config
+        Resolved configuration.
+    folder
+        Output folder of the run.
+    """
 
     id: str
     name: str
@@ -45,18 +64,18 @@ class RunInfo:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a finished run has to show.
+    """What a tracker is told about a run at its end.
 
     Parameters
     ----------
     results
         Scores of control, stage 1 and run.
     table
-        The same as Markdown.
+        The scores as a Markdown table.
     trained
-        Folders of the finished trainings, by the name of the stage.
+        Folders of the finished trainings by stage name.
     pictures
-        PNG files by name.
+        Paths of PNG files by name.
     """
 
     results: Sequence[Result]
@@ -66,7 +85,7 @@ class Outcome:
 
     @property
     def summary(self) -> dict[str, float]:
-        """Means over samples under names that group well: ``run/mmd``, ``control/mmd``, ``stage1/mmd`` ..."""
+        """Return means over samples, named ``source/metric``: ``run/mmd``, ``control/mmd``, ``stage1/mmd`` ..."""
         values: dict[str, list[float]] = {}
         for result in self.results:
             values.setdefault(f"{result.source}/{result.metric}", []).append(result.value)
@@ -74,7 +93,7 @@ class Outcome:
 
     @property
     def files(self) -> dict[str, Path]:
-        """Tables that the trainings wrote, by the prefix that their columns have in a tracker."""
+        """Return the paths of the tables that the trainings wrote, by the prefix of their columns in a tracker."""
         return {
             f"{stage}{suffix}": folder / name
             for stage, folder in self.trained.items()
@@ -84,7 +103,7 @@ class Outcome:
 
     @cached_property
     def histories(self) -> dict[str, list[dict[str, float]]]:
-        """The rows of these tables; one column is ``step``."""
+        """Return the rows of :attr:`files`, by the same prefix; one column is ``step``."""
         return {prefix: _rows(path) for prefix, path in self.files.items()}
 
 
@@ -94,23 +113,23 @@ def _rows(path: Path) -> list[dict[str, float]]:
 
 
 class Tracker(ABC):
-    """Follows one run at a time; nothing is started before something is to be shown."""
+    """Shows one run at a time; it starts nothing before the first call of :meth:`loggers` or :meth:`finish`."""
 
     @abstractmethod
     def loggers(self, run: RunInfo) -> Sequence[Logger]:
-        """Lightning loggers for the training of ``run``; the same ones at every call."""
+        """Return Lightning loggers for the training of ``run``, the same ones at every call."""
 
     @abstractmethod
     def finish(self, run: RunInfo, outcome: Outcome) -> None:
-        """Add what ``run`` has to show at its end."""
+        """Add the outcome of ``run`` to its record."""
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of the run, also after an error, so that the next job of a sweep starts its own."""
+        """End the record, also after an error, so that the next job of a sweep can start its own."""
 
 
 class FilesOnly(Tracker):
-    """No tracker: losses become CSV files in the run's folder, beside results and pictures."""
+    """No tracker: the trainings' tables are copied into the run's folder, beside results and pictures."""
 
     def loggers(self, run: RunInfo) -> Sequence[Logger]:
         return ()
@@ -126,40 +145,47 @@ class FilesOnly(Tracker):
         return
 
 
-class LiveTracker(Tracker):
-    """Shows losses while they come, and ends with a record that is whole and there once.
+class LiveTracker(Tracker, Generic[Record]):
+    """Shows losses during training, and ends with exactly one complete record of each run.
 
-    A stage that another job trained, or that was killed and resumed, was not followed from its first step on: its
-    numbers are then taken from the store. What a killed process left of a run is replaced. If two processes compute the
-    same run, one of them shows it. What goes wrong here is a warning: it costs no training and no result.
+    If a stage was not followed from its first step on, because another job trained it or because it was killed and
+    resumed, its numbers are taken from the store. A record that a killed process left incomplete is replaced. If two
+    processes compute the same run, one of them shows it. A failure of the tracker is logged as a warning and stops
+    neither training nor evaluation.
+
+    ``Record`` is the type of an open record: a W&B run, a TensorBoard writer.
 
     Attributes
     ----------
     directory
-        Of the records, beside the runs.
+        Folder of the records, beside the runs' folders.
     """
 
     directory: ClassVar[str]
+    _broken: bool
+    _complete: bool
 
     def __init__(self) -> None:
-        self._lock: KernelLock | None = None  # the kernel drops it when its holder dies
+        self._lock: KernelLock | None = None  # the kernel releases it when its holder dies
         self._follower: Logger | None = None
-        self._forget()
+        self._record: Record | None = None
+        self._reset()
 
     @abstractmethod
-    def _open(self, run: RunInfo) -> None:
-        """Begin an empty record in place of any earlier one of the same run."""
+    def _open(self, run: RunInfo) -> Record:
+        """Begin an empty record that replaces any earlier one of the same run."""
 
     @abstractmethod
-    def _log(self, values: Mapping[str, float], step: int) -> None: ...
+    def _log(self, record: Record, values: Mapping[str, float], step: int) -> None:
+        """Add the values of one step."""
 
     @abstractmethod
-    def _show(self, outcome: Outcome) -> None:
+    def _show(self, record: Record, outcome: Outcome) -> None:
         """Add scores, table and pictures."""
 
     @abstractmethod
-    def _shut(self, complete: bool) -> None:
-        """End the record, if there is one."""
+    def _shut(self, record: Record, complete: bool) -> None:
+        """End the record."""
 
     def loggers(self, run: RunInfo) -> Sequence[Logger]:
         if not self._start(run):
@@ -173,17 +199,18 @@ class LiveTracker(Tracker):
     def finish(self, run: RunInfo, outcome: Outcome) -> None:
         if not self._start(run):
             return
-        with self._costs_nothing():
-            if self._broken or self._has_gaps(outcome):
+        with self._warn_on_failure():
+            record = self._record
+            if record is None or self._broken or self._has_gaps(outcome):
                 self._end(complete=False)
-                self._forget()
-                self._open(run)
+                self._reset()
+                record = self._record = self._open(run)
             for prefix, rows in outcome.histories.items():
                 if prefix not in self._followed_from:
                     for row in rows:
                         values = {f"{prefix}/{name}": value for name, value in row.items() if name != "step"}
-                        self._log(values, int(row["step"]))
-            self._show(outcome)
+                        self._log(record, values, int(row["step"]))
+            self._show(record, outcome)
             self._complete = True
 
     def close(self) -> None:
@@ -192,14 +219,14 @@ class LiveTracker(Tracker):
         self._end(self._complete)
         self._lock.release()
         self._lock, self._follower = None, None
-        self._forget()
+        self._reset()
 
-    def _forget(self) -> None:
-        self._followed_from: dict[str, int] = {}  # first step that was seen, by prefix
+    def _reset(self) -> None:
+        self._followed_from: dict[str, int] = {}  # first logged step by prefix
         self._broken = self._complete = False
 
     def _start(self, run: RunInfo) -> bool:
-        """Whether this process shows the run."""
+        """Open a record of the run unless it is open; return False if another process shows the run."""
         if self._lock is None:
             folder = run.folder.parent / self.directory / ".locks"
             folder.mkdir(parents=True, exist_ok=True)
@@ -210,27 +237,31 @@ class LiveTracker(Tracker):
                 logger.info("another process shows this run in %s", folder.parent)
                 return False
             self._lock = lock
-            with self._costs_nothing():
-                self._open(run)
+            with self._warn_on_failure():
+                self._record = self._open(run)
         return True
 
     def _follow(self, values: Mapping[str, float], step: int) -> None:
-        if not self._broken:
-            with self._costs_nothing():
-                self._log(values, step)
+        if self._record is not None and not self._broken:
+            with self._warn_on_failure():
+                self._log(self._record, values, step)
                 for name in values:
                     self._followed_from.setdefault(name.rpartition("/")[0], step)
 
     def _has_gaps(self, outcome: Outcome) -> bool:
-        seen = self._followed_from
-        return any(prefix in seen and rows[0]["step"] < seen[prefix] for prefix, rows in outcome.histories.items())
+        """Return True if a history began before the first of its steps that was logged here."""
+        first = self._followed_from
+        return any(prefix in first and rows[0]["step"] < first[prefix] for prefix, rows in outcome.histories.items())
 
     def _end(self, complete: bool) -> None:
-        with self._costs_nothing():
-            self._shut(complete)
+        record, self._record = self._record, None
+        if record is not None:
+            with self._warn_on_failure():
+                self._shut(record, complete)
 
     @contextmanager
-    def _costs_nothing(self) -> Iterator[None]:
+    def _warn_on_failure(self) -> Iterator[None]:
+        """Turn an exception into a warning, and mark the record as broken."""
         try:
             yield
         except Exception as error:
@@ -239,8 +270,8 @@ class LiveTracker(Tracker):
             logger.warning("%s: %s: %s; the run goes on", self.directory, type(error).__name__, text)
 
 
-class TensorBoard(LiveTracker):
-    """TensorBoard files in the folder ``tensorboard`` beside the runs."""
+class TensorBoard(LiveTracker["SummaryWriter"]):
+    """Writes TensorBoard files into the folder ``tensorboard`` beside the runs."""
 
     directory = "tensorboard"
 
@@ -248,32 +279,29 @@ class TensorBoard(LiveTracker):
         if find_spec("tensorboard") is None:
             raise UserError("logger=tensorboard needs the package tensorboard: pip install tensorboard")
         super().__init__()
-        self._writer = None
 
-    def _open(self, run: RunInfo) -> None:
+    def _open(self, run: RunInfo) -> SummaryWriter:
         from torch.utils.tensorboard import SummaryWriter
 
         folder = run.folder.parent / self.directory / f"{run.name}-{run.id}"
         shutil.rmtree(folder, ignore_errors=True)
         self._labels = {name: str(value) for name, value in run.labels.items()}
-        self._writer = SummaryWriter(str(folder))
+        return SummaryWriter(str(folder))
 
-    def _log(self, values: Mapping[str, float], step: int) -> None:
+    def _log(self, record: SummaryWriter, values: Mapping[str, float], step: int) -> None:
         for name, value in values.items():
-            self._writer.add_scalar(name, value, step)
+            record.add_scalar(name, value, step)
 
-    def _show(self, outcome: Outcome) -> None:
+    def _show(self, record: SummaryWriter, outcome: Outcome) -> None:
         import numpy as np
         from PIL import Image
 
-        # Labels and scores go to the tab HPARAMS, which sorts and filters runs by them.
-        self._writer.add_hparams(self._labels, outcome.summary, run_name=".", global_step=0)
-        self._writer.add_text("scores", outcome.table)
+        # The tab HPARAMS sorts and filters runs by labels and scores.
+        record.add_hparams(self._labels, outcome.summary, run_name=".", global_step=0)
+        record.add_text("scores", outcome.table)
         for name, path in outcome.pictures.items():
             with Image.open(path) as picture:
-                self._writer.add_image(name, np.asarray(picture.convert("RGB")), dataformats="HWC")
+                record.add_image(name, np.asarray(picture.convert("RGB")), dataformats="HWC")
 
-    def _shut(self, complete: bool) -> None:
-        if self._writer is not None:
-            self._writer.close()
-        self._writer = None
+    def _shut(self, record: SummaryWriter, complete: bool) -> None:
+        record.close()

@@ -1,4 +1,4 @@
-"""What a training logs, handed on to whoever wants to show it."""
+"""A Lightning logger that forwards the metrics of a training to a tracker."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from pytorch_lightning.utilities import rank_zero_only
 
 
 class Follower(Logger):
-    """A Lightning logger that hands on numbers and keeps nothing.
+    """A Lightning logger that forwards metrics and stores nothing.
 
     Parameters
     ----------
     log
-        Called with names and values, and the step they belong to.
+        Called with the metrics' values by name, and their step.
     """
 
     def __init__(self, log: Callable[[Mapping[str, float], int], None]) -> None:
@@ -24,15 +24,16 @@ class Follower(Logger):
 
     @property
     def name(self) -> None:
-        """None: it has no folder."""
+        """Return None: this logger writes no folder."""
 
     @property
     def version(self) -> None:
-        """None: it has no folder."""
+        """Return None: this logger writes no folder."""
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """Forward ``metrics`` with their step, 0 if Lightning gives none."""
         self.log(metrics, step or 0)
 
     def log_hyperparams(self, params: Any, *args: Any, **kwargs: Any) -> None:
-        """The configuration of a run is known before its training."""
+        """Ignore them: a tracker gets the configuration from :class:`~llm4grn.tracking.base.RunInfo`."""

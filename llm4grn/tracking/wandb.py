@@ -1,58 +1,70 @@
-"""Weights & Biases: one run per setting, offline unless a key is there."""
+"""The Weights & Biases tracker: one W&B run per setting, offline unless an API key is set."""
 
 from __future__ import annotations
 
 import logging
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from llm4grn.errors import UserError
 from llm4grn.results import COLUMNS
 from llm4grn.tracking.base import LiveTracker, Outcome, RunInfo
 
+if TYPE_CHECKING:
+    import wandb
+
 logger = logging.getLogger("llm4grn")
 
-STEP = "trainer/global_step"  # as Lightning's own logger calls it
-INIT_TIMEOUT = 30.0  # seconds for the server to answer, before the run is kept offline
+STEP = "trainer/global_step"  # the name that Lightning's own W&B logger uses
+INIT_TIMEOUT = 30.0  # seconds to wait for the server before the run is kept offline
+
+Mode = Literal["online", "offline", "disabled", "shared"]
 
 
-def prepare_wandb(mode: str, folder: Path) -> str:
-    """Set in the environment what W&B reads there, where the user has not; whether it goes ``online`` or ``offline``.
+def prepare_wandb(mode: str, folder: Path) -> Mode:
+    """Set the environment variables of W&B that the user has not set, and return the mode for ``wandb.init``.
 
     Parameters
     ----------
     mode
         ``online``, ``offline`` or ``auto``.
     folder
-        Of the runs that are kept here.
+        Folder of the local W&B runs.
     """
     os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
-    os.environ.setdefault("WANDB_SILENT", "true")  # else WANDB_MODE=online asks for a key on a terminal
-    # Tables wait there for their upload; else it would be somewhere in the user's home.
+    os.environ.setdefault("WANDB_SILENT", "true")  # otherwise WANDB_MODE=online prompts for a key on a terminal
+    # W&B keeps tables here until they are uploaded; its default lies in the user's home.
     os.environ.setdefault("WANDB_DATA_DIR", str(folder.absolute()))
+    if user_mode := os.environ.get("WANDB_MODE"):
+        return cast("Mode", user_mode)  # wandb.init checks it
     has_key = bool(os.environ.get("WANDB_API_KEY"))
-    return os.environ.get("WANDB_MODE") or ("online" if has_key and mode != "offline" else "offline")
+    return "online" if has_key and mode != "offline" else "offline"
 
 
-class WeightsAndBiases(LiveTracker):
-    """Weights & Biases, offline unless a key is in the environment, and never with a question.
+class WeightsAndBiases(LiveTracker["wandb.Run"]):
+    """Weights & Biases, offline unless an API key is in the environment; it never prompts the user.
 
     Parameters
     ----------
     project, entity
-        Where the run appears.
+        W&B project and entity of the run.
     mode
-        ``online``, ``offline``, or ``auto``: online if ``WANDB_API_KEY`` is set. ``WANDB_MODE`` has the last word.
+        ``online``, ``offline``, or ``auto``: online if ``WANDB_API_KEY`` is set. ``WANDB_MODE`` overrides it.
+
+    Raises
+    ------
+    UserError
+        If ``mode`` is unknown, or ``online`` without ``WANDB_API_KEY``.
 
     Notes
     -----
     A run keeps its id for as long as its setting and data are the same, so repeating or resuming a job shows the same
-    run. W&B appends nothing to an offline run: what a killed process left is removed, and told again as a whole. The
-    group is that of ``WANDB_RUN_GROUP``, which a sweep sets to its name.
+    run. W&B cannot append to an offline run: a run that a killed process left incomplete is removed and logged again
+    from its first step. The group is ``WANDB_RUN_GROUP``, which a sweep sets to its name.
     """
 
     directory = "wandb"
@@ -66,26 +78,26 @@ class WeightsAndBiases(LiveTracker):
         self.project = project
         self.entity = entity
         self.mode = mode
-        self._run = None
 
-    def _open(self, run: RunInfo) -> None:
+    def _open(self, run: RunInfo) -> wandb.Run:
         import wandb
 
         mode = prepare_wandb(self.mode, run.folder.parent / self.directory)
         for earlier in (run.folder.parent / self.directory).glob(f"*run-*-{run.id}"):  # offline-run- and run-
             shutil.rmtree(earlier, ignore_errors=True)
         try:
-            self._run = self._init(run, mode)
+            record = self._init(run, mode)
         except wandb.Error as error:
             if mode == "offline":
                 raise
             logger.warning("W&B cannot be reached (%s): offline instead", str(error).partition("\n")[0])
-            self._run = self._init(run, mode := "offline")
+            record = self._init(run, mode := "offline")
         for stage in "controller", "causal_gan":
-            self._run.define_metric(f"{stage}/*", step_metric=STEP)
-        logger.info("W&B (%s): %s", mode, self._run.url if mode == "online" else self._run.settings.sync_dir)
+            record.define_metric(f"{stage}/*", step_metric=STEP)
+        logger.info("W&B (%s): %s", mode, record.url if mode == "online" else record.settings.sync_dir)
+        return record
 
-    def _init(self, run: RunInfo, mode: str) -> Any:
+    def _init(self, run: RunInfo, mode: Mode) -> wandb.Run:
         import wandb
 
         return wandb.init(
@@ -98,39 +110,36 @@ class WeightsAndBiases(LiveTracker):
             mode=mode,
             tags=[f"{name}:{value}"[:64] for name, value in run.labels.items() if value not in ("", None)],
             config={"setting": _setting(run.labels), "labels": dict(run.labels), **run.config},
-            # console=off: the terminal's bars are no part of a run; disable_git: nor is the user's checkout
+            # Progress bars of the terminal and the state of the user's git checkout are not recorded.
             settings=wandb.Settings(
                 silent=True, console="off", disable_git=True, save_code=False, init_timeout=INIT_TIMEOUT
             ),
         )
 
-    def _log(self, values: Mapping[str, float], step: int) -> None:
-        self._run.log({**values, STEP: step})
+    def _log(self, record: wandb.Run, values: Mapping[str, float], step: int) -> None:
+        record.log({**values, STEP: step})
 
-    def _show(self, outcome: Outcome) -> None:
+    def _show(self, record: wandb.Run, outcome: Outcome) -> None:
         import wandb
 
-        rows = [[getattr(result, name) for name in COLUMNS] for result in outcome.results]
+        rows: list[Iterable[Any]] = [[getattr(result, name) for name in COLUMNS] for result in outcome.results]
         pictures = {name: wandb.Image(str(path)) for name, path in outcome.pictures.items()}
-        self._run.log({"scores": wandb.Table(columns=list(COLUMNS), data=rows), **pictures})
-        self._run.summary.update(outcome.summary)
+        record.log({"scores": wandb.Table(columns=list(COLUMNS), data=rows), **pictures})
+        record.summary.update(outcome.summary)
 
-    def _shut(self, complete: bool) -> None:
-        run, self._run = self._run, None
-        if run is None:
-            return
+    def _shut(self, record: wandb.Run, complete: bool) -> None:
         import wandb
 
         try:
-            run.finish(exit_code=0 if complete else 1)
+            record.finish(exit_code=0 if complete else 1)
         except (wandb.Error, OSError):
             with suppress(wandb.Error, OSError):
-                wandb.teardown()  # W&B's own process is gone: the next run starts another
+                wandb.teardown()  # W&B's service process is gone: the next run starts another
             raise
 
 
 def _setting(labels: Mapping[str, Any]) -> str:
-    """What runs that differ in the seed only have in common: to group by.
+    """Return a label shared by all runs that differ only in the seed, to group them by.
 
     Examples
     --------

@@ -33,7 +33,7 @@ def test_compiled_kernels_give_the_plain_gradients():
     real, fake = torch.rand(2, 16, 12, generator=torch.Generator().manual_seed(0))
     epsilon = torch.rand(16, 1, generator=torch.Generator().manual_seed(1))
     loss, gradients = module.critic_gradients(real, fake, epsilon)
-    adversarial.compile_parts(module, ["critic_gradients"])
+    adversarial.compile_methods(module, ["critic_gradients"])
     other, found = module.critic_gradients(real, fake, epsilon)
     torch.testing.assert_close(tuple(other), tuple(loss))
     torch.testing.assert_close(found, gradients)

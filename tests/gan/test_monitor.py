@@ -21,7 +21,7 @@ HEALTHY = {
 
 
 def measures(module) -> dict[str, float]:
-    return monitor.look(module, monitor.Reference.of(module), seed=0)
+    return monitor.collapse_measures(module, monitor.Reference.of(module), seed=0)
 
 
 @pytest.mark.parametrize("make", [controller, causal_gan])
@@ -30,7 +30,7 @@ def test_a_short_preconditioned_training_is_healthy(make, tmp_path):
     (row,) = csv.DictReader((tmp_path / collapse.MONITOR).open())
     assert float(row["dead_genes"]) == 0
     assert float(row["empty_cells"]) == 0
-    assert float(row["centroid_distance"]) < collapse.MOST_DISTANCE
+    assert float(row["centroid_distance"]) < collapse.MAX_DISTANCE
     assert float(row["library_size"]) == pytest.approx(1, rel=0.5)
     assert collapse.read_warnings(tmp_path) == []
 
@@ -95,9 +95,9 @@ def test_the_gap_grows_with_what_the_critic_sees(monkeypatch):
     ],
 )
 def test_what_crosses_a_limit_at_the_end_is_told(measure, value, says):
-    (told,) = collapse.warnings_of([HEALTHY, {**HEALTHY, measure: value}])
-    assert says in told
-    assert collapse.warnings_of([HEALTHY, {**HEALTHY, measure: value}, HEALTHY]) == []
+    (warning,) = collapse.collapse_warnings([HEALTHY, {**HEALTHY, measure: value}])
+    assert says in warning
+    assert collapse.collapse_warnings([HEALTHY, {**HEALTHY, measure: value}, HEALTHY]) == []
 
 
 @pytest.mark.parametrize("make", [controller, causal_gan])

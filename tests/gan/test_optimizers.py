@@ -168,9 +168,9 @@ def test_a_rate_that_falls_to_nothing_leaves_the_weights_as_they_are(make, rates
 
 def test_judged_cells_are_centred_and_of_total_variance_1(make):
     cells = real_cells()
-    judged = make(preconditioned=True).as_judged(cells).numpy().astype(np.float64)
+    judged = make(preconditioned=True).critic_input(cells).numpy().astype(np.float64)
     np.testing.assert_allclose(judged.mean(axis=0), 0, atol=1e-6)
     assert judged.var(axis=0, ddof=1).sum() == pytest.approx(1, rel=1e-5)
     directions = cells.numpy().astype(np.float64) - cells.numpy().mean(axis=0)
     np.testing.assert_allclose(judged / judged[0, 0], directions / directions[0, 0], rtol=1e-3)  # one scale for all
-    assert torch.equal(make(preconditioned=False).as_judged(cells), cells)
+    assert torch.equal(make(preconditioned=False).critic_input(cells), cells)
