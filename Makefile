@@ -61,4 +61,5 @@ test: setup
 
 # How many slips in the code that decides results the tests notice: hours, so not a part of the tests.
 mutants: setup
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[mutants]'
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.mutants $(ARGS)
