@@ -177,9 +177,9 @@ class GRN:
         wanted = _wanted(k, targets, len(tfs))
         if strategy not in get_args(Strategy):
             raise UserError(f"graph.strategy={strategy}: choose one of {', '.join(get_args(Strategy))}")
-        strangers = sorted(set(tfs) - set(genes))
-        if strangers:
-            raise UserError(f"{len(strangers)} TFs are not among the genes, for instance {strangers[0]}")
+        unknown = sorted(set(tfs) - set(genes))
+        if unknown:
+            raise UserError(f"{len(unknown)} TFs are not among the genes, for instance {unknown[0]}")
 
         if strategy == "random":
             regulators = {target: _draw(tfs, wanted[target], seed, target) for target in targets}

@@ -138,9 +138,9 @@ def _plain(lines: list[str], path: str | Path) -> set[str]:
     symbols = [line.strip() for line in lines]
     if symbols[0].lower() == "symbol":
         symbols = symbols[1:]
-    odd = next((symbol for symbol in symbols if re.search(r"[\s,;]", symbol)), None)
-    if odd:
-        raise UserError(f"kb.path={path}: the line {odd[:60]!r} is not one gene symbol; {_EXPECTED}")
+    invalid = next((symbol for symbol in symbols if re.search(r"[\s,;]", symbol)), None)
+    if invalid:
+        raise UserError(f"kb.path={path}: the line {invalid[:60]!r} is not one gene symbol; {_EXPECTED}")
     return set(symbols)
 
 

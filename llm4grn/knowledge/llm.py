@@ -46,8 +46,8 @@ class LLMKnowledgeBase(KnowledgeBase):
     min_votes: int = 1
 
     def __post_init__(self) -> None:
-        for name, least in ("window", 1), ("overlap", 0), ("min_votes", 1):
-            require_number(f"kb.{name}", getattr(self, name), least, whole=True)
+        for name, minimum in ("window", 1), ("overlap", 0), ("min_votes", 1):
+            require_number(f"kb.{name}", getattr(self, name), minimum, whole=True)
         if self.overlap >= self.window:
             raise UserError(f"kb.overlap={self.overlap}: must be smaller than kb.window={self.window}")
 
