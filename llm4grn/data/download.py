@@ -1,4 +1,4 @@
-"""A large file from the web, whole or not at all: progress bar, resume, one job at a time, safe unpacking."""
+"""Download and unpacking of a large file: atomic, resumable, one job at a time, with a progress bar."""
 
 from __future__ import annotations
 
@@ -21,31 +21,35 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-ATTEMPTS = 4  # in a row that bring no new byte
-BACKOFF_S = 0.5  # doubled at each of them
-TIMEOUT_S = (5, 60)  # to connect; between two pieces
-_CHUNK = 1 << 16  # also the most that a dropped connection loses
+ATTEMPTS = 4  # maximum number of consecutive attempts without a new byte
+BACKOFF_S = 0.5  # delay in seconds, doubled after each of them
+TIMEOUT_S = (5, 60)  # seconds to connect, and between two chunks
+_CHUNK = 1 << 16  # bytes; also the maximum loss by a dropped connection
 
 
 class _DroppedError(Exception):
-    """The connection ended early: worth another attempt."""
+    """The connection ended early; another attempt may succeed."""
 
 
 def download(url: str, path: Path, by_hand: str | None = None) -> None:
-    """Fetch ``url`` into ``path``, resuming what an earlier call left in ``path`` + ``.part``.
+    """Download ``url`` to ``path``, resuming an earlier call from ``path`` + ``.part``.
 
-    ``path`` appears by renaming, once as many bytes are there as the server announced. A lock file beside it makes a
-    second job wait and then find the file.
+    ``path`` is created by renaming once all bytes announced by the server are there. A lock file beside it makes a
+    second job wait and then use the same file.
 
     Parameters
     ----------
+    url
+        Address of the file.
+    path
+        Output path.
     by_hand
-        What the user can do without a network, for the error message.
+        Instruction for users without a network, for the error message.
 
     Raises
     ------
     UserError
-        No network, an answer other than the file, or nowhere to write.
+        If there is no network, the server does not send the file, or it cannot be written.
     """
     from llm4grn.runtime.locks import KernelLock
 
@@ -57,13 +61,13 @@ def download(url: str, path: Path, by_hand: str | None = None) -> None:
                 part = path.with_name(path.name + ".part")
                 _fetch_all(url, part, by_hand)
                 os.replace(part, path)
-    except OSError as error:  # requests' own errors are turned into UserError further down
+    except OSError as error:  # _fetch_all turns the errors of requests into UserError
         reason = error.strerror or error
         raise UserError(f"cannot write {path} ({reason}); free space there or choose another folder") from error
 
 
 def _fetch_all(url: str, part: Path, by_hand: str) -> None:
-    """Attempt after attempt until ``part`` is complete; attempts that bring new bytes are not counted."""
+    """Repeat requests until ``part`` is complete; attempts that bring new bytes are not counted."""
     import requests
 
     most, fruitless = _size(part), 0
@@ -82,11 +86,11 @@ def _fetch_all(url: str, part: Path, by_hand: str) -> None:
 
 
 def _fetch(url: str, part: Path) -> None:
-    """One request for the bytes that ``part`` lacks."""
+    """Request the bytes that ``part`` lacks once."""
     import requests
 
     offset = _size(part)
-    # identity: with a compressed transfer neither the ranges nor the length would be those of the file
+    # identity: with a compressed transfer, ranges and length would not be those of the file
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={offset}-"} if offset else {})
     with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT_S) as response:
         if response.status_code == 416:
@@ -120,20 +124,26 @@ def _write(response: requests.Response, part: Path, offset: int, total: int | No
 
 
 def unpack(archive: Path, folder: Path, wanted: Collection[str], verify: Callable[[Path], None]) -> None:
-    """Take the ``wanted`` files out of a tar archive, compressed or not, into ``folder``.
+    """Extract the ``wanted`` files of a tar archive, compressed or not, into ``folder``.
 
-    Names are compared after taking away a leading ``./`` and a top folder ``demo/``. Everything is unpacked aside,
-    verified, and then moved file by file, so that a file in ``folder`` is whole. What is there already is kept.
+    Names are compared without a leading ``./`` and the top folder ``demo/``. The files are unpacked to a temporary
+    folder, verified, and then moved one by one, so every file in ``folder`` is complete. Existing files are kept.
 
     Parameters
     ----------
+    archive
+        Path of the tar archive.
+    folder
+        Output folder, created if missing.
+    wanted
+        Names of the files to extract.
     verify
-        Called with the folder that holds the unpacked files; raises UserError if they are not those expected.
+        Function that is called with the folder of the unpacked files and raises UserError if they are not as expected.
 
     Raises
     ------
     UserError
-        If the archive is damaged or none, or ``verify`` refuses.
+        If the file is not an intact tar archive, or ``verify`` raises it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".unpack_") as aside:
@@ -165,12 +175,12 @@ def _size(path: Path) -> int:
 
 
 def _unreachable(error: Exception) -> bool:
-    """No connection came about at all (no network, no such host): waiting would only keep the user waiting."""
+    """Return True if no connection was possible (no network, unknown host), so that another attempt is useless."""
     import requests
     from urllib3.exceptions import NewConnectionError
 
     reason = getattr(error.args[0], "reason", None) if error.args else None
-    hopeless = isinstance(error, (requests.ConnectTimeout, ValueError))  # ValueError: no proper URL
+    hopeless = isinstance(error, (requests.ConnectTimeout, ValueError))  # ValueError: an invalid URL
     return hopeless or isinstance(reason, NewConnectionError)
 
 

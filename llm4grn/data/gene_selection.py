@@ -1,4 +1,4 @@
-"""Which genes are kept: the most variable ones by one of three criteria, with a minimum number of TFs, or a list."""
+"""Selection of genes: the most variable ones by one of three criteria with a minimum number of TFs, or a list."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SHOWN = 10
 
 
 class TFList(Protocol):
-    """A list of transcription factors that are known before any cell is looked at."""
+    """A list of transcription factors that does not depend on the cells."""
 
     @property
     def symbols(self) -> Sequence[str]:
@@ -29,28 +29,28 @@ class TFList(Protocol):
         ...
 
     def fingerprint(self) -> dict[str, str]:
-        """Of the symbols."""
+        """Return a digest of the symbols."""
         ...
 
 
 def variability(counts: csr_matrix, selection: str, normalised: csr_matrix) -> np.ndarray:
-    """How variable each gene is by one criterion, the larger the more; genes without a value get minus infinity.
+    """Compute the variability of each gene by one criterion; genes without a value get minus infinity.
 
     Parameters
     ----------
     counts
-        Raw counts, cells x genes.
+        Raw counts, shape (n_cells, n_genes).
     selection
         ``dispersion``: scanpy's default flavour, on log1p of ``normalised`` (the protocol, section 2).
         ``pearson_residuals``: variance of the Pearson residuals of the raw counts (Lause et al. 2021).
         ``seurat_v3``: variance of the raw counts, standardised by its trend over the means (Stuart et al. 2019).
     normalised
-        The same cells at one library size.
+        The same cells, normalised to one library size.
 
     Raises
     ------
     UserError
-        If ``seurat_v3`` lacks its package.
+        If the package of ``seurat_v3`` is not installed.
     """
     import anndata
     import numpy as np
@@ -59,7 +59,7 @@ def variability(counts: csr_matrix, selection: str, normalised: csr_matrix) -> n
     if selection == "dispersion":
         adata = anndata.AnnData(normalised)
         scanpy.pp.log1p(adata)
-        # the number of genes that scanpy would mark has no part in the values
+        # n_top_genes does not affect the values, only which genes scanpy marks
         table, column = scanpy.pp.highly_variable_genes(adata, n_top_genes=1, inplace=False), "dispersions_norm"
     elif selection == "pearson_residuals":
         table = scanpy.experimental.pp.highly_variable_genes(
@@ -75,20 +75,20 @@ def variability(counts: csr_matrix, selection: str, normalised: csr_matrix) -> n
 
 
 def most_variable(values: np.ndarray, genes: np.ndarray, n_genes: int, tfs: Collection[str], n_tfs: int) -> np.ndarray:
-    """Positions of the genes to keep, ascending: the ``n_tfs`` most variable TFs, then the most variable others.
+    """Return the positions of the genes to keep, ascending: the most variable TFs, then the most variable others.
 
     Parameters
     ----------
     values
-        Of each gene, from :func:`variability`; ties go by name.
+        Variability of each gene, from :func:`variability`; ties are ordered by name.
     genes
-        Their names.
+        Gene names.
     n_genes
-        How many to keep.
+        Number of genes to keep.
     tfs
-        The known TFs, of which at least ``n_tfs`` are kept, or all that are among the genes.
+        Known TFs, of which at least ``n_tfs`` are kept, or all if fewer are among the genes.
     n_tfs
-        At most ``n_genes``.
+        Minimum number of TFs, at most ``n_genes``.
 
     Examples
     --------
@@ -106,12 +106,7 @@ def most_variable(values: np.ndarray, genes: np.ndarray, n_genes: int, tfs: Coll
 
 
 def check_is_installed(selection: str) -> None:
-    """Refuse a selection whose package is missing.
-
-    Raises
-    ------
-    UserError
-    """
+    """Raise UserError if the package of a selection is not installed."""
     import importlib.util
 
     if selection == "seurat_v3" and importlib.util.find_spec("skmisc") is None:
@@ -122,12 +117,12 @@ def check_is_installed(selection: str) -> None:
 
 
 def read_gene_list(path: str) -> tuple[str, ...]:
-    """The genes of a text file, one per line; empty lines and those that begin with # are skipped.
+    """Read genes from a text file, one per line; empty lines and lines that begin with # are skipped.
 
     Raises
     ------
     UserError
-        If the file cannot be read, holds no gene, or names one twice.
+        If the file cannot be read, has fewer than two genes, or names a gene twice.
     """
     where = f"dataset.preprocessing.genes={path}"
     try:
@@ -141,37 +136,37 @@ def read_gene_list(path: str) -> tuple[str, ...]:
     names = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
     if len(names) < 2:
         raise UserError(f"{where}: {len(names)} genes in it, and at least 2 are needed; write one gene per line")
-    odd = next((name for name in names if any(letter in name for letter in "\t,;\0")), None)
-    if odd:
-        raise UserError(f"{where}: the line {odd[:60]!r} is not one gene; write one gene per line")
+    invalid = next((name for name in names if any(letter in name for letter in "\t,;\0")), None)
+    if invalid:
+        raise UserError(f"{where}: the line {invalid[:60]!r} is not one gene; write one gene per line")
     if repeated := sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []:
         raise UserError(f"{where}: {shorten(repeated)} more than once; name each gene once")
     return tuple(names)
 
 
 def listed_positions(wanted: Sequence[str], genes: np.ndarray, expressed: np.ndarray, path: str) -> np.ndarray:
-    """Positions of the genes of a list, ascending; those that the data lack, or that no cell expresses, are told.
+    """Return the positions of the listed genes, ascending, and log which of them are absent or not expressed.
 
     Raises
     ------
     UserError
-        If fewer than two are left.
+        If fewer than two genes are left.
     """
     import numpy as np
 
-    where = {gene: i for i, gene in enumerate(genes)}
-    absent = [name for name in wanted if name not in where]
-    silent = [name for name in wanted if name in where and not expressed[where[name]]]
-    found = [where[name] for name in wanted if name in where and expressed[where[name]]]
-    told = f"dataset.preprocessing.genes={path}: {len(found)} of {len(wanted)} genes are used"
+    position = {gene: i for i, gene in enumerate(genes)}
+    absent = [name for name in wanted if name not in position]
+    silent = [name for name in wanted if name in position and not expressed[position[name]]]
+    used = [position[name] for name in wanted if name in position and expressed[position[name]]]
+    report = f"dataset.preprocessing.genes={path}: {len(used)} of {len(wanted)} genes are used"
     for names, reason in (absent, "are not in the data"), (silent, "are expressed in no cell"):
-        told += f"; {len(names)} {reason} ({shorten(names)})" if names else ""
-    if len(found) < 2:
-        raise UserError(f"{told}; check that the list has the gene names of this data set")
-    (logger.warning if absent or silent else logger.info)(told)
-    return np.sort(found)
+        report += f"; {len(names)} {reason} ({shorten(names)})" if names else ""
+    if len(used) < 2:
+        raise UserError(f"{report}; check that the list has the gene names of this data set")
+    (logger.warning if absent or silent else logger.info)(report)
+    return np.sort(used)
 
 
 def shorten(names: Sequence[str], limit: int = _SHOWN) -> str:
-    """The first names, and how many more there are."""
+    """Join the first names and add the number of the others."""
     return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")

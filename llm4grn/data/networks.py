@@ -1,4 +1,4 @@
-"""Random regulatory networks as tables of edges: the truth behind simulated cells."""
+"""Random regulatory networks as tables of edges, the ground truth of simulated cells."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
 
 def linear_graph(causes: Sequence[str], effects: Sequence[str], per_effect: int, seed: int) -> pd.DataFrame:
-    """Each effect with ``per_effect`` distinct causes, drawn uniformly; weights from U(0, 1).
+    """Draw ``per_effect`` distinct causes of each effect uniformly, with weights from U(0, 1).
 
     Returns
     -------
     DataFrame
-        ``TF``, ``target``, ``weight``: len(effects) x per_effect rows, by effect.
+        Columns ``TF``, ``target``, ``weight``; len(effects) x per_effect rows, grouped by effect.
     """
     import numpy as np
 
@@ -29,24 +29,26 @@ def linear_graph(causes: Sequence[str], effects: Sequence[str], per_effect: int,
 def layered_graph(
     layers: Sequence[Sequence[str]], mean_regulators: float, hub_exponent: float, repressors: float, seed: int
 ) -> pd.DataFrame:
-    """Each gene with a few regulators in the layers above its own, some of which regulate many genes.
+    """Draw for each gene a few regulators from the layers above its own, some of which regulate many genes.
 
     Parameters
     ----------
     layers
-        The roots first, the genes that regulate nothing last.
+        Genes of each layer: the roots first, the genes that regulate nothing last.
     mean_regulators
-        A gene has 1 + Poisson(mean_regulators - 1) of them, at most all that there are.
+        Mean number of regulators: a gene has 1 + Poisson(mean_regulators - 1), limited to those available.
     hub_exponent
-        The regulator at place i of a random order of all is drawn with a weight of i^-hub_exponent. One that nobody
-        drew gets a gene of the last layer, so that every regulator regulates.
+        The i-th regulator in a random order is drawn with a weight of i^-hub_exponent. A regulator that is never drawn
+        gets a gene of the last layer, so that every regulator has a target.
     repressors
         Share of the edges with a negative weight.
+    seed
+        Seed for all draws.
 
     Returns
     -------
     DataFrame
-        ``TF``, ``target``, ``weight``: U(0.5, 1.5) for activators, U(-1, -0.5) for repressors.
+        Columns ``TF``, ``target``, ``weight``; weights from U(0.5, 1.5) for activators, U(-1, -0.5) for repressors.
     """
     import numpy as np
 

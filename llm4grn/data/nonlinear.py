@@ -1,4 +1,4 @@
-"""Simulated counts that are harder: non-linear regulation in layers, hubs, cell types, and the noise of 10x data."""
+"""Simulated counts with non-linear regulation in layers, hubs, cell types, and the noise of 10x data."""
 
 from __future__ import annotations
 
@@ -17,37 +17,37 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class NonLinear(SimulatedSource):
-    """Saturating, combined regulation over a layered random network, measured as droplets measure it.
+    """Saturating, combinatorial regulation over a layered random network, with droplet-based measurement noise.
 
-    The TFs form layers; those of the first are the roots. A gene further down has a few regulators among the TFs of
-    earlier layers, drawn so that few TFs are hubs. In each cell:
+    The TFs form layers; those of the first layer are the roots. A gene of a later layer has a few regulators among the
+    TFs of earlier layers, drawn so that few TFs are hubs. In each cell:
 
-    1. the roots' levels are log-normal around the means of the cell's type;
-    2. any other gene's level is what its regulators make of it, ``(b + sum_a w_a h_a) / (b + sum_a w_a)`` for its
-       activators times ``prod_r (1 - w_r h_r)`` for its repressors, times log-normal noise. ``h`` is the Hill function
-       ``x^n / (x^n + K^n)`` of the regulator's level, with K near the middle of that level's range;
-    3. levels, times a log-normal factor per gene, become shares of the cell's messages. Counts are negative binomial
-       around share x library size, with log-normal library sizes: capture is where most zeros come from.
+    1. the levels of the roots are log-normal around the means of the cell's type;
+    2. the level of any other gene is ``(b + sum_a w_a h_a) / (b + sum_a w_a)`` over its activators, times
+       ``prod_r (1 - w_r h_r)`` over its repressors, times log-normal noise. ``h`` is the Hill function
+       ``x^n / (x^n + K^n)`` of the regulator's level, with K near the median of that level;
+    3. levels, times a log-normal factor per gene, are normalised to shares of the cell's transcripts. Counts are
+       negative binomial with mean share x library size and log-normal library sizes; this sampling causes most zeros.
 
-    The form is that of the usual simulators (SERGIO, BoolODE) in its steady state, without their dynamics.
+    The model is the steady state of common simulators (SERGIO, BoolODE), without their dynamics.
 
     Parameters
     ----------
     n_genes, n_tfs, n_roots, n_layers
-        Genes; TFs among them; TFs that nothing regulates; layers of TFs, the roots' included. ``n_layers=1`` makes the
-        network bipartite.
+        Number of genes, of TFs among them, of TFs without regulators, and of layers of TFs including the roots.
+        ``n_layers=1`` makes the network bipartite.
     mean_regulators
-        Regulators per gene that has any: 1 + Poisson, on average this.
+        Mean number of regulators of a gene that has any; the number is 1 + Poisson.
     hub_exponent
-        The i-th TF is drawn with a weight of i^-hub_exponent: 0 for no hubs.
+        The i-th TF is drawn with a weight of i^-hub_exponent; 0 for no hubs.
     repressors
         Share of the edges that repress.
     n_cell_types
-        Cell types, of unequal size.
+        Number of cell types, of unequal size.
     hill
         Exponent n of the Hill function.
     basal
-        b above, beside activators' weights of 0.5 to 1.5.
+        Basal level b above, compared with activators' weights of 0.5 to 1.5.
     noise
         Standard deviation of the natural logarithm of the noise of roots and other genes.
     library_size, library_size_sd
@@ -55,7 +55,7 @@ class NonLinear(SimulatedSource):
     gene_sd
         Standard deviation of the natural logarithm of a gene's mean expression.
     dispersion
-        Of the negative binomial: variance = mean + dispersion x mean^2.
+        Dispersion of the negative binomial: variance = mean + dispersion x mean^2.
     """
 
     n_cells: int = 3000
@@ -96,7 +96,7 @@ class NonLinear(SimulatedSource):
         return [*names("TF", self.n_tfs), *names("gene", self.n_genes - self.n_tfs)]
 
     def layers(self) -> list[list[str]]:
-        """The genes in the order they are computed: the roots, the TFs of each further layer, all others."""
+        """Return the genes in the order they are computed: the roots, the TFs of each further layer, all others."""
         import numpy as np
 
         tfs, others = self.genes[: self.n_tfs], self.genes[self.n_tfs :]
@@ -121,7 +121,7 @@ class NonLinear(SimulatedSource):
         return counts, np.array([f"type{i}" for i in range(self.n_cell_types)])[types]
 
     def _levels(self, roots: np.ndarray, graph: pd.DataFrame, rng: np.random.Generator) -> np.ndarray:
-        """Level of each gene in each cell, given the expected ones of the roots."""
+        """Compute the levels (n_cells, n_genes) from the expected levels of the roots (n_cells, n_roots)."""
         import numpy as np
 
         column = {gene: i for i, gene in enumerate(self.genes)}
@@ -135,7 +135,7 @@ class NonLinear(SimulatedSource):
         return levels
 
     def _production(self, regulators: np.ndarray, weights: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """What the regulators of one gene, (n_cells, n_regulators), make of it: between 0 and 1."""
+        """Compute one gene's production (n_cells,) in [0, 1] from its regulators (n_cells, n_regulators)."""
         import numpy as np
 
         half = np.median(regulators, axis=0) * rng.lognormal(0, 0.3, len(weights))

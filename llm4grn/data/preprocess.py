@@ -1,4 +1,4 @@
-"""From raw counts to normalised training, validation and test cells: section 2 of the protocol, in its order."""
+"""Preprocessing of raw counts to normalised training, validation and test cells (section 2 of the protocol)."""
 
 from __future__ import annotations
 
@@ -29,38 +29,38 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 SPLITS = ("train", "validation", "test")
-_AT_LEAST = {"n_genes": 2, "min_cells": 1, "min_genes": 1, "n_test": 1, "n_validation": 1}
-# Left out of a stage's key at its default: that is the protocol, as it was before there was a choice.
+_MINIMA = {"n_genes": 2, "min_cells": 1, "min_genes": 1, "n_test": 1, "n_validation": 1}
+# At their defaults, which follow the protocol, these fields are left out of the key, so that older keys stay valid.
 _OPTIONAL = {"optional": True}
 _AUTO_TFS = 200
 
 
 @dataclass(frozen=True, kw_only=True)
 class Preprocessing:
-    """Choose cells and genes, normalise, split (protocol section 2).
+    """Selection of cells and genes, normalisation, and split (section 2 of the protocol).
 
     Parameters
     ----------
     n_genes
-        Highly variable genes to keep; all, if there are no more.
+        Number of highly variable genes to keep; all genes if there are fewer.
     selection
-        What makes a gene variable: ``dispersion`` (the protocol), ``pearson_residuals`` or ``seurat_v3``, see
+        Criterion of variability: ``dispersion`` (the protocol), ``pearson_residuals`` or ``seurat_v3``, see
         :func:`~llm4grn.data.gene_selection.variability`.
     n_tfs
-        At least so many of the genes kept are TFs of ``known_tfs``, the most variable ones by the same criterion; all
-        of them, if there are fewer. ``auto``: 200, or a fifth of ``n_genes`` if that is less.
+        Minimum number of TFs of ``known_tfs`` among the genes kept, the most variable ones by the same criterion; all
+        TFs if there are fewer. ``auto``: 200, or a fifth of ``n_genes`` if that is less.
     known_tfs
-        The list that ``n_tfs`` counts by; None if there is none for the organism.
+        List of TFs for ``n_tfs``; None if there is none for the organism.
     genes
-        A text file of the genes to keep, one per line, whatever their variability and ``min_cells``.
+        Text file with the genes to keep, one per line, regardless of their variability and ``min_cells``.
     min_cells
         Genes expressed in fewer cells are dropped (in the paper: the size of the test set).
     min_genes
-        Cells expressing fewer genes are dropped.
+        Cells that express fewer genes are dropped.
     n_test, n_validation
-        Cells held out; the rest is for training.
+        Numbers of held-out cells; the others are for training.
     library_size
-        What the chosen genes of each cell sum to afterwards.
+        Sum of the selected genes in each cell after normalisation.
     """
 
     n_genes: int = 1000
@@ -71,14 +71,14 @@ class Preprocessing:
     library_size: float = 20_000
     selection: str = field(default="dispersion", metadata=_OPTIONAL)
     n_tfs: int | str = field(default=0, metadata=_OPTIONAL)
-    known_tfs: TFList | None = field(default=None, compare=False)  # counts where n_tfs asks for it, see fingerprint
-    genes: str | None = field(default=None, compare=False)  # the content counts, see fingerprint
+    known_tfs: TFList | None = field(default=None, compare=False)  # in the key if n_tfs uses it, see fingerprint
+    genes: str | None = field(default=None, compare=False)  # the key holds the file's content, see fingerprint
 
     def __post_init__(self) -> None:
-        for name, least in _AT_LEAST.items():
+        for name, minimum in _MINIMA.items():
             value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                raise UserError(f"dataset.preprocessing.{name}: {value!r} must be an integer of at least {least}")
+            if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
+                raise UserError(f"dataset.preprocessing.{name}: {value!r} must be an integer of at least {minimum}")
         size = self.library_size
         if not isinstance(size, int | float) or isinstance(size, bool) or not 0 < size < float("inf"):
             raise UserError(f"dataset.preprocessing.library_size: {size!r} must be a positive number")
@@ -94,15 +94,15 @@ class Preprocessing:
             )
         if self.genes is not None and not isinstance(self.genes, str):
             raise UserError(f"dataset.preprocessing.genes={self.genes}: expected the path of a text file, or null")
-        _ = self.listed  # a bad file is refused before any work
+        _ = self.listed  # raises UserError for an invalid file before any work is done
 
     @cached_property
     def listed(self) -> tuple[str, ...] | None:
-        """The genes of the file; None without one."""
+        """Genes of the file ``genes``; None without a file."""
         return None if self.genes is None else read_gene_list(self.genes)
 
     def fingerprint(self) -> dict[str, str]:
-        """SHA-256 of the listed genes, and of the known TFs, as far as they decide which genes are kept."""
+        """Return the SHA-256 of the listed genes and of the known TFs, if they affect which genes are kept."""
         parts = {}
         if self.listed is not None:
             parts["genes"] = hashlib.sha256("\n".join(sorted(self.listed)).encode()).hexdigest()
@@ -111,20 +111,20 @@ class Preprocessing:
         return parts
 
     def __call__(self, adata: AnnData, seed: int) -> AnnData:
-        """The same as `run`."""
+        """Preprocess raw counts, see `run`."""
         return self.run(adata, seed)
 
     def run(self, adata: AnnData, seed: int) -> AnnData:
         """Preprocess raw counts; a pure function of its arguments.
 
-        Cells without any count of the chosen genes cannot be normalised: they are dropped before the split, so that
-        the splits have their exact sizes. A gene that step 7 drops leaves the cells that had it a little below
-        ``library_size``: the protocol does not normalise again.
+        Cells without any count of the selected genes cannot be normalised; they are dropped before the split, so that
+        the splits have their exact sizes. The cells that express a gene dropped in step 7 sum to slightly less than
+        ``library_size``, because the protocol does not normalise again.
 
         Parameters
         ----------
         adata
-            Raw integer counts, cells x genes, CSR, names unique (as sources load them). It is not changed.
+            Raw integer counts, cells x genes, CSR, with unique names (as loaded by sources). It is not modified.
         seed
             Seed of the split.
 
@@ -192,7 +192,7 @@ class Preprocessing:
             )
 
     def _chosen(self, counts: csr_matrix, genes: np.ndarray, cells: np.ndarray) -> np.ndarray:
-        """Positions of the genes to keep, ascending."""
+        """Return the positions of the genes to keep, ascending."""
         import numpy as np
 
         if self.listed is not None:
@@ -200,13 +200,13 @@ class Preprocessing:
         tfs, n_tfs = self._wanted_tfs(genes)
         if len(genes) <= self.n_genes:
             return np.arange(len(genes))
-        if self.selection != "dispersion":  # whose sums were always over shuffled cells: the last digit would change
-            counts = counts[np.argsort(cells)]  # the same genes for every seed
+        if self.selection != "dispersion":  # its sums have always been over shuffled cells, which affects rounding
+            counts = counts[np.argsort(cells)]  # original order, so that every seed selects the same genes
         values = variability(counts, self.selection, _normalise(counts, self.library_size))
         return most_variable(values, genes, self.n_genes, tfs, n_tfs)
 
     def _wanted_tfs(self, genes: np.ndarray) -> tuple[set[str], int]:
-        """The known TFs among the genes and how many are to be kept at least; says where that is not what was asked."""
+        """Return the known TFs among the genes and the minimum number to keep, and log if there are too few."""
         n_tfs = min(_AUTO_TFS, self.n_genes // 5) if self.n_tfs == "auto" else int(self.n_tfs)
         if n_tfs == 0:
             return set(), 0
@@ -262,21 +262,21 @@ class Preprocessing:
         return anndata.AnnData(expression, obs=obs, var=pd.DataFrame(index=genes), uns={"preprocessing": provenance})
 
     def _arguments(self) -> dict[str, Any]:
-        """What decided the result, for the provenance; optional fields only where they are not at their default."""
+        """Return the arguments for the provenance; optional fields only if they are not at their default."""
         decisive = [f for f in dataclasses.fields(self) if f.compare]
         at_rest = {f.name for f in decisive if f.metadata.get("optional") and getattr(self, f.name) == f.default}
         return {f.name: getattr(self, f.name) for f in decisive if f.name not in at_rest} | self.fingerprint()
 
 
 def split(adata: AnnData, name: str) -> AnnData:
-    """The cells of one split, ``train``, ``validation`` or ``test``, as a copy."""
+    """Return a copy of the cells of one split: ``train``, ``validation`` or ``test``."""
     if name not in SPLITS:
         raise ValueError(f"{name!r} is none of {SPLITS}")
     return adata[(adata.obs["split"] == name).to_numpy()].copy()
 
 
 def _normalise(counts: csr_matrix, library_size: float) -> csr_matrix:
-    """Counts scaled so that each non-empty cell sums to ``library_size``, float32."""
+    """Scale counts so that each non-empty cell sums to ``library_size``; float32."""
     import numpy as np
 
     totals = np.asarray(counts.sum(axis=1), dtype=np.float64).ravel()

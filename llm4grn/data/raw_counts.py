@@ -1,4 +1,4 @@
-"""Are these raw counts? Every refusal names the offence, the place and the remedy in one line."""
+"""Validation of raw counts; every error names the problem, its location and a remedy in one line."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from scipy.sparse import csr_matrix
 
-_CELLS_LOOKED_AT = 200  # enough to see whether all cells have one library size
-_LARGEST_LOG = 20.0  # exp(20) is half a billion: no count is that large, so no log1p of one exceeds it
+_N_INSPECTED_CELLS = 200  # enough to determine whether all cells have the same library size
+_LARGEST_LOG = 20.0  # exp(20) is half a billion, larger than any count, so log1p of a count is smaller
 
 
 def check_counts(adata: AnnData, name: str) -> None:
-    """Refuse a matrix that does not hold raw counts of uniquely named genes and cells (protocol section 2).
+    """Raise UserError unless the matrix holds raw counts of uniquely named genes and cells (protocol section 2).
 
     Parameters
     ----------
     adata
-        Cells x genes; ``X`` sparse or dense. Its layers and ``raw`` are only looked at to suggest a better one.
+        Cells x genes; ``X`` is sparse or dense. Layers and ``raw`` are only inspected to suggest an alternative.
     name
-        What to call the data in a message: a path, or the name of the data set.
+        Name of the data for messages: a path, or the name of the data set.
 
     Raises
     ------
     UserError
-        Empty matrix, duplicate gene names or barcodes, values that are not numbers, NaN, infinite, negative or not
-        integer. The message names the first offender in cell order and what to do.
+        If the matrix is empty, a gene name or barcode is duplicated, or a value is not a number, NaN, infinite,
+        negative or not an integer. The message names the first such value in cell order and a remedy.
     """
     import numpy as np
 
@@ -62,12 +62,12 @@ def check_counts(adata: AnnData, name: str) -> None:
 
 
 def as_csr(matrix: Any, name: str) -> csr_matrix:
-    """The numbers of a matrix of any storage, as CSR; the same object if it is CSR already.
+    """Convert a dense or sparse matrix of numbers to CSR; a CSR matrix is returned as is.
 
     Raises
     ------
     UserError
-        If there is no matrix, or it does not hold numbers.
+        If there is no matrix, or its values are not numbers.
     """
     from scipy.sparse import csr_matrix, issparse
 
@@ -89,7 +89,7 @@ def _check_unique(names: Any, what: str, remedy: str) -> None:
 
 
 def _elsewhere(adata: AnnData) -> str:
-    """Where else the counts may be: the layers of the file, those that hold counts first."""
+    """Suggest where else the counts may be: the layers of the file, those with counts first."""
     layers = {name: adata.layers[name] for name in adata.layers}
     if adata.raw is not None and "raw" not in layers:
         layers["raw"] = adata.raw.X
@@ -102,7 +102,7 @@ def _elsewhere(adata: AnnData) -> str:
 def _are_counts(matrix: Any) -> bool:
     import numpy as np
 
-    # .X of a dense layer is an array, whose .data would be a memory buffer
+    # a dense layer is an array, whose .data is a memory buffer
     values = matrix.data if hasattr(matrix, "indptr") else np.asarray(matrix)
     if values.dtype.kind not in "iuf":
         return False
@@ -110,10 +110,10 @@ def _are_counts(matrix: Any) -> bool:
 
 
 def _what_it_is(counts: csr_matrix) -> str:
-    """A guess at what was done to the counts, from the sums of some cells."""
+    """Guess how the counts were transformed, from the sums of some cells."""
     import numpy as np
 
-    some = counts[:_CELLS_LOOKED_AT].astype(np.float64)
+    some = counts[:_N_INSPECTED_CELLS].astype(np.float64)
     if total := _common_sum(some):
         return f"it looks normalised to {total:.6g} per cell"
     if counts.data.max() >= _LARGEST_LOG:
@@ -124,7 +124,7 @@ def _what_it_is(counts: csr_matrix) -> str:
 
 
 def _common_sum(some: csr_matrix) -> float | None:
-    """The library size that all non-empty cells share to 0.5 %, if they do."""
+    """Return the library size that all non-empty cells share within 0.5 %; else None."""
     import numpy as np
 
     sums = np.asarray(some.sum(axis=1)).ravel()

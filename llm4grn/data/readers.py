@@ -1,4 +1,4 @@
-"""The file formats counts come in: AnnData's .h5ad and the 10x folder. Cheap looks before, full reading after."""
+"""Readers of .h5ad files and 10x folders, with checks that are fast enough to run before any work."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import logging
 import warnings
 import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from llm4grn.data.raw_counts import as_csr, check_counts
 from llm4grn.errors import UserError
@@ -29,13 +29,13 @@ TENX_FILES = {
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal."""
+    """Return the SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def check_is_h5ad(path: Path, field: str) -> None:
-    """Refuse, without reading it, a path that is no HDF5 file; ``field`` is the config field that named it."""
+    """Raise UserError unless ``path``, given by the config field ``field``, has the signature of an HDF5 file."""
     if path.is_dir():
         raise UserError(f"{field}: {path} is a folder, not an .h5ad file; for a 10x folder use dataset=mtx")
     if not path.is_file():
@@ -46,7 +46,7 @@ def check_is_h5ad(path: Path, field: str) -> None:
 
 
 def read_h5ad(path: Path, field: str) -> AnnData:
-    """The AnnData of a file that passed `check_is_h5ad`."""
+    """Read the AnnData of a file that passed `check_is_h5ad`."""
     import anndata
     import h5py
 
@@ -57,7 +57,7 @@ def read_h5ad(path: Path, field: str) -> AnnData:
             lacks = " and ".join(missing)
             raise UserError(f"{field}: {path} is HDF5 but no AnnData (it lacks {lacks}); give an .h5ad file")
         with warnings.catch_warnings():
-            # duplicate names are refused by name in check_counts; old files are moved to the new layout by anndata
+            # check_counts reports duplicate names; anndata converts the layout of old files
             warnings.simplefilter("ignore")
             return anndata.read_h5ad(path)
     except (OSError, KeyError, TypeError, AttributeError) as error:
@@ -65,13 +65,13 @@ def read_h5ad(path: Path, field: str) -> AnnData:
 
 
 def h5ad_shape(path: Path, field: str) -> tuple[int, int]:
-    """Cells and genes of an .h5ad file's ``X``, dense or sparse, without reading it."""
+    """Return the numbers of cells and genes of an .h5ad file's ``X``, dense or sparse, without reading it."""
     import h5py
 
     try:
         with h5py.File(path, "r") as file:
             matrix = file["X"]
-            # sparse matrices keep their shape as an attribute, called h5sparse_shape in old files
+            # sparse matrices have their shape as an attribute, named h5sparse_shape in old files
             shape = getattr(matrix, "shape", None) or matrix.attrs.get("shape", matrix.attrs.get("h5sparse_shape"))
             return int(shape[0]), int(shape[1])
     except (OSError, KeyError, TypeError, IndexError) as error:
@@ -79,35 +79,35 @@ def h5ad_shape(path: Path, field: str) -> tuple[int, int]:
 
 
 def tenx_files(folder: Path, field: str) -> dict[str, Path]:
-    """The three files of a 10x folder, by their roles ``matrix``, ``genes``, ``barcodes``, after a cheap look.
+    """Find the three files of a 10x folder, by their roles ``matrix``, ``genes``, ``barcodes``, and check them.
 
     Raises
     ------
     UserError
-        If the folder or one of the files is missing, or a file is not what its name says.
+        If the folder or one of the files is missing, or a file is not of the type that its name states.
     """
     if folder.is_file():
         raise UserError(f"{field}: {folder} is a file, not a 10x folder; for an .h5ad file use dataset=h5ad")
     if not folder.is_dir():
         raise UserError(f"{field}: there is no folder {folder}; give the 10x folder that holds matrix.mtx")
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     for role, names in TENX_FILES.items():
         existing = [folder / name for name in names if (folder / name).is_file()]
         if not existing:
             raise UserError(f"{field}: the 10x folder {folder} has no {' or '.join(names)}; put the file there")
-        found[role] = existing[0]
-    for path in found.values():
+        files[role] = existing[0]
+    for path in files.values():
         with path.open("rb") as file:
             zipped = file.read(2) == GZIP_MAGIC
         if zipped != (path.suffix == ".gz"):
             state = "gzip-compressed" if zipped else "not gzip-compressed"
             raise UserError(f"{field}: {path} is {state}, which its name denies; rename or rewrite it")
-    mtx_shape(found["matrix"], field)
-    return found
+    mtx_shape(files["matrix"], field)
+    return files
 
 
 def mtx_shape(path: Path, field: str) -> tuple[int, int]:
-    """Genes and cells, from the head of a MatrixMarket file."""
+    """Read the numbers of genes and cells from the header of a MatrixMarket file."""
     try:
         with open_text(path) as file:
             if file.readline(14).lower() == "%%matrixmarket":
@@ -122,21 +122,28 @@ def mtx_shape(path: Path, field: str) -> tuple[int, int]:
 
 
 def open_text(path: Path) -> Any:
-    """A text file for reading, gzip-compressed or not."""
+    """Open a text file for reading, gzip-compressed or not."""
     return gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8")
 
 
 def read_10x(files: dict[str, Path], annotations: Path | None, field: str, annotations_field: str) -> AnnData:
-    """A 10x folder as cells x genes, genes named by symbol, with ``obs["cell_type"]`` if annotations are given.
+    """Read a 10x folder as cells x genes, named by symbols, with ``obs["cell_type"]`` if annotations are given.
 
-    Real 10x gene lists hold a few symbols twice: the first keeps its name, later ones get their Ensembl id appended.
+    Real 10x gene lists contain a few symbols twice; all but the first get their Ensembl id appended.
 
     Parameters
     ----------
     files
-        From `tenx_files`.
+        Files by role, from `tenx_files`.
     annotations
-        Tab-separated table (comma-separated if it ends in .csv) with columns ``barcodes`` and ``celltype``.
+        Tab-separated table (comma-separated if it ends in .csv) with columns ``barcodes`` and ``celltype``, or None.
+    field, annotations_field
+        Config fields of the folder and of the annotations, for messages.
+
+    Raises
+    ------
+    UserError
+        If a file cannot be read, or the files do not match.
     """
     import anndata
     import scipy.io
@@ -154,7 +161,7 @@ def read_10x(files: dict[str, Path], annotations: Path | None, field: str, annot
             f"{files['genes'].name} has {len(genes)} lines and {files['barcodes'].name} has {len(barcodes)}; "
             f"take all three from one folder"
         )
-    if 2 in genes and genes[2].eq("Gene Expression").any():  # antibodies, guides ... are counted beside genes
+    if 2 in genes and genes[2].eq("Gene Expression").any():  # other features are antibodies, guides etc.
         kept = genes[2].eq("Gene Expression").to_numpy()
         if not kept.all():
             logger.warning("%s: %d features that are not genes are left out", files["genes"], (~kept).sum())
@@ -192,13 +199,13 @@ def _cell_types(path: Path, barcodes: pd.Series, field: str) -> pd.Series:
 
 
 def _read_table(path: Path, field: str, header: int | None) -> pd.DataFrame:
-    """A table of strings; a gene called NA stays one."""
+    """Read a table of strings, in which NA is text and not a missing value."""
     import csv
 
     import pandas as pd
 
     separator = "," if path.name.removesuffix(".gz").endswith(".csv") else "\t"
-    quoting = csv.QUOTE_MINIMAL if separator == "," else csv.QUOTE_NONE
+    quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if separator == "," else csv.QUOTE_NONE
     try:
         return pd.read_csv(path, sep=separator, header=header, dtype=str, keep_default_na=False, quoting=quoting)
     except (OSError, EOFError, ValueError, zlib.error) as error:
@@ -206,7 +213,7 @@ def _read_table(path: Path, field: str, header: int | None) -> pd.DataFrame:
 
 
 def as_counts(adata: AnnData, name: str, cell_types: Any | None) -> AnnData:
-    """What every source hands on: checked counts as integer CSR, names, and ``obs["cell_type"]`` if known."""
+    """Validate counts and return them as integer CSR with names, and ``obs["cell_type"]`` if known."""
     import anndata
     import numpy as np
     import pandas as pd

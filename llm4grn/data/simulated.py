@@ -1,7 +1,7 @@
-"""Simulated counts with a known regulatory network: what all have in common, and the linear ones of the paper.
+"""Simulated counts with a known regulatory network: the common base class, and the linear simulation of the paper.
 
-A source of this kind has ``true_graph`` beside the three methods of any source: the edges that made its cells. They
-are drawn from a stream of their own, so they are known without simulating a single cell.
+In addition to the methods of any source, a simulated source has ``true_graph``: the edges that generate its cells. They
+have a separate random stream, so they are known without simulating cells.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
     import pandas as pd
     from anndata import AnnData
 
-_VERSION = "1"  # raised whenever the same arguments give other counts
+_VERSION = "1"  # raise it whenever the same arguments give different counts
 
 
 @dataclass(frozen=True, kw_only=True)
 class SimulatedSource(ABC):
-    """What both simulations share.
+    """Base class of the simulations.
 
     Parameters
     ----------
     n_cells
-        Cells.
+        Number of cells.
     seed
-        Of network and cells. It is not the seed of the run, which shuffles and splits one and the same data set.
+        Seed of network and cells. It differs from the seed of a run, which only shuffles and splits the data set.
     """
 
     n_cells: int = 5000
@@ -42,27 +42,27 @@ class SimulatedSource(ABC):
 
     @abstractmethod
     def true_graph(self) -> pd.DataFrame:
-        """The edges that made the cells: ``TF``, ``target``, and ``weight``, negative for a repressor."""
+        """Return the edges that generate the cells: ``TF``, ``target``, and ``weight``, negative for a repressor."""
 
     @abstractmethod
     def _simulate(self, graph: pd.DataFrame, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray | None]:
-        """Counts, (n_cells, n_genes), genes in the order of ``genes``, and the type of each cell if there are any."""
+        """Simulate counts, shape (n_cells, n_genes) in the order of ``genes``, and the cells' types, if any."""
 
     @property
     @abstractmethod
     def genes(self) -> list[str]:
-        """Names of the genes."""
+        """Gene names."""
 
     def prepare(self) -> None:
-        """Nothing to fetch: returns at once."""
+        """Do nothing, as there are no files."""
         return
 
     def fingerprint(self) -> dict[str, str]:
-        """The version of the simulation: with the arguments, it decides every count."""
+        """Return the version of the simulation, which determines every count together with the arguments."""
         return {"simulation": _VERSION}
 
     def load(self) -> AnnData:
-        """Integer counts, with the true edges in ``uns["true_graph"]`` and cell types, if any, in ``obs``."""
+        """Simulate integer counts, with the true edges in ``uns["true_graph"]`` and cell types, if any, in ``obs``."""
         import anndata
         import numpy as np
         from scipy.sparse import csr_matrix
@@ -78,7 +78,7 @@ class SimulatedSource(ABC):
         return adata
 
     def write(self, folder: str | Path) -> tuple[Path, Path]:
-        """Write ``counts.h5ad`` and, beside it, ``true_graph.tsv``; returns their paths."""
+        """Write ``counts.h5ad`` and ``true_graph.tsv`` to ``folder`` and return their paths."""
         counts, edges = Path(folder) / "counts.h5ad", Path(folder) / "true_graph.tsv"
         with atomic_write(counts) as path:
             self.load().write_h5ad(path, compression="gzip")
@@ -89,25 +89,25 @@ class SimulatedSource(ABC):
 
 @dataclass(frozen=True, kw_only=True)
 class LinearUniform(SimulatedSource):
-    """The LinearUniform data of the paper's Appendix C, as far as it is described (protocol section 2).
+    """The LinearUniform data of the paper's Appendix C, as far as it is described (section 2 of the protocol).
 
     Every effect has ``causes_per_effect`` distinct causes, drawn uniformly. A cause is zero with probability ``zeros``,
-    else exponential; an effect is the sum of its causes with weights from U(0, 1), plus normal noise. Values below zero
-    become zero, and all are rounded: the pipeline takes counts.
+    else exponential; an effect is the sum of its causes with weights from U(0, 1), plus normal noise. Negative values
+    are set to zero, and all values are rounded, because the pipeline expects counts.
 
-    Neither paper nor protocol says how the causes are distributed or from where the weights are uniform. With these
-    choices, the distances between two samples of 500 cells are near those of the paper's control.
+    Neither the paper nor the protocol specifies the distribution of the causes or the range of the weights. With these
+    choices, the distances between two samples of 500 cells are close to those of the paper's control.
 
     Parameters
     ----------
     n_causes, n_effects, causes_per_effect
         Size of the bipartite network.
     noise
-        Standard deviation of the noise, as a multiple of that of the effect without it.
+        Standard deviation of the noise, relative to that of the effect without noise.
     zeros
         Share of zeros among the values of the causes.
     scale
-        Mean of the causes where they are not zero, in counts: the larger, the less the rounding matters.
+        Mean of the non-zero causes, in counts; larger values reduce the effect of rounding.
     """
 
     n_causes: int = 50
@@ -147,7 +147,7 @@ class LinearUniform(SimulatedSource):
 
 
 def true_graph(source: object) -> pd.DataFrame:
-    """The true edges of a simulated source, columns ``TF``, ``target``, ``weight``.
+    """Return the true edges of a simulated source, with columns ``TF``, ``target``, ``weight``.
 
     Raises
     ------
@@ -162,20 +162,20 @@ def true_graph(source: object) -> pd.DataFrame:
 
 
 def names(stem: str, n: int) -> list[str]:
-    """``n`` gene names that sort in their order."""
+    """Return ``n`` numbered gene names whose alphabetical order is their numerical order."""
     return [f"{stem}{i:0{len(str(n - 1))}d}" for i in range(n)]
 
 
-def check_whole(source: object, **least: int) -> None:
-    """Refuse fields that are no whole number of at least so much."""
-    for name, bound in least.items():
+def check_whole(source: object, **minima: int) -> None:
+    """Raise UserError unless the fields are integers >= their minimum."""
+    for name, bound in minima.items():
         value = getattr(source, name)
         if not isinstance(value, int) or isinstance(value, bool) or value < bound:
             raise UserError(f"dataset.source.{name}={value!r}: expected a whole number, {bound} or more")
 
 
 def check_range(source: object, **bounds: tuple[float, float]) -> None:
-    """Refuse fields that are no finite number between their bounds."""
+    """Raise UserError unless the fields are finite numbers within their bounds."""
     for name, (low, high) in bounds.items():
         value = getattr(source, name)
         is_number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")

@@ -1,7 +1,7 @@
-"""Where raw counts come from: one class for each kind of source, all with the same three methods.
+"""Sources of raw counts: one class for each kind of source, all with the same three methods.
 
-``prepare`` makes the files be there, ``fingerprint`` tells their content (not their place), ``load`` reads them.
-Nothing heavy is imported before ``load``, so a run that finds its stages in the store never pays for it.
+``prepare`` provides the files, ``fingerprint`` identifies their content (not their location), ``load`` reads them.
+Heavy libraries are imported only by ``load``, so a run that finds its stages in the store does not import them.
 """
 
 from __future__ import annotations
@@ -26,18 +26,24 @@ logger = logging.getLogger(__name__)
 
 
 class Source(Protocol):
-    """What the pipeline needs of a source of counts."""
+    """The interface of a source of counts."""
 
     def prepare(self) -> None:
-        """Make the files be there, and look at them cheaply. Raises UserError."""
+        """Download missing files and check the files without reading them; raises UserError."""
         ...
 
     def fingerprint(self) -> dict[str, str]:
-        """What decides the content: digests of the files (SHA-256) and the arguments of reading, JSON-able."""
+        """Return what determines the content: SHA-256 digests of the files and the arguments of reading them."""
         ...
 
     def load(self) -> AnnData:
-        """Cells x genes: integer CSR counts, unique names, ``obs["cell_type"]`` if known. Raises UserError."""
+        """Load integer CSR counts, cells x genes, with unique names and ``obs["cell_type"]`` if known.
+
+        Raises
+        ------
+        UserError
+            If a file cannot be read or does not hold raw counts.
+        """
         ...
 
 
@@ -87,19 +93,28 @@ class PBMC68kReduced:
 
 
 def recover_counts(rounded: csr_matrix, n_counts: object, name: str) -> csr_matrix:
-    """Integer counts from log1p of counts per 10,000, rounded to 3 decimals, and each cell's total.
+    """Recover integer counts from log1p of counts per 10,000, rounded to 3 decimals.
+
+    Parameters
+    ----------
+    rounded
+        Rounded values, shape (n_cells, n_genes).
+    n_counts
+        Total counts of each cell, shape (n_cells,).
+    name
+        Name of the data for messages.
 
     Raises
     ------
     UserError
-        If a recovered value is further from an integer than that rounding explains, or that leaves it ambiguous.
+        If a recovered value is further from an integer than the rounding explains, or the nearest integer is ambiguous.
     """
     import numpy as np
 
     scale = np.repeat(np.asarray(n_counts, dtype=np.float64) / 1e4, np.diff(rounded.indptr))
     recovered = np.expm1(rounded.data.astype(np.float64)) * scale
     deviation = np.abs(recovered - np.rint(recovered))
-    # half a unit of the third decimal, and a little for float32, at each value's own slope
+    # half a unit of the third decimal and a margin for float32, times the slope at each value
     explained = np.minimum((recovered + scale) * np.expm1(5.1e-4), 0.49)
     if (deviation > explained).any():
         worst = deviation[deviation > explained].max()
@@ -117,14 +132,14 @@ class H5ad:
     Parameters
     ----------
     path
-        The file.
+        Path of the file.
     layer
-        The layer that holds the raw counts; ``raw`` is ``adata.raw`` if no layer is called so; none: ``adata.X``.
+        Layer with the raw counts; ``raw`` means ``adata.raw`` unless a layer has that name; None means ``adata.X``.
     cell_type_column
-        The column of ``obs`` with cell types; none: ``cell_type`` if there is one.
+        Column of ``obs`` with cell types; None means ``cell_type`` if it exists.
     """
 
-    path: str = field(compare=False)  # the content counts, see fingerprint
+    path: str = field(compare=False)  # the key holds the file's content, see fingerprint
     layer: str | None = None
     cell_type_column: str | None = None
 
@@ -197,12 +212,13 @@ class TenX:
     Parameters
     ----------
     path
-        The folder.
+        Path of the folder.
     annotations
-        Table of cell types with columns ``barcodes`` and ``celltype``: tab-separated, or comma-separated as .csv.
+        Table of cell types with columns ``barcodes`` and ``celltype``: tab-separated, or comma-separated if it ends in
+        .csv.
     """
 
-    path: str = field(compare=False)  # the content counts, see fingerprint
+    path: str = field(compare=False)  # the key holds the files' content, see fingerprint
     annotations: str | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""The paper's real data: the demo archive of the GRouNdGAN tutorial, downloaded once into ``paths.data``."""
+"""The paper's real data: the demo archive of the GRouNdGAN tutorial, downloaded once to ``paths.data``."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PBMC = {
     "barcodes": "PBMC/barcodes.tsv",
     "annotations": "PBMC/barcodes_annotations.tsv",
 }
-BONE_MARROW = ("BoneMarrow.h5ad", "BoneMarrow/BoneMarrow.h5ad")  # either place
+BONE_MARROW = ("BoneMarrow.h5ad", "BoneMarrow/BoneMarrow.h5ad")  # two possible locations
 TF_TABLES = ("Homo_sapiens_TF.csv", "Mus_musculus_TF.csv")
 MEMBERS = ("pbmc", "pbmc_ctl", "bone_marrow")
 CTL = "CD8+ Cytotoxic T"
@@ -32,24 +32,24 @@ CTL = "CD8+ Cytotoxic T"
 
 @dataclass(frozen=True)
 class TutorialArchive:
-    """One data set of the tutorial's archive (protocol section 2).
+    """One data set of the tutorial's archive (section 2 of the protocol).
 
-    Files that lie unpacked in ``folder`` or ``folder/demo`` are used as they are; if some are missing the archive is
-    taken from ``folder/demo_data.tar``, or downloaded to there, unpacked to ``folder/demo`` and removed.
+    Unpacked files in ``folder`` or ``folder/demo`` are used directly. If any is missing, the archive
+    ``folder/demo_data.tar``, which is downloaded if necessary, is unpacked to ``folder/demo`` and removed.
 
     Parameters
     ----------
     folder
-        Where the files are or go.
+        Folder of the files.
     member
         ``pbmc``, ``pbmc_ctl`` (its cytotoxic T cells) or ``bone_marrow``.
     url
-        Where the archive is.
+        Address of the archive.
     pbmc_shape, bone_marrow_shape
-        Cells and genes that the files must have: no checksum of them is published.
+        Required numbers of cells and genes, which are checked because no checksums are published.
     """
 
-    folder: str = field(compare=False)  # the content counts, see fingerprint
+    folder: str = field(compare=False)  # the key holds the files' content, see fingerprint
     member: str
     url: str = field(default=URL, compare=False)
     pbmc_shape: tuple[int, int] = (68_579, 32_738)
@@ -60,7 +60,7 @@ class TutorialArchive:
             raise UserError(f"dataset.source.member: {self.member!r} is none of {', '.join(MEMBERS)}; choose one")
 
     def prepare(self) -> None:
-        """Download and unpack what is missing, then compare the shapes of the files with those published."""
+        """Download and unpack missing files, then compare the shapes of the files with the published ones."""
         from llm4grn.runtime.locks import KernelLock
 
         if self._find() is None:
@@ -75,9 +75,9 @@ class TutorialArchive:
         self._verify(self._present())
 
     def to_download(self) -> str | None:
-        """The address of the archive, if ``prepare`` would have to fetch it."""
-        there = self._find() is not None or (self._folder / "demo_data.tar").exists()
-        return None if there else self.url
+        """Return the address of the archive if ``prepare`` needs to download it; else None."""
+        available = self._find() is not None or (self._folder / "demo_data.tar").exists()
+        return None if available else self.url
 
     def fingerprint(self) -> dict[str, str]:
         return {role: readers.digest(path) for role, path in self._present().items()} | {"member": self.member}
@@ -102,7 +102,7 @@ class TutorialArchive:
         return Path(self.folder).expanduser()
 
     def _find(self) -> dict[str, Path] | None:
-        """The files of this member by role, if some place below the folder has them all."""
+        """Return the files of this member by role, if one of the possible folders has all of them; else None."""
         for root in (self._folder, self._folder / "demo"):
             if files := self._files_in(root):
                 return files
@@ -148,14 +148,14 @@ class TutorialArchive:
         self._verify(files)
 
     def _verify(self, files: dict[str, Path]) -> None:
-        """Compare the shapes that the heads of the files tell with those published."""
+        """Raise UserError unless the shapes in the headers of the files are the published ones."""
         if self.member == "bone_marrow":
             readers.check_is_h5ad(files["counts"], FIELD)
-            found, published = readers.h5ad_shape(files["counts"], FIELD), tuple(self.bone_marrow_shape)
+            shape, published = readers.h5ad_shape(files["counts"], FIELD), tuple(self.bone_marrow_shape)
             path = files["counts"]
         else:
             genes, cells = readers.mtx_shape(files["matrix"], FIELD)
-            found, published, path = (cells, genes), tuple(self.pbmc_shape), files["matrix"]
+            shape, published, path = (cells, genes), tuple(self.pbmc_shape), files["matrix"]
             lines = {"genes": published[1], "barcodes": published[0], "annotations": published[0] + 1}
             for role, expected in lines.items():
                 if (have := _count_lines(files[role])) != expected:
@@ -163,9 +163,9 @@ class TutorialArchive:
                         f"{FIELD}: {files[role]} has {have} lines and not {expected}: it is not whole or not the "
                         f"tutorial's; delete it and run this again"
                     )
-        if found != published:
+        if shape != published:
             raise UserError(
-                f"{FIELD}: {path} is {found[0]} cells x {found[1]} genes and not {published[0]} x {published[1]}: it "
+                f"{FIELD}: {path} is {shape[0]} cells x {shape[1]} genes and not {published[0]} x {published[1]}: it "
                 f"is not whole or not the tutorial's; delete it and run this again"
             )
 

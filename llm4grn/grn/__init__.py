@@ -1,4 +1,4 @@
-"""Gene regulatory networks: ranked edges, and the graph that is imposed."""
+"""Gene regulatory networks (ranked edges) and the causal graphs imposed on the generator."""
 
 from llm4grn.grn.causal_graph import CausalGraph, overlap
 from llm4grn.grn.network import GRN, Strategy

@@ -1,4 +1,4 @@
-"""``python -m llm4grn.grn``."""
+"""Entry point of ``python -m llm4grn.grn``."""
 
 from llm4grn.cli.grn import main
 

@@ -1,4 +1,4 @@
-"""CausalGraph, what is imposed on the generator: for each target gene, the genes that cause it."""
+"""The causal graph imposed on the generator: for each target gene, the genes that regulate it."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from statistics import fmean, median
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from llm4grn.errors import UserError
 from llm4grn.store import atomic_write
 
 if TYPE_CHECKING:
     import networkx as nx
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class CausalGraph:
     genes
         All genes, in the order of the cell's columns.
     regulators
-        For each target its regulators: any number, possibly different for each target.
+        Regulators of each target; their number may differ between targets.
 
     Examples
     --------
@@ -49,7 +51,7 @@ class CausalGraph:
 
     @property
     def tf_names(self) -> tuple[str, ...]:
-        """The roots, in gene order."""
+        """The roots (genes without regulators), in gene order."""
         return tuple(gene for gene in self.genes if gene not in self.regulators)
 
     @property
@@ -64,18 +66,18 @@ class CausalGraph:
 
     @property
     def density(self) -> float:
-        """Edges / (roots x targets), as in section 4 of the protocol; 0 for a graph without roots or targets."""
+        """Edges / (roots x targets) (section 4 of the protocol); 0 for a graph without roots or targets."""
         possible = len(self.tf_names) * len(self.targets)
         return self.n_edges / possible if possible else 0.0
 
     def validate(self) -> None:
-        """Refuse a graph that cannot be imposed.
+        """Raise UserError if the graph cannot be imposed on the generator.
 
         Raises
         ------
         UserError
-            One message that names every offence: duplicate gene, unknown gene, no target at all, target without
-            regulator, duplicate regulator, self-loop, cycle. Long lists are cut after five.
+            If there is any duplicate gene, unknown gene, target without regulator, duplicate regulator, self-loop or
+            cycle, or no target at all. One message names every offence and lists at most five names for each.
         """
         known = set(self.genes)
         edges = [(tf, target) for target, tfs in self.regulators.items() for tf in tfs]
@@ -90,22 +92,22 @@ class CausalGraph:
             "self-loop": sorted({tf for tf, target in edges if tf == target}),
             "cycle": [" -> ".join(cycle)] if cycle else [],
         }
-        found = [f"{offence}: {_shorten(names)}" for offence, names in offences.items() if names]
-        if found:
-            raise UserError(f"the causal graph cannot be imposed; {'; '.join(found)}")
+        reasons = [f"{offence}: {_shorten(names)}" for offence, names in offences.items() if names]
+        if reasons:
+            raise UserError(f"the causal graph cannot be imposed; {'; '.join(reasons)}")
 
     def layers(self) -> list[list[str]]:
-        """The targets in the order they can be computed: each layer depends on roots and earlier layers only.
+        """Group the targets into layers that each depend only on roots and earlier layers.
 
         Returns
         -------
         list of lists
-            As few layers as possible, each in gene order; one for a bipartite graph.
+            The smallest possible number of layers (one for a bipartite graph), each in gene order.
 
         Raises
         ------
         UserError
-            If the graph is not valid: a cycle has no such order.
+            If the graph is not valid.
         """
         self.validate()
         position = {gene: i for i, gene in enumerate(self.genes)}
@@ -119,7 +121,7 @@ class CausalGraph:
         return [layer for layer in layers if layer]
 
     def descendants(self, genes: Iterable[str]) -> set[str]:
-        """All genes that a change of ``genes`` can reach, without ``genes`` themselves.
+        """Return all genes downstream of ``genes``, without ``genes`` themselves.
 
         Examples
         --------
@@ -132,7 +134,7 @@ class CausalGraph:
         return reached - changed
 
     def summary(self) -> dict[str, object]:
-        """Counts to print: TFs (roots), targets, edges, density, and the spread of regulators per target."""
+        """Return the number of TFs (roots), targets and edges, the density, and the range of regulators per target."""
         sizes = [len(tfs) for tfs in self.regulators.values()] or [0]
         return {
             "TFs": len(self.tf_names),
@@ -161,7 +163,7 @@ class CausalGraph:
         return f"CausalGraph: {len(self.tf_names)} TFs, {len(self.targets)} targets, {self.n_edges} edges"
 
     def to_json(self, path: str | Path) -> None:
-        """Write ``{"genes": [...], "regulators": {target: [...]}}``, targets in gene order: same graph, same bytes."""
+        """Write ``{"genes": [...], "regulators": {target: [...]}}``; equal graphs give identical files."""
         unknown = [target for target in self.regulators if target not in set(self.genes)]
         ordered = {target: list(self.regulators[target]) for target in (*self.targets, *sorted(unknown))}
         with atomic_write(path) as temporary:
@@ -169,7 +171,7 @@ class CausalGraph:
 
     @classmethod
     def from_json(cls, path: str | Path) -> CausalGraph:
-        """Read what ``to_json`` wrote, or a file of that form made by hand (then call ``validate``).
+        """Read a file written by ``to_json``, or a hand-made file of that form (then call ``validate``).
 
         Raises
         ------
@@ -186,7 +188,7 @@ class CausalGraph:
         return cls(tuple(genes), regulators)
 
     def _cycle(self) -> list[str]:
-        """One cycle of at least two genes, first gene repeated at the end; empty if there is none."""
+        """Return one cycle of at least two genes, with the first gene repeated at the end; empty if there is none."""
         try:
             TopologicalSorter({t: [tf for tf in tfs if tf != t] for t, tfs in self.regulators.items()}).prepare()
         except CycleError as error:
@@ -195,10 +197,10 @@ class CausalGraph:
 
 
 def overlap(a: CausalGraph, b: CausalGraph) -> float:
-    """Mean over the targets that both graphs have of the Jaccard index of their two sets of regulators.
+    """Compute the mean Jaccard index of the two regulator sets of each shared target (section 4 of the protocol).
 
-    Section 4 of the protocol. Graphs over different TFs share only part of their targets: a gene that is a TF in one
-    of them has no set of regulators there to compare.
+    Graphs over different TFs share only some targets: a gene that is a TF in one graph has no regulators there to
+    compare.
 
     Raises
     ------
@@ -219,11 +221,11 @@ def overlap(a: CausalGraph, b: CausalGraph) -> float:
 
 
 def _jaccard(a: Iterable[str], b: Iterable[str]) -> float:
-    a, b = set(a), set(b)
-    return len(a & b) / len(a | b) if a | b else 1.0
+    intersection, union = set(a).intersection(b), set(a).union(b)
+    return len(intersection) / len(union) if union else 1.0
 
 
-def _repeated(items: Iterable) -> list:
+def _repeated(items: Iterable[T]) -> list[T]:
     return [item for item, count in Counter(items).items() if count > 1]
 
 

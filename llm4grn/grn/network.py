@@ -1,4 +1,4 @@
-"""GRN (ranked edges) and CausalGraph (what is imposed): the currency of the project."""
+"""Ranked gene regulatory networks: checking, reading and writing, and selecting the causal graph to impose."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ logger = logging.getLogger("llm4grn")
 Strategy = Literal["top", "bottom", "random", "odd", "even"]
 
 COLUMNS = ["TF", "target", "importance"]
-RANK = "rank_"  # begins the name of a column that holds the rank of each edge with one member of a consensus
+RANK = "rank_"  # prefix of the columns that hold each edge's rank in one member of a consensus
 _COLUMN_OF = {
     "tf": "TF",
     "gene1": "TF",
@@ -42,23 +42,23 @@ _EXPECTED = (
 
 @dataclass(frozen=True, eq=False, repr=False)
 class GRN:
-    """Ranked regulatory edges, as an inference method gives them.
+    """Ranked regulatory edges inferred by one method.
 
-    Make one with :meth:`from_edges` or :meth:`read`, which check and order the table.
+    Construct a GRN with :meth:`from_edges` or :meth:`read`, which check and sort the table.
 
     Parameters
     ----------
     edges
-        Columns ``TF``, ``target`` (gene names) and ``importance`` (float64, the larger the surer; only its order
-        within a target matters). Descending by importance, ties by the names, so equal networks give equal files.
-        A method that knows it adds ``importance_std``, the spread of each importance between its runs. A consensus adds
-        ``rank_<member>`` for each of its members: the edge's rank among those of its target, missing where the member
+        Columns ``TF``, ``target`` (gene names) and ``importance`` (float64; larger means more certain, and only the
+        order within a target matters). Sorted by descending importance, ties by names, so equal networks give identical
+        files. Optional columns: ``importance_std``, the standard deviation of the importance between runs, and for a
+        consensus ``rank_<member>``, the edge's rank among those of its target in that member, missing where the member
         does not have the edge.
     provenance
-        Where the edges come from: JSON values only.
+        Origin of the edges, as JSON values.
     genes, tf_names
-        All genes of the data set and its transcription factors, where they are known: what :meth:`top` imposes on by
-        default. No part of a file.
+        All genes of the data set and its transcription factors, if they are known: the defaults of :meth:`top`. They are
+        not written to files.
     """
 
     edges: pd.DataFrame
@@ -68,7 +68,7 @@ class GRN:
 
     @classmethod
     def from_edges(cls, edges: pd.DataFrame, provenance: Mapping[str, object] | None = None) -> GRN:
-        """Check and order a table of edges; columns beyond those of the class are dropped.
+        """Check and sort a table of edges; columns that the class does not document are dropped.
 
         Raises
         ------
@@ -90,26 +90,27 @@ class GRN:
         except (ValueError, TypeError) as error:
             raise UserError(f"column importance holds something that is not a number ({error}); {_EXPECTED}") from error
         _refuse(table, (names == "").any(axis=1), "an edge without a gene name")
-        _refuse(table, ~np.isfinite(table[numbers]).all(axis=1), "an importance that is not a finite number")
+        not_finite = table[numbers].isin([np.inf, -np.inf, np.nan]).any(axis=1)
+        _refuse(table, not_finite, "an importance that is not a finite number")
         _refuse(table, table.duplicated(["TF", "target"]), "an edge that is given twice")
         _refuse(table, table["TF"] == table["target"], "a gene that regulates itself")
         table = table.sort_values(["importance", "TF", "target"], ascending=[False, True, True], ignore_index=True)
         return cls(table, dict(provenance or {}))
 
     def joined(self, other: GRN) -> GRN:
-        """The edges of both networks, under this one's provenance.
+        """Return the edges of both networks, with the provenance of this one.
 
         Raises
         ------
         UserError
-            If they share an edge.
+            If the networks share an edge.
         """
         import pandas as pd
 
         return GRN.from_edges(pd.concat([self.edges, other.edges], ignore_index=True), self.provenance)
 
     def write(self, path: str | Path) -> None:
-        """Write the edges as tab-separated text with every digit, and the provenance as JSON of the same stem."""
+        """Write the edges at full precision as tab-separated text, and the provenance as JSON with the same stem."""
         path = Path(path)
         with atomic_write(path) as temporary:
             self.edges.to_csv(temporary, sep="\t", index=False, lineterminator="\n")
@@ -120,13 +121,14 @@ class GRN:
     def read(cls, path: str | Path) -> GRN:
         """Read the tab- or comma-separated edges of arboreto, pySCENIC or BEELINE, with or without a header.
 
-        Importances are taken as they are: a signed weight ranks by its value, not by its size. The provenance is read
-        from the JSON that :meth:`write` puts beside the table, if there is one.
+        Importances are used unchanged: a signed weight ranks by its value, not by its magnitude. The provenance is read
+        from the JSON file that :meth:`write` puts beside the table, if there is one.
 
         Raises
         ------
         UserError
-            Naming the file, if it is missing, binary, empty, of another form, or holds edges that cannot be used.
+            If the file is missing, binary, empty or of another form, or holds invalid edges. The message names the
+            file.
         """
         path = Path(path)
         try:
@@ -149,32 +151,33 @@ class GRN:
         seed: int = 0,
         tf_k: int = 0,
     ) -> CausalGraph:
-        """Keep k regulators of each target: the bipartite graph of section 4 of the protocol, or a layered one.
+        """Select k regulators of each target: the bipartite graph of section 4 of the protocol, or a layered graph.
 
-        Targets are the genes that are no TF, and edges from such a gene are ignored. So are edges onto a TF unless
-        ``tf_k`` asks for some: then TFs regulate TFs, as far as the graph stays acyclic.
+        Every gene that is not a TF is a target; edges from targets are ignored. Edges onto TFs are ignored too unless
+        ``tf_k`` is above 0; then TFs may regulate TFs as long as the graph stays acyclic.
 
         Parameters
         ----------
         k
-            Regulators per target, or a number for each target. A target with fewer ranked TFs keeps those it has.
+            Regulators per target: one number for all targets, or one for each. A target with fewer ranked TFs keeps all
+            of them.
         genes
             All genes, in the order of the cell's columns; None: those of the network.
         tf_names
-            The transcription factors: the candidates, and the roots of the graph; None: those of the network.
+            Transcription factors: the candidate regulators, and the roots of the graph; None: those of the network.
         strategy
-            ``top`` the k best; ``bottom`` the k worst of those ranked; ``odd`` the first k of ranks 1, 3, 5, ...;
-            ``even`` the first k of ranks 2, 4, 6, ...; ``random`` any k of ``tf_names``, ranked or not.
+            ``top``: the k best; ``bottom``: the k worst of those ranked; ``odd``: the first k of ranks 1, 3, 5, ...;
+            ``even``: the first k of ranks 2, 4, 6, ...; ``random``: any k of ``tf_names``, ranked or not.
         seed
-            For ``random`` only. Each target has its own stream, whatever the order of the genes.
+            Seed for ``random``. Each target has its own random stream, so the order of the genes does not matter.
         tf_k
-            Regulators per TF at most. First every TF gets its best one, by name and unless that closes a cycle, then
-            its second best, and so on; a TF that ends without any is a root.
+            Maximum number of regulators per TF. In order of name, every TF gets its best regulator unless that closes a
+            cycle, then its second best, and so on; a TF without any regulator is a root.
 
         Raises
         ------
         UserError
-            If ``k`` or ``strategy`` is impossible, a TF is not among the genes, or neither the network nor the call
+            If ``k`` or ``strategy`` is invalid, a TF is not among the genes, or neither the network nor the call
             says which genes and TFs there are.
         """
         genes = self.genes if genes is None else genes
@@ -186,9 +189,9 @@ class GRN:
         wanted = _wanted(k, targets, len(tfs))
         if strategy not in get_args(Strategy):
             raise UserError(f"graph.strategy={strategy}: choose one of {', '.join(get_args(Strategy))}")
-        strangers = sorted(set(tfs) - set(genes))
-        if strangers:
-            raise UserError(f"{len(strangers)} TFs are not among the genes, for instance {strangers[0]}")
+        unknown = sorted(set(tfs) - set(genes))
+        if unknown:
+            raise UserError(f"{len(unknown)} TFs are not among the genes, for instance {unknown[0]}")
 
         if strategy == "random":
             regulators = {target: _draw(tfs, wanted[target], seed, target) for target in targets}
@@ -265,23 +268,23 @@ def _graph_of(regulators: Mapping[str, tuple[str, ...]]) -> CausalGraph:
 
 
 def _acyclic(candidates: Mapping[str, Sequence[str]], k: int) -> dict[str, tuple[str, ...]]:
-    """At most ``k`` regulators of each gene, best rank first over all genes, without those that would close a cycle."""
+    """Choose at most ``k`` regulators of each gene without closing a cycle, taking all genes' best candidates first."""
     chosen: dict[str, list[str]] = {gene: [] for gene in candidates}
-    ancestors: dict[str, set[str]] = {gene: {gene} for gene in candidates}  # of each gene, itself among them
+    ancestors: dict[str, set[str]] = {gene: {gene} for gene in candidates}  # every gene counts as its own ancestor
     for rank in range(max(map(len, candidates.values()), default=0)):
         for gene in sorted(gene for gene in candidates if rank < len(candidates[gene]) and len(chosen[gene]) < k):
             regulator = candidates[gene][rank]
             if gene in ancestors[regulator]:
                 continue
             chosen[gene].append(regulator)
-            for reached in ancestors.values():
-                if gene in reached:
-                    reached |= ancestors[regulator]
+            for upstream in ancestors.values():
+                if gene in upstream:
+                    upstream |= ancestors[regulator]
     return {gene: tuple(regulators) for gene, regulators in chosen.items() if regulators}
 
 
 def _wanted(k: int | Mapping[str, int], targets: Sequence[str], n_tfs: int) -> dict[str, int]:
-    """Number of regulators for each target."""
+    """Return the number of regulators for each target."""
     if isinstance(k, Mapping):
         missing = [target for target in targets if target not in k]
         if missing:
@@ -298,7 +301,7 @@ def _wanted(k: int | Mapping[str, int], targets: Sequence[str], n_tfs: int) -> d
 
 
 def _pick(ranked: tuple[str, ...], k: int, strategy: Strategy) -> tuple[str, ...]:
-    """At most k of the ranked TFs, the best of those first."""
+    """Return at most k of the ranked TFs, best first."""
     return {"top": ranked[:k], "bottom": ranked[-k:], "odd": ranked[0::2][:k], "even": ranked[1::2][:k]}[strategy]
 
 
@@ -318,7 +321,10 @@ def _refuse(table: pd.DataFrame, wrong: pd.Series, what: str) -> None:
 
 
 def _parse(lines: list[str]) -> pd.DataFrame:
-    """The three columns of an edge table, under our names; names stay text, so a gene called NA stays a gene."""
+    """Parse an edge table under the column names TF, target, importance.
+
+    All fields stay text, so that a gene called NA is not read as a missing value.
+    """
     import pandas as pd
 
     separator = "\t" if lines and "\t" in lines[0] else ","
@@ -344,7 +350,7 @@ def _parse(lines: list[str]) -> pd.DataFrame:
 
 
 def _whole(column: pd.Series) -> pd.Series:
-    """Whole numbers, of which some may be missing."""
+    """Convert a column to integers, of which some may be missing."""
     import pandas as pd
 
     return pd.to_numeric(column.replace("", pd.NA)).astype("Int64")

@@ -1,4 +1,4 @@
-"""Pickled networks as ranked edges, without executing anything: what a pickle asks for is noted, never looked up."""
+"""Read pickled networks as ranked edges without executing them: requested calls are recorded, never imported."""
 
 from __future__ import annotations
 
@@ -34,10 +34,13 @@ _WEIGHTS = ("importance", "weight")
 
 
 class _Request:
-    """What a pickle wants to call, with which arguments: kept as data. One subclass per name, made for one file."""
+    """A call requested by a pickle, recorded as data: a subclass for each function, an instance for each call."""
 
     __slots__ = ("args", "items", "state")
     name: str
+    args: tuple[Any, ...]
+    items: dict[Any, Any]
+    state: Any
 
     def __new__(cls, *args: Any) -> _Request:
         request = super().__new__(cls)
@@ -52,7 +55,7 @@ class _Request:
 
 
 class _Unpickler(pickle.Unpickler):
-    """Imports nothing: every name it is asked for becomes a class of :class:`_Request`, or an error."""
+    """Unpickler without imports: every requested name becomes a subclass of :class:`_Request`, or an error."""
 
     def find_class(self, module: str, name: str) -> type[_Request]:
         full = f"{module} {name}"
@@ -62,19 +65,19 @@ class _Unpickler(pickle.Unpickler):
 
 
 def read_pickled_graph(path: str | Path, keys: Keys | None = None) -> GRN:
-    """The edges of a pickled ``networkx.DiGraph``, ``pandas.DataFrame``, or dictionary of regulators or targets.
+    """Read the edges of a pickled ``networkx.DiGraph``, ``pandas.DataFrame``, or dictionary of regulators or targets.
 
-    Only text, numbers, containers, and arrays of them are rebuilt, by hand. No class or function that the file names is
-    ever imported, so a file made to do harm does none.
+    Only text, numbers, containers, and arrays of them are rebuilt. No class or function named in the file is ever
+    imported, so a malicious file cannot execute code.
 
     Parameters
     ----------
     path
-        The pickle, uncompressed, of any protocol. A frame has the columns TF, target, importance; a graph has edges TF
-        -> target, with ``importance`` or ``weight`` or none; a dictionary has lists, sets or arrays of names, or
-        dictionaries of names to importances. Without importances, all are 1.
+        Uncompressed pickle of any protocol. A frame has the columns TF, target, importance; a graph has edges TF ->
+        target, with the attribute ``importance`` or ``weight`` or neither; a dictionary has lists, sets or arrays of
+        names, or dictionaries from names to importances. Without importances, every edge gets 1.
     keys
-        For dictionaries only, which look the same either way: whether the keys are ``tf`` or ``target``.
+        Whether the keys of a dictionary are ``tf`` or ``target``, which its content does not show.
 
     Raises
     ------
@@ -89,7 +92,7 @@ def read_pickled_graph(path: str | Path, keys: Keys | None = None) -> GRN:
         raise UserError(f"{path}: cannot be read ({error.strerror}); give a pickled graph") from error
     except UserError as error:
         raise UserError(f"{path}: {error}") from error
-    except Exception as error:  # a broken or hostile pickle can end in any exception
+    except Exception as error:  # a damaged or malicious pickle can raise any exception
         raise UserError(f"{path}: not a pickled graph ({type(error).__name__}: {error}); {_INSTEAD}") from error
 
 
@@ -140,7 +143,8 @@ def _frame(frame: _Request) -> pd.DataFrame:
     if len(manager.args) != 2:
         raise UserError(f"a frame of a pandas before 1.3; {_INSTEAD}")
     blocks, (columns, _) = manager.args
-    names, content = [str(name) for name in _index(columns)], {}
+    names = [str(name) for name in _index(columns)]
+    content: dict[str, Any] = {}
     for values, placement, *_ in (block.args for block in blocks):
         array = _plain(values)
         wanted = range(len(names))[slice(*placement.args)] if _kind(placement) else placement
@@ -164,14 +168,14 @@ def _name(value: Any) -> str:
 
 
 def _mapping(value: Any) -> Mapping | None:
-    """The content of a dictionary, also of one with a factory or an order; else None."""
+    """Return the content of a dict, defaultdict or OrderedDict; else None."""
     if isinstance(value, dict):
         return value
     return value.items if (_kind(value) or "").startswith("collections ") else None
 
 
 def _plain(value: Any) -> Any:
-    """Text, a number, a list or an array as such, rebuilt if the pickle would have called something to make it."""
+    """Return text, numbers, lists and arrays, rebuilding those that the pickle would construct by a call."""
     kind = _kind(value)
     if kind is None:
         return value
@@ -190,7 +194,7 @@ def _plain(value: Any) -> Any:
 
 
 def _array(dtype: _Request, shape: tuple[int, ...], data: Any, order: Literal["C", "F"] = "C") -> np.ndarray:
-    """An array of numbers or text from its bytes, or of text objects from their list."""
+    """Rebuild an array of numbers or text from its bytes, or an array of text objects from their list."""
     import numpy as np
 
     code, byte_order = dtype.args[0], (dtype.state or (None, "|"))[1]
@@ -206,7 +210,7 @@ def _array(dtype: _Request, shape: tuple[int, ...], data: Any, order: Literal["C
 
 
 def _kind(value: Any) -> str | None:
-    """What the pickle asked for in this place, ``module name``; None for plain data."""
+    """Return the requested ``module name`` of a recorded call; None for plain data."""
     if not isinstance(value, _Request):
         return None
     if value.name.endswith(" _reconstructor"):  # protocols 0 and 1: the class is the first argument

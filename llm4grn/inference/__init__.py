@@ -1,4 +1,4 @@
-"""Who regulates whom? Each inferer takes the transcription factors and gives a ranked network of TF -> target edges."""
+"""Inference methods: each returns a ranked network of TF -> target edges for given transcription factors."""
 
 from llm4grn.inference.base import Inferer
 

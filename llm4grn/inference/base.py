@@ -1,10 +1,10 @@
-"""What every inference method promises."""
+"""The interface of an inference method."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 from llm4grn.errors import UserError
 
@@ -15,16 +15,15 @@ if TYPE_CHECKING:
 
 
 class Inferer(ABC):
-    """Ranks the transcription factors of each target gene.
+    """Ranks the transcription factors of each target gene."""
 
-    Attributes
-    ----------
-    uses_expression
-        Whether the method reads ``adata.X``. One that does not is given an AnnData of gene names only, with ``X`` None:
-        it could not look at the expression by mistake.
-    """
+    @property
+    @abstractmethod
+    def uses_expression(self) -> bool:
+        """Whether the method reads ``adata.X``; most methods set it as a class variable.
 
-    uses_expression: ClassVar[bool]
+        A method that does not read it is given an AnnData without ``X``, so that it cannot read expression by mistake.
+        """
 
     @abstractmethod
     def infer(self, adata: anndata.AnnData, tf_names: Sequence[str] | None, seed: int) -> GRN:
@@ -33,61 +32,61 @@ class Inferer(ABC):
         Parameters
         ----------
         adata
-            Training cells, (n_cells, n_genes), dense or sparse, library-size normalised; ``X`` is None where
+            Training cells, shape (n_cells, n_genes), dense or sparse, library-size normalised; ``X`` is None where
             ``uses_expression`` is False.
         tf_names
-            The transcription factors, genes of ``adata`` all of them. Every other gene is a target. None if there is no
-            list of them: then every gene is ranked for every other one.
+            Transcription factors, all of them genes of ``adata``; every other gene is a target. None if there is no
+            list of TFs; then every gene is ranked as a regulator of every other gene.
         seed
-            Same seed, same edges, on any number of processes.
+            Seed that determines the edges, on any number of processes.
 
         Raises
         ------
         UserError
-            If the TFs are not among the genes, or leave no target.
+            If a TF is not among the genes, or no target is left.
         """
 
     def preview(self, genes: Sequence[str], tf_names: Sequence[str] | None, seed: int) -> str | None:
-        """What would be asked and what it would cost, for methods that cost money; else None."""
+        """Describe the questions and their cost before any is asked; None for methods that cost nothing."""
         return None
 
 
 class CombiningInferer(Inferer):
-    """Makes its network from those of other inferers, its members.
+    """Combines the networks of other inferers, its members.
 
-    The pipeline keeps the network of each member as a stage of its own, the same as if that member were the inferer,
-    and hands them to :meth:`combine`. Without a pipeline, :meth:`infer` runs the members first.
+    The pipeline stores the network of each member as a separate stage, as if that member were the inferer, and passes
+    the networks to :meth:`combine`. Without a pipeline, :meth:`infer` runs the members first.
 
     Attributes
     ----------
     members
-        Name and inferer of each. A field that does not count in comparisons: the members' stages are inputs of this
-        one's stage.
+        Inferer of each member, by name. The field is excluded from comparisons and keys, because the members' stages
+        are inputs of this stage.
     """
 
     members: Mapping[str, Inferer]
 
     @property
     def uses_expression(self) -> bool:
-        """Whether any member does."""
+        """Whether any member reads ``adata.X``."""
         return any(member.uses_expression for member in self.members.values())
 
     @abstractmethod
     def combine(self, networks: Mapping[str, GRN], genes: Sequence[str], tf_names: Sequence[str] | None) -> GRN:
-        """Combine the network of each member.
+        """Combine the networks of the members.
 
         Parameters
         ----------
         networks
-            By the member's name.
+            Network of each member, by name.
         genes
             All genes of the data set.
         tf_names
-            The transcription factors; None if there is no list of them.
+            Transcription factors; None if there is no list of them.
         """
 
     def infer(self, adata: anndata.AnnData, tf_names: Sequence[str] | None, seed: int) -> GRN:
-        """Infer each member's network and combine them; a member that must not see expression is given names only."""
+        """Infer each member's network and combine them; members that do not use expression get gene names only."""
         networks = {
             name: member.infer(adata if member.uses_expression else names_only(adata), tf_names, seed)
             for name, member in self.members.items()
@@ -95,20 +94,20 @@ class CombiningInferer(Inferer):
         return self.combine(networks, list(adata.var_names), tf_names)
 
     def preview(self, genes: Sequence[str], tf_names: Sequence[str] | None, seed: int) -> str | None:
-        """The previews of those members that have one."""
+        """Join the previews of the members that have one; None if there is none."""
         previews = [member.preview(genes, tf_names, seed) for member in self.members.values()]
         return "\n".join(preview for preview in previews if preview is not None) or None
 
 
 def names_only(adata: anndata.AnnData) -> anndata.AnnData:
-    """Genes without a single cell: for inferers that must not see expression."""
+    """Return an AnnData with the genes but no cells, for inferers that must not see expression."""
     import anndata
 
     return anndata.AnnData(var=adata.var[[]])
 
 
 def split_genes(genes: Sequence[str], tf_names: Sequence[str] | None) -> tuple[list[str], list[str]]:
-    """TFs and targets, both in gene order; without a list of TFs, all genes are both.
+    """Return TFs and targets, both in gene order; without a list of TFs, every gene is both.
 
     Raises
     ------
@@ -120,9 +119,9 @@ def split_genes(genes: Sequence[str], tf_names: Sequence[str] | None) -> tuple[l
             raise UserError(f"{len(genes)} genes: at least two are needed; check the dataset")
         return list(genes), list(genes)
     tfs = set(tf_names)
-    strangers = sorted(tfs - set(genes))
-    if strangers:
-        raise UserError(f"{len(strangers)} TFs are not among the genes, for instance {strangers[0]}; check the kb")
+    unknown = sorted(tfs - set(genes))
+    if unknown:
+        raise UserError(f"{len(unknown)} TFs are not among the genes, for instance {unknown[0]}; check the kb")
     targets = [gene for gene in genes if gene not in tfs]
     if not tfs or not targets:
         raise UserError(f"{len(tfs)} TFs and {len(targets)} targets: at least one of each is needed; check the kb")

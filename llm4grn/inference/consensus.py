@@ -1,4 +1,4 @@
-"""Several inferers together: their rankings of each target's regulators, fused by reciprocal ranks."""
+"""Consensus of several inferers: their rankings of each target's regulators, fused by reciprocal ranks."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import TYPE_CHECKING
 
 from llm4grn.errors import UserError
@@ -24,21 +25,21 @@ class Consensus(CombiningInferer):
     """Reciprocal rank fusion per target (Cormack, Clarke and Büttcher 2009).
 
     The importance of an edge is the sum of weight / (constant + rank) over the members that rank it, where rank 1 is a
-    member's best TF of that target. A member that does not rank a TF adds nothing.
+    member's best TF of that target. A member that does not rank a TF contributes 0.
 
     Parameters
     ----------
     members
-        Name and inferer of each member, two or more. Their stages are inputs of this one's stage.
+        Inferer of each member, by name; two or more. Their stages are inputs of this stage.
     weights
-        Weight of a member by its name, positive; 1 for those that are not named.
+        Positive weight of a member, by name; 1 for members without an entry.
     constant
-        The larger, the less the first ranks stand out; 0 or more.
+        Constant of the fusion, 0 or more; larger values reduce the influence of the first ranks.
 
     Raises
     ------
     UserError
-        For fewer than two members, a weight of somebody else, or an impossible number.
+        If there are fewer than two members, a weight names no member, or a number is out of range.
     """
 
     members: Mapping[str, Inferer] = field(compare=False)
@@ -64,29 +65,29 @@ class Consensus(CombiningInferer):
                 raise UserError(f"inferer.weights.{name}={weight}: expected a number above 0")
 
     def combine(self, networks: Mapping[str, GRN], genes: Sequence[str], tf_names: Sequence[str] | None) -> GRN:
-        """Fuse the members' networks; the rank of each edge with a member is kept as a column ``rank_<member>``."""
+        """Fuse the members' networks; the column ``rank_<member>`` holds the rank of each edge in that member."""
         import pandas as pd
 
         from llm4grn.grn.network import GRN, RANK
 
-        fused: pd.DataFrame | None = None
-        for name in sorted(networks):  # so that their order changes no digit of a sum
-            ranks = _ranks(networks[name].edges).rename(columns={"rank": f"{RANK}{name}"})
-            fused = ranks if fused is None else fused.merge(ranks, on=["TF", "target"], how="outer")
+        members = sorted(networks)  # a fixed order of summation: rounding must not depend on the order of the members
+        ranks = [_ranks(networks[name].edges).rename(columns={"rank": f"{RANK}{name}"}) for name in members]
+        fused = reduce(lambda left, right: left.merge(right, on=["TF", "target"], how="outer"), ranks)
+        weights = {name: (self.weights or {}).get(name, 1.0) for name in members}
         scores = pd.Series(0.0, index=fused.index)
-        for name in sorted(networks):
-            scores += (self.weights.get(name, 1.0) / (self.constant + fused[f"{RANK}{name}"])).fillna(0.0)
+        for name, weight in weights.items():
+            scores += (weight / (self.constant + fused[f"{RANK}{name}"])).fillna(0.0)
         self._report_gaps(fused, split_genes(genes, tf_names)[1])
         provenance = {
             "method": "consensus",
             "constant": self.constant,
-            "weights": {name: self.weights.get(name, 1.0) for name in sorted(networks)},
+            "weights": weights,
             "members": {name: network.provenance for name, network in networks.items()},
         }
         return GRN.from_edges(fused.assign(importance=scores), provenance)
 
     def _report_gaps(self, fused: pd.DataFrame, targets: Sequence[str]) -> None:
-        """Say which members rank nobody for some targets: the others decide there alone."""
+        """Warn about members that rank no TF for some targets."""
         from llm4grn.grn.network import RANK
 
         for name in self.members:
@@ -99,9 +100,9 @@ class Consensus(CombiningInferer):
 
 
 def _ranks(edges: pd.DataFrame) -> pd.DataFrame:
-    """TF, target and the rank of the edge among those of its target, from 1; edges are in descending order."""
+    """Return TF, target and the rank (from 1) of each edge among those of its target; edges are sorted descending."""
     return edges[["TF", "target"]].assign(rank=edges.groupby("target", sort=False).cumcount() + 1)
 
 
-def _is_number(value: object, least: float) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and least <= value < math.inf
+def _is_number(value: object, minimum: float) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and minimum <= value < math.inf

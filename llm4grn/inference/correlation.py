@@ -1,4 +1,4 @@
-"""Correlation of TF and target: the baseline that any other method should beat."""
+"""Correlation of TF and target: the baseline that every other method should outperform."""
 
 from __future__ import annotations
 
@@ -21,18 +21,19 @@ if TYPE_CHECKING:
 class Correlation(Inferer):
     """The absolute correlation of TF and target over the cells.
 
-    Both kinds are computed on the non-zeros alone: Pearson's needs no more than sparse products; among ranks, all zeros
-    share one, and counted from there they are zeros again.
+    Both kinds are computed from the non-zero values alone: Pearson correlation needs only sparse products, and ranks
+    are shifted so that the rank that all zeros share is 0.
 
     Parameters
     ----------
     kind
-        ``pearson``: of log1p of the expression; ``spearman``: of the ranks, ties sharing their mean rank.
+        ``pearson``: correlation of log1p of the expression; ``spearman``: correlation of the ranks, where tied values
+        get their mean rank.
 
     Raises
     ------
     UserError
-        For another kind.
+        If ``kind`` is neither of the two.
     """
 
     uses_expression: ClassVar[bool] = True
@@ -43,7 +44,7 @@ class Correlation(Inferer):
         require_choice("kind", self.kind, ["pearson", "spearman"])
 
     def infer(self, adata: anndata.AnnData, tf_names: Sequence[str] | None, seed: int) -> GRN:
-        """Correlate every TF with every target; the seed changes nothing."""
+        """Correlate every TF with every target; ``seed`` is not used."""
         import numpy as np
 
         from llm4grn.grn import GRN
@@ -56,7 +57,7 @@ class Correlation(Inferer):
 
 
 def pearson(a: csc_matrix, b: csc_matrix) -> np.ndarray:
-    """Pearson's correlation of every column of ``a`` (n, p) with every column of ``b`` (n, q): shape (p, q)."""
+    """Compute the Pearson correlation of each column of ``a`` (n, p) with each column of ``b`` (n, q): shape (p, q)."""
     import numpy as np
 
     n = a.shape[0]
@@ -67,7 +68,7 @@ def pearson(a: csc_matrix, b: csc_matrix) -> np.ndarray:
 
 
 def _deviation(columns: csc_matrix, mean: np.ndarray) -> np.ndarray:
-    """Standard deviation of each column, from the distances to its mean: never 0 for a column that varies."""
+    """Compute each column's standard deviation from the distances to its mean, so that it is 0 only if constant."""
     import numpy as np
 
     stored = np.diff(columns.indptr)
@@ -78,7 +79,12 @@ def _deviation(columns: csc_matrix, mean: np.ndarray) -> np.ndarray:
 
 
 def ranks(columns: csc_matrix) -> csc_matrix:
-    """Ranks within each column, less the rank of zero, which the correlation does not notice; no stored zeros allowed.
+    """Rank the values within each column and subtract the rank of zero, which leaves correlations unchanged.
+
+    Parameters
+    ----------
+    columns
+        Matrix without explicitly stored zeros.
 
     Examples
     --------

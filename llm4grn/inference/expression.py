@@ -1,4 +1,4 @@
-"""Expression in, scores of TF and target out: what the inferers that look at expression share."""
+"""Expression data and edge tables shared by the inferers that use expression."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ logger = logging.getLogger("llm4grn")
 
 @dataclass(frozen=True)
 class Expression:
-    """The genes whose expression varies, in alphabetical order: the order of the data's columns decides nothing.
+    """Expression of the varying genes, in alphabetical order, so that results do not depend on the column order.
 
     Parameters
     ----------
     genes
-        Their names.
+        Gene names, shape (n_genes,).
     matrix
-        Shape (n_cells, n_genes), without stored zeros.
+        Expression, shape (n_cells, n_genes), without stored zeros.
     tfs, targets
-        Which of the genes are TFs and targets, as positions. The same where there is no list of TFs.
+        Positions of the TFs and of the targets among the genes; identical if there is no list of TFs.
     """
 
     genes: np.ndarray
@@ -40,12 +40,12 @@ class Expression:
 
     @classmethod
     def of(cls, adata: anndata.AnnData, tf_names: Sequence[str] | None, method: str) -> Expression:
-        """The varying genes of ``adata``; a warning in the name of ``method`` counts the others, which get no edges.
+        """Select the varying genes of ``adata``; a warning that names ``method`` counts the others, which get no edges.
 
         Raises
         ------
         UserError
-            As :func:`~llm4grn.inference.base.split_genes`.
+            If :func:`~llm4grn.inference.base.split_genes` finds no valid TFs and targets.
         """
         import numpy as np
         from scipy.sparse import csc_matrix
@@ -71,7 +71,7 @@ class Expression:
         )
 
     def edges(self, scores: np.ndarray) -> pd.DataFrame:
-        """The edges of scores of shape (n_tfs, n_targets): those above 0, without genes that regulate themselves."""
+        """Return the edges with a positive score, of shape (n_tfs, n_targets), without self-regulation."""
         import numpy as np
         import pandas as pd
 
@@ -81,22 +81,12 @@ class Expression:
 
 
 def require_choice(field: str, value: object, choices: Sequence[str]) -> None:
-    """Refuse what is none of the choices.
-
-    Raises
-    ------
-    UserError
-    """
+    """Raise UserError unless ``value`` is one of the choices."""
     if value not in choices:
         raise UserError(f"inferer.{field}={value}: choose {' or '.join(choices)}")
 
 
-def require_whole(field: str, value: object, least: int = 1) -> None:
-    """Refuse what is no whole number of at least ``least``.
-
-    Raises
-    ------
-    UserError
-    """
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise UserError(f"inferer.{field}={value!r}: expected a whole number, {least} or more")
+def require_whole(field: str, value: object, minimum: int = 1) -> None:
+    """Raise UserError unless ``value`` is an integer >= ``minimum``."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
+        raise UserError(f"inferer.{field}={value!r}: expected a whole number, {minimum} or more")

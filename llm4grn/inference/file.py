@@ -1,4 +1,4 @@
-"""A network that somebody else inferred, from a file of edges."""
+"""A network inferred elsewhere, read from a table of edges."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ logger = logging.getLogger("llm4grn")
 
 @dataclass(frozen=True)
 class FileGRN(Inferer):
-    """The edges of a table, from the TFs to the targets at hand; all others are left out and counted.
+    """Edges read from a file; those that do not join a TF and a target of the data set are dropped and counted.
 
     Parameters
     ----------
     path
-        Tab- or comma-separated, as :meth:`llm4grn.grn.GRN.read` takes it. Pickled graphs are never read; ``python -m
-        llm4grn.grn convert`` makes tables of them.
+        Tab- or comma-separated table that :meth:`llm4grn.grn.GRN.read` accepts. Pickled graphs are not read; convert
+        them with ``python -m llm4grn.grn convert``.
     """
 
     uses_expression: ClassVar[bool] = False
 
-    path: str = field(compare=False)  # its content counts, see fingerprint
+    path: str = field(compare=False)  # the key holds the file's content, see fingerprint
 
     def fingerprint(self) -> dict[str, str]:
-        """What is in the file: part of the stage's key.
+        """Return the SHA-256 of the file, as part of the stage's key.
 
         Raises
         ------
         UserError
-            If it cannot be read.
+            If the file cannot be read.
         """
         try:
             return {"sha256": hashlib.sha256(Path(self.path).read_bytes()).hexdigest()}
@@ -49,7 +49,7 @@ class FileGRN(Inferer):
             raise UserError(f"inferer.path={self.path}: cannot be read ({error.strerror}); set it to a file") from error
 
     def infer(self, adata: anndata.AnnData, tf_names: Sequence[str] | None, seed: int) -> GRN:
-        """Read the edges; only the gene names of ``adata`` matter.
+        """Read the edges; only the gene names of ``adata`` are used.
 
         Raises
         ------
@@ -64,11 +64,11 @@ class FileGRN(Inferer):
         kept = from_tf & onto_target
         counts = {"edges": len(kept), "kept": int(kept.sum()), "from_no_tf": int((~from_tf).sum())}
         counts["onto_no_target"] = int((from_tf & ~onto_target).sum())
-        told = (
+        report = (
             f"{self.path}: {counts['kept']} of {counts['edges']} edges are used; {counts['from_no_tf']} come from "
             f"genes that are no TFs here, {counts['onto_no_target']} more end in genes that are no targets here"
         )
         if not kept.any():
-            raise UserError(f"{told}; check that the file has the names of this data set's genes, or take another kb")
-        logger.info(told)
+            raise UserError(f"{report}; check that the file has the names of this data set's genes, or take another kb")
+        logger.info(report)
         return GRN.from_edges(grn.edges[kept], {"method": "file", "file": grn.provenance, **counts})

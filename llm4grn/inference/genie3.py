@@ -1,4 +1,4 @@
-"""GENIE3: per target, a forest of regression trees on the expression of the transcription factors."""
+"""GENIE3: for each target, an ensemble of regression trees on the expression of the transcription factors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from llm4grn.grn import GRN
 
-# Fully grown trees on tens of thousands of cells take megabytes each: only so many are alive at a time.
+# Fully grown trees on tens of thousands of cells take megabytes each, so only this many are in memory at a time.
 _TREES_AT_A_TIME = 50
 
 
@@ -27,8 +27,9 @@ class GENIE3(Inferer):
     """GENIE3 (Huynh-Thu et al., PLoS ONE 5:e12776, 2010).
 
     The importance of a TF is the variance of the target that the splits on the TF explain, averaged over the trees. The
-    target is scaled to unit variance, so importances of different targets can be compared: those of a target add up
-    to at most 1. The edges depend on the data, the seed and the names of the genes, not on processes or their order.
+    target is scaled to unit variance, so the importances of a target sum to at most 1 and importances of different
+    targets can be compared. The edges depend on the data, the seed and the gene names, but not on the number of
+    processes or the order of the genes.
 
     Parameters
     ----------
@@ -36,16 +37,16 @@ class GENIE3(Inferer):
         ``random_forest`` (each tree on a bootstrap sample of the cells) or ``extra_trees`` (all cells, random
         thresholds).
     n_trees
-        Per target.
+        Number of trees per target.
     max_features
-        TFs tried at each split: ``sqrt`` of their number, ``all``, or a number.
+        Number of TFs tried at each split: ``sqrt`` (square root of the number of TFs), ``all``, or an integer.
     n_jobs
         Number of processes; -1 for one per available core.
 
     Raises
     ------
     UserError
-        For impossible values.
+        If a value is invalid.
     """
 
     uses_expression: ClassVar[bool] = True
@@ -53,7 +54,7 @@ class GENIE3(Inferer):
     trees: Literal["random_forest", "extra_trees"] = "random_forest"
     n_trees: int = 1000
     max_features: Literal["sqrt", "all"] | int = "sqrt"
-    n_jobs: int = field(default=-1, compare=False)  # changes the time, not the edges
+    n_jobs: int = field(default=-1, compare=False)  # affects the run time, not the edges
 
     def __post_init__(self) -> None:
         require_choice("trees", self.trees, ["random_forest", "extra_trees"])
@@ -65,12 +66,12 @@ class GENIE3(Inferer):
         check_n_jobs(self.n_jobs)
 
     def infer(self, adata: anndata.AnnData, tf_names: Sequence[str] | None, seed: int) -> GRN:
-        """Regress every target on all other TFs; a gene with constant expression gets no edges, and a warning says so.
+        """Regress every target on all other TFs; genes with constant expression get no edges and a warning.
 
         Raises
         ------
         UserError
-            If ``max_features`` is more than there are TFs.
+            If ``max_features`` exceeds the number of TFs.
         """
         import numpy as np
         from joblib import delayed
@@ -94,7 +95,7 @@ class GENIE3(Inferer):
 
 
 def _responses(expression: Expression) -> Iterator[tuple[int, str, np.ndarray]]:
-    """Position, name and expression (n_cells,) of each target."""
+    """Yield position, name and expression (n_cells,) of each target."""
     for target in expression.targets:
         yield target, expression.genes[target], expression.matrix[:, [target]].toarray().ravel()
 
@@ -102,7 +103,7 @@ def _responses(expression: Expression) -> Iterator[tuple[int, str, np.ndarray]]:
 def _importances(
     method: GENIE3, tf_matrix: np.ndarray, others: np.ndarray, response: np.ndarray, seed: int
 ) -> np.ndarray:
-    """The importance of each TF (n_tfs,) for one target; 0 for those that are not among the ``others``."""
+    """Compute the importance of each TF (n_tfs,) for one target; 0 for TFs that are not among the ``others``."""
     import numpy as np
     from sklearn.ensemble import ExtraTreesRegressor, RandomForestRegressor
 

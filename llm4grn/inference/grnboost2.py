@@ -1,4 +1,4 @@
-"""GRNBoost2: per target, gradient boosting on the expression of the transcription factors."""
+"""GRNBoost2: for each target, gradient boosting on the expression of the transcription factors."""
 
 from __future__ import annotations
 
@@ -22,41 +22,42 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("llm4grn")
 
-_TOP = 10  # the paper's TFs per target: the agreement of two networks is told for them
+_TOP = 10  # the paper's number of TFs per target, for which the expected agreement of two networks is reported
 
 
 @dataclass(frozen=True)
 class GRNBoost2(Inferer):
-    """GRNBoost2 (section 4 of the protocol): what a TF adds to the prediction of a target is its importance.
+    """GRNBoost2 (section 4 of the protocol): the importance of a TF is its contribution to predicting the target.
 
-    The edges depend on the data, the seed and the names of the genes, not on the order of the genes or on ``n_jobs``,
+    The edges depend on the data, the seed and the gene names, not on the order of the genes or on ``n_jobs``,
     ``backend`` and ``scheduler``.
 
     Parameters
     ----------
     n_jobs
-        Threads of the native engine, processes of arboreto or of a local cluster; -1 for one per available core.
+        Threads of the native engine, or processes of arboreto or of a local cluster; -1 for one per available core.
     engine
-        ``native``: ours, see :func:`~llm4grn.inference.boosting.engine.boosted_importances`. ``arboreto``: its
-        ``infer_partial_network``, the reference, on the genes in alphabetical order. Their random numbers differ, so
-        the two agree as either does with itself under another seed.
+        ``native``: this package's engine, see :func:`~llm4grn.inference.boosting.engine.boosted_importances`.
+        ``arboreto``: the reference, arboreto's ``infer_partial_network`` on the genes in alphabetical order. Their
+        random numbers differ, so they agree with each other as much as either agrees with itself under another seed.
     n_seeds
-        Importances combine so many independent runs, see :func:`combine`. The table of edges then has their standard
-        deviation as ``importance_std``, and the provenance the expected agreement of two such networks.
+        Number of independent runs whose importances are combined, see :func:`combine`. If it is above 1, the edges
+        have the standard deviation between runs as ``importance_std``, and the provenance has the expected agreement of
+        two such networks.
     backend
-        ``threads`` of this process, or ``dask`` (native engine only): the workers of a cluster.
+        ``threads`` of this process, or ``dask`` (native engine only), the workers of a cluster.
     scheduler
-        Address of the cluster's scheduler, ``tcp://host:port``; None for one of ``n_jobs`` processes on this machine.
+        Address of the cluster's scheduler, ``tcp://host:port``; None for a local cluster of ``n_jobs`` processes.
 
     Raises
     ------
     UserError
-        For impossible values.
+        If a value is invalid.
     """
 
     uses_expression: ClassVar[bool] = True
 
-    n_jobs: int = field(default=-1, compare=False)  # changes the time, not the edges
+    n_jobs: int = field(default=-1, compare=False)  # affects the run time, not the edges
     engine: Literal["native", "arboreto"] = "native"
     n_seeds: int = 1
     backend: Literal["threads", "dask"] = field(default="threads", compare=False)
@@ -75,12 +76,13 @@ class GRNBoost2(Inferer):
             raise UserError(f"inferer.scheduler={self.scheduler}: only for inferer.backend=dask; set that too")
 
     def infer(self, adata: anndata.AnnData, tf_names: Sequence[str] | None, seed: int) -> GRN:
-        """Regress every target on all other TFs; a gene with constant expression gets no edges, and a warning says so.
+        """Regress every target on all other TFs; genes with constant expression get no edges and a warning.
 
         Raises
         ------
         UserError
-            If the native engine meets a value that is no finite number, or the cluster fails (see ``distributed``).
+            If the native engine finds a value that is not a finite number, or the cluster fails (see
+            :func:`~llm4grn.inference.boosting.dask.boost_on_dask`).
         """
         import numpy as np
 
@@ -110,16 +112,22 @@ class GRNBoost2(Inferer):
 
 
 def combine(runs: np.ndarray) -> np.ndarray:
-    """Importances of several runs as one: their power mean with exponent 1/4.
+    """Combine the importances of several runs by their power mean with exponent 1/4.
 
-    On sparse counts a TF's importance varies between seeds by orders of magnitude, so that the largest of ten would
-    decide an arithmetic mean. The fourth root tames that tail: on pbmc3k two networks of ten seeds each share 0.81 of
-    their top ten instead of 0.78, and a simulated truth is found as well (``benchmarks.grnboost2 --parts seeds``).
+    On sparse counts a TF's importance varies between seeds by orders of magnitude, so that the largest of ten values
+    would dominate an arithmetic mean. The fourth root reduces this tail: on pbmc3k, two networks of ten seeds each
+    have a top-10 overlap of 0.81 instead of 0.78, and a simulated network is recovered equally well
+    (``benchmarks.grnboost2 --parts seeds``).
 
     Parameters
     ----------
     runs
-        Shape (n_runs, ...), 0 or more.
+        Non-negative importances, shape (n_runs, ...).
+
+    Returns
+    -------
+    array
+        Combined importances, shape (...).
     """
     import numpy as np
 
@@ -127,19 +135,20 @@ def combine(runs: np.ndarray) -> np.ndarray:
 
 
 def expected_jaccard(runs: np.ndarray, k: int, seed: int) -> float:
-    """Expected top-k Jaccard J, mean over targets, of two networks of as many independent runs each.
+    """Estimate the top-k Jaccard index J, averaged over targets, of two networks that each combine ``n_runs`` runs.
 
-    Halves of the runs at hand can be compared, and quarters too. The odds against agreement, (1 - J) / J, fall with a
-    power of the number of runs, at most the square root: from quarters to halves, and as far again to all of them.
+    J is measured between halves and between quarters of the available runs, then extrapolated: the odds against
+    agreement, (1 - J) / J, are assumed to fall with a power of the number of runs. The exponent, at most 1/2, is
+    estimated from quarters and halves.
 
     Parameters
     ----------
     runs
-        Importances, shape (n_runs, n_tfs, n_targets), of two runs at least; below four the square root is taken.
+        Importances of at least two runs, shape (n_runs, n_tfs, n_targets); with fewer than four the exponent is 1/2.
     k
-        TFs per target.
+        Number of TFs per target.
     seed
-        Of the choice of halves.
+        Seed for drawing the halves and quarters.
     """
     import numpy as np
 
@@ -152,20 +161,20 @@ def expected_jaccard(runs: np.ndarray, k: int, seed: int) -> float:
 
 
 def _odds(runs: np.ndarray, size: int, k: int, rng: np.random.Generator) -> float:
-    """(1 - J) / J of two groups of ``size`` runs, J averaged over ten choices of the groups."""
+    """Compute (1 - J) / J for two groups of ``size`` runs, with J averaged over ten random choices of the groups."""
     import numpy as np
 
     overlaps = []
     for _ in range(10):
         order = rng.permutation(len(runs))
         one, other = (_top(combine(runs[part]), k) for part in (order[:size], order[size : 2 * size]))
-        shared, named = (one & other).sum(axis=0), (one | other).sum(axis=0)
-        overlaps.append(np.mean(shared[named > 0] / named[named > 0]) if named.any() else 1.0)
+        intersection, union = (one & other).sum(axis=0), (one | other).sum(axis=0)
+        overlaps.append(np.mean(intersection[union > 0] / union[union > 0]) if union.any() else 1.0)
     return (1 - np.mean(overlaps)) / max(np.mean(overlaps), 1e-9)
 
 
 def _top(scores: np.ndarray, k: int) -> np.ndarray:
-    """Whether a TF is among the k best of a target, and above 0; shape (n_tfs, n_targets)."""
+    """Mark the TFs that are among the k best of a target and score above 0; boolean, shape (n_tfs, n_targets)."""
     import numpy as np
 
     best = np.zeros(scores.shape, dtype=bool)
@@ -174,7 +183,7 @@ def _top(scores: np.ndarray, k: int) -> np.ndarray:
 
 
 def _warn_of_targets_without_edges(expression: Expression, scores: np.ndarray) -> None:
-    """About targets that vary, while no TF but perhaps themselves does."""
+    """Warn about targets that vary although no TF other than themselves does."""
     empty = expression.genes[expression.targets[~scores.any(axis=0)]]
     if len(empty):
         logger.warning(
@@ -184,7 +193,7 @@ def _warn_of_targets_without_edges(expression: Expression, scores: np.ndarray) -
 
 
 def _regress_native(expression: Expression, seeds: Sequence[int], settings: GRNBoost2) -> np.ndarray:
-    """Importances, shape (n_seeds, n_tfs, n_targets)."""
+    """Compute importances with the native engine, shape (n_seeds, n_tfs, n_targets)."""
     import numpy as np
     from joblib import effective_n_jobs
 
@@ -209,11 +218,11 @@ def _regress_native(expression: Expression, seeds: Sequence[int], settings: GRNB
 
 
 def _regress_arboreto(expression: Expression, seeds: Sequence[int], n_jobs: int) -> np.ndarray:
-    """Importances, shape (n_seeds, n_tfs, n_targets)."""
+    """Compute importances with arboreto, shape (n_seeds, n_tfs, n_targets)."""
     import numpy as np
     from joblib import delayed
 
-    # Trees see float32 in rows anyway: converted here once, not in every one of the regressions.
+    # scikit-learn's trees convert to row-major float32; doing it here avoids a conversion in every regression.
     tf_matrix = expression.matrix[:, expression.tfs].toarray(order="C").astype(np.float32, copy=False)
     tfs = [str(name) for name in expression.genes[expression.tfs]]
     tasks = (
@@ -228,17 +237,17 @@ def _regress_arboreto(expression: Expression, seeds: Sequence[int], n_jobs: int)
 
 
 def _regress(tf_matrix: np.ndarray, tfs: list[str], target: str, response: np.ndarray, seed: int) -> np.ndarray:
-    """Arboreto's importances of the TFs for one target, shape (n_tfs,)."""
+    """Compute arboreto's importances of the TFs for one target, shape (n_tfs,)."""
     import numpy as np
     from arboreto import core
     from sklearn import config_context
 
     if tfs == [target]:
         return np.zeros(1)
-    # Checking the same constant arguments again for each of a target's trees is a fifth of the time.
+    # Validating the same constant arguments for each of a target's trees would take a fifth of the time.
     with config_context(skip_parameter_validation=True):
         links = core.infer_partial_network("GBM", core.SGBM_KWARGS, tf_matrix, tfs, target, response, seed=seed)
-    # Arboreto tries ten times, logs what went wrong, and hands back this empty table.
+    # After ten failed attempts arboreto logs the error and returns this empty table.
     if links is core._GRN_SCHEMA:
         raise RuntimeError(f"GRNBoost2 failed for target {target}: arboreto's log above says why")
     importances = dict(zip(links["TF"], links["importance"], strict=True))

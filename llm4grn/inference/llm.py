@@ -1,4 +1,4 @@
-"""A language model as inferer: asked for the regulators of each target, it draws the edges without seeing a cell."""
+"""A language model as inferer: it names the regulators of each target without access to the expression data."""
 
 from __future__ import annotations
 
@@ -28,34 +28,35 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LLMInferer(Inferer):
-    """The ``k`` TFs of each target that a language model says regulate it (section 4 of the protocol).
+    """The ``k`` TFs that a language model names as regulators of each target (section 4 of the protocol).
 
-    The importance of an edge is the share of the answers about its target that name the TF; among equals, the TF
-    that is named earlier comes first. A target that the model leaves short of ``k`` keeps the TFs it has.
+    The importance of an edge is the share of the answers about its target that name the TF; ties are ordered by how
+    early the TF is named. A target for which the model names fewer than ``k`` TFs keeps those.
 
     Parameters
     ----------
     llm
-        Who is asked.
+        Language model that is asked.
     context
-        The biology of the data set in a few sentences.
+        Description of the data set's biology in a few sentences.
     k
-        TFs asked for, per target.
+        Number of TFs asked for, per target.
     targets_per_question
-        More than 1 is cheaper: the list of candidates, most of the prompt, is sent once for all of them.
+        Number of targets per question. More than 1 is cheaper: the list of candidates, most of the prompt, is sent
+        only once for all of them.
     n_samples
-        Independent answers per question; more than 1 needs a temperature other than 0.
+        Independent answers per question; more than 1 needs a temperature above 0.
     first_sample
-        Which of the independent answers is the first one. Two networks of other samples show how consistent the model
-        is with itself.
+        Index of the first of the independent answers. Networks from disjoint samples show how consistent the model is
+        with itself.
     unanswered
-        A target without any usable answer: ``error`` refuses the network and names it; ``random`` draws ``k`` TFs, says
-        so, and counts it in the audit.
+        Handling of targets without any usable answer: ``error`` raises UserError; ``random`` draws ``k`` TFs, logs a
+        warning, and counts these targets in the audit.
 
     Raises
     ------
     UserError
-        For impossible values.
+        If a value is invalid.
     """
 
     uses_expression: ClassVar[bool] = False
@@ -73,8 +74,8 @@ class LLMInferer(Inferer):
         for name in "targets_per_question", "n_samples":
             require_number(f"inferer.{name}", getattr(self, name), 1, whole=True)
         require_number("inferer.first_sample", self.first_sample, 0, whole=True)
-        for name, one in ("n_samples", 1), ("first_sample", 0):
-            if getattr(self, name) > one and self.llm.temperature == 0:
+        for name, maximum in ("n_samples", 1), ("first_sample", 0):
+            if getattr(self, name) > maximum and self.llm.temperature == 0:
                 raise UserError(
                     f"inferer.{name}={getattr(self, name)} and llm.temperature=0: all samples would be the same; "
                     "set llm.temperature=0.7, say"
@@ -83,7 +84,7 @@ class LLMInferer(Inferer):
             raise UserError(f"inferer.unanswered={self.unanswered}: choose error or random")
 
     def questions(self, targets: Sequence[str], tf_names: Sequence[str], seed: int) -> list[Question]:
-        """All samples of the question about each target, or group of targets."""
+        """Return all samples of the question about each target or group of targets."""
         size = self.targets_per_question
         groups = [targets[i : i + size] for i in range(0, len(targets), size)]
         return [
@@ -109,12 +110,12 @@ class LLMInferer(Inferer):
         )
 
     def preview(self, genes: Sequence[str], tf_names: Sequence[str] | None, seed: int) -> str:
-        """See :func:`llm4grn.llm.preview.preview`."""
+        """Describe the questions and their cost, see :func:`llm4grn.llm.preview.preview`."""
         tfs, targets = _split(genes, tf_names)
         return preview(self.llm, "regulators", self.questions(targets, tfs, seed))
 
     def infer(self, adata: anndata.AnnData, tf_names: Sequence[str] | None, seed: int) -> GRN:
-        """Ask about every target; only the gene names of ``adata`` are read."""
+        """Ask about every target; only the gene names of ``adata`` are used."""
         import pandas as pd
 
         from llm4grn.grn import GRN
@@ -144,6 +145,7 @@ class LLMInferer(Inferer):
         return GRN.from_edges(pd.DataFrame(edges, columns=["TF", "target", "importance"]), provenance)
 
     def _report_empty(self, empty: Sequence[str], targets: Sequence[str]) -> None:
+        """Warn about targets without a usable answer, or raise UserError if ``unanswered`` is ``error``."""
         if not empty:
             return
         what = f"{self.llm.name} names no TF for {len(empty)} of {len(targets)} targets, for instance {empty[0]}"
@@ -162,6 +164,7 @@ class LLMInferer(Inferer):
 
 
 def _split(genes: Sequence[str], tf_names: Sequence[str] | None) -> tuple[list[str], list[str]]:
+    """Return TFs and targets, both sorted by name."""
     if tf_names is None:
         raise UserError(
             "kb=none and inferer=llm: every question would offer all genes as TFs; "
@@ -172,7 +175,7 @@ def _split(genes: Sequence[str], tf_names: Sequence[str] | None) -> tuple[list[s
 
 
 def by_target(interviews: Sequence[Interview]) -> dict[str, list[Answer]]:
-    """All answers about each target, one per sample."""
+    """Group the answers by target, one answer per sample."""
     answers: dict[str, list[Answer]] = {}
     for interview in interviews:
         for target, answer in interview.answers.items():
@@ -181,10 +184,11 @@ def by_target(interviews: Sequence[Interview]) -> dict[str, list[Answer]]:
 
 
 def importances(answers: Sequence[Answer]) -> dict[str, float]:
-    """Importance of each TF that some of the answers about one target name.
+    """Compute the importance of each TF named in the answers about one target.
 
-    The share of the answers that name it, plus less than the smallest difference of two shares for being named early:
-    the mean of 1 - rank / length over all answers, ranks from 0.
+    The importance is the share of the answers that name the TF, plus a bonus for early mentions that is smaller than
+    any difference between two shares: the mean of 1 - rank / length over all answers (ranks start at 0), divided by the
+    number of answers plus 1.
 
     Examples
     --------
@@ -203,6 +207,7 @@ def importances(answers: Sequence[Answer]) -> dict[str, float]:
 
 
 def _complaint(answers: Mapping[str, Answer], k: int) -> str | None:
+    """Return what is wrong with the answers, to be sent to the model; None if they are usable."""
     for target, answer in answers.items():
         about = f"for {target} " if len(answers) > 1 else ""
         if not answer.found:

@@ -1,4 +1,4 @@
-"""One task per target over processes, with a bar in targets per second."""
+"""Run one task per target on several processes, with a progress bar."""
 
 from __future__ import annotations
 
@@ -11,36 +11,31 @@ from llm4grn.runtime.workers import leave_with_parent
 
 
 def check_n_jobs(n_jobs: object) -> None:
-    """Refuse what is no number of processes.
-
-    Raises
-    ------
-    UserError
-    """
+    """Raise UserError unless ``n_jobs`` is a non-zero integer."""
     if isinstance(n_jobs, bool) or not isinstance(n_jobs, int) or n_jobs == 0:
         raise UserError(f"inferer.n_jobs={n_jobs!r}: must be a number of processes, or -1 for all cores")
 
 
 def run_per_target(tasks: Iterable, n_jobs: int, total: int, desc: str) -> list[Any]:
-    """The results of joblib's ``delayed`` tasks, in their order.
+    """Run joblib's ``delayed`` tasks on ``n_jobs`` processes and return their results in order.
 
     Parameters
     ----------
     tasks
-        One for each target.
+        One task for each target.
     n_jobs
-        Processes; -1 for one per available core.
+        Number of processes; -1 for one per available core.
     total
-        How many tasks there are.
+        Number of tasks.
     desc
-        What the bar is called.
+        Label of the progress bar.
     """
     from joblib import Parallel, parallel_config
 
     from llm4grn.runtime.progress import progress
 
-    # One thread each: the processes already fill the cores. Idle workers hold several hundred megabytes that the
-    # training that follows can use, so they leave soon.
+    # One thread per process, as the processes already fill the cores. Idle workers hold several hundred megabytes that
+    # the subsequent training needs, so they end after a short time.
     with parallel_config(
         backend="loky",
         inner_max_num_threads=1,

@@ -1,4 +1,4 @@
-"""PIDC: the information that two genes share, as far as no third gene has it too."""
+"""PIDC: the information that two genes share and that no third gene provides."""
 
 from __future__ import annotations
 
@@ -25,31 +25,32 @@ logger = logging.getLogger("llm4grn")
 class PIDC(Inferer):
     """Partial information decomposition and context (Chan, Stumpf and Babtie, Cell Systems 5:251, 2017).
 
-    Two genes get their proportional unique contribution: over every third gene, the share of their mutual information
-    that the third does not have as well. What that says of a pair depends on the two genes, so the importance is the
-    sum of where it stands in the distribution of all scores of the one gene and of all scores of the other: from 0 to
-    2. The scores know no direction; the TFs give one. All genes take part as partners and as third genes, not the TFs
-    alone.
+    The score of two genes is their proportional unique contribution: summed over every third gene, the share of their
+    mutual information that the third gene does not provide as well. The scale of the scores differs between genes, so
+    the importance is the sum of the score's cumulative probability among the scores of either gene, from 0 to 2. The
+    scores are symmetric; the direction of an edge comes from the list of TFs. All genes, not only TFs, are used as
+    partners and as third genes.
 
     Parameters
     ----------
     discretizer
-        How expression becomes states: ``bayesian_blocks`` (as many and as wide as the values say) or ``uniform_width``.
+        Discretisation of the expression: ``bayesian_blocks`` (number and width of the bins adapt to the values) or
+        ``uniform_width``.
     n_bins
-        For ``uniform_width``; None takes the square root of the number of cells.
+        Number of bins for ``uniform_width``; None takes the square root of the number of cells.
     distribution
-        Of a gene's scores: ``gamma``, fitted by maximum likelihood, or ``empirical``.
+        Distribution of a gene's scores: ``gamma``, fitted by maximum likelihood, or ``empirical``.
 
     Raises
     ------
     UserError
-        For impossible values.
+        If a value is invalid.
 
     Notes
     -----
     Probabilities are relative frequencies (the maximum likelihood estimator). The sum over third genes needs no triple
-    loop: the redundancy of two sources is a mean of minima, and sums of minima come from one sort per gene and state.
-    What is left is counting the states of all pairs: (genes expressed in a cell)^2, summed over cells.
+    loop: the redundancy of two sources is a mean of minima, and one sort per gene and state gives the sums of minima.
+    The remaining cost is counting the states of all pairs: (genes expressed in a cell)^2, summed over cells.
     """
 
     uses_expression: ClassVar[bool] = True
@@ -69,12 +70,12 @@ class PIDC(Inferer):
                 )
 
     def infer(self, adata: anndata.AnnData, tf_names: Sequence[str] | None, seed: int) -> GRN:
-        """Score every pair of genes, rank those of TF and target; the seed changes nothing.
+        """Score every pair of genes and rank the pairs of TF and target; ``seed`` is not used.
 
         Raises
         ------
         UserError
-            If fewer than three genes vary: there is no third.
+            If fewer than three genes vary.
         """
         from llm4grn.grn import GRN
 
@@ -84,7 +85,7 @@ class PIDC(Inferer):
                 f"PIDC needs at least 3 genes whose expression varies, got {len(expression.genes)}; give more"
             )
         states = States.of(expression.matrix, self._cuts)
-        _report_single(expression.genes[states.first[:-1] == states.first[1:]], len(expression.genes))
+        _warn_of_single_states(expression.genes[states.first[:-1] == states.first[1:]], len(expression.genes))
         scores = unique_contributions(states)
         confidence = _confidence(scores, self.distribution)[expression.tfs][:, expression.targets]
         provenance = {"method": "pidc", "discretizer": self.discretizer, "distribution": self.distribution}
@@ -98,7 +99,8 @@ class PIDC(Inferer):
         return uniform_cuts(values, self.n_bins or max(2, round(len(values) ** 0.5)))
 
 
-def _report_single(genes: np.ndarray, n_genes: int) -> None:
+def _warn_of_single_states(genes: np.ndarray, n_genes: int) -> None:
+    """Warn about genes with only one state."""
     if len(genes):
         logger.warning(
             "PIDC: %d of %d genes have one state only after discretisation and get no edges, for instance %s",
@@ -107,11 +109,17 @@ def _report_single(genes: np.ndarray, n_genes: int) -> None:
 
 
 def unique_contributions(states: States) -> np.ndarray:
-    """The proportional unique contribution of each pair of genes: symmetric, (n_genes, n_genes), diagonal 0.
+    """Compute the proportional unique contribution of each pair of genes.
 
     u(x, y) = sum over z of U(x; y without z) / I(x; y) + U(y; x without z) / I(x; y), where
     U(x; y without z) = I(x; y) - R(x; y, z) and R(x; y, z) = sum over states of x of p(state) min(I(state; y),
-    I(state; z)). A pair without mutual information has 0. At most 2 (n_genes - 2).
+    I(state; z)).
+
+    Returns
+    -------
+    array
+        Shape (n_genes, n_genes), symmetric, with diagonal 0; at most 2 (n_genes - 2). A pair without mutual information
+        has 0.
     """
     import numpy as np
 
@@ -125,13 +133,13 @@ def unique_contributions(states: States) -> np.ndarray:
         specific = information[:, others]
         mutual = probability @ specific
         redundancy = probability @ _sums_of_minima(specific)
-        informative = mutual > 1e-12  # nats: less is rounding
+        informative = mutual > 1e-12  # nats; smaller values are rounding errors
         halves[gene, others] = np.where(informative, n_genes - 2 - redundancy / np.where(informative, mutual, 1), 0)
     return halves + halves.T
 
 
 def _sums_of_minima(rows: np.ndarray) -> np.ndarray:
-    """For each element of each row the sum of min(element, other) over the other elements of the row.
+    """Compute for each element of each row the sum of min(element, other) over the other elements of the row.
 
     Examples
     --------
@@ -151,37 +159,37 @@ def _sums_of_minima(rows: np.ndarray) -> np.ndarray:
 
 
 def _confidence(scores: np.ndarray, distribution: str) -> np.ndarray:
-    """Where each score stands among those of its row, plus where it stands among those of its column: from 0 to 2.
+    """Sum each score's cumulative probability among the scores of its row and of its column: from 0 to 2.
 
     A pair without mutual information keeps 0.
     """
     import numpy as np
 
-    place = {"gamma": _gamma, "empirical": _empirical}[distribution]
-    places = np.zeros_like(scores)
+    cumulative = {"gamma": _gamma, "empirical": _empirical}[distribution]
+    probabilities = np.zeros_like(scores)
     for gene, row in enumerate(scores):
         others = np.arange(len(row)) != gene
-        places[gene, others] = place(row[others])
-    return np.where(scores > 0, places + places.T, 0)
+        probabilities[gene, others] = cumulative(row[others])
+    return np.where(scores > 0, probabilities + probabilities.T, 0)
 
 
 def _empirical(values: np.ndarray) -> np.ndarray:
-    """The share of the values that are no larger."""
+    """Compute the empirical cumulative distribution function at each value."""
     from scipy.stats import rankdata
 
     return rankdata(values, method="max") / len(values)
 
 
 def _gamma(values: np.ndarray) -> np.ndarray:
-    """The cumulative distribution at each value of the gamma distribution fitted to those above 0."""
+    """Fit a gamma distribution to the positive values and evaluate its cumulative distribution at each value."""
     import numpy as np
     from scipy.optimize import brentq
     from scipy.special import digamma, gammainc
 
     positive = values[values > 0]
     spread = np.log(positive.mean()) - np.log(positive).mean() if len(positive) else 0.0
-    if spread < 1e-9:  # all but equal: no shape would be steep enough
+    if spread < 1e-9:  # nearly equal values: the shape parameter would diverge
         return _empirical(values)
-    # log(shape) - digamma(shape) lies between 1 / (2 shape) and 1 / shape, so the root lies between these ends.
+    # log(shape) - digamma(shape) lies between 1 / (2 shape) and 1 / shape, which brackets the root.
     shape = brentq(lambda shape: np.log(shape) - digamma(shape) - spread, 0.4 / spread, 1.1 / spread)
     return gammainc(shape, values * shape / positive.mean())

@@ -1,4 +1,4 @@
-"""The control: a random ranking of the transcription factors for each target."""
+"""Negative control: a random ranking of the transcription factors for each target."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 class RandomGRN(Inferer):
     """Importances drawn uniformly from (0, 1), so that the top k are k TFs drawn uniformly (section 4 of the protocol).
 
-    Each target has its own random stream: its ranking does not change when other genes come, go or change places.
+    Each target has its own random stream, so its ranking does not depend on the other targets or on the gene order.
 
     Parameters
     ----------
     k_max
-        Keep only the best ``k_max`` TFs of each target; None keeps the whole ranking.
+        Number of best TFs kept for each target; None keeps the whole ranking.
 
     Raises
     ------
@@ -50,11 +50,11 @@ class RandomGRN(Inferer):
 
         from llm4grn.grn import GRN
 
-        tfs, targets = split_genes(list(adata.var_names), tf_names)
-        tfs = np.array(sorted(tfs), dtype=object)
+        tf_list, targets = split_genes(list(adata.var_names), tf_names)
+        tfs = np.array(sorted(tf_list), dtype=object)
         parts = []
         for target in targets:
-            # random() is in [0, 1): turned round, no importance is 0, which would read as "no edge".
+            # random() is in [0, 1); 1 - random() is never 0, which would mean "no edge".
             importance = 1 - np.random.default_rng(derive_seed(seed, "random_grn", target)).random(len(tfs))
             order = np.argsort(-importance)
             best = order[tfs[order] != target][: self.k_max]

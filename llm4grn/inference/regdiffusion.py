@@ -1,4 +1,4 @@
-"""RegDiffusion: a diffusion model of the cells whose networks share one matrix of regulation between genes."""
+"""RegDiffusion: a diffusion model of the cells with a learned adjacency matrix of the genes."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ logger = logging.getLogger("llm4grn")
 
 @dataclass(frozen=True)
 class RegDiffusion(Inferer):
-    """RegDiffusion (Zhu and Slonim, Journal of Computational Biology 31:1087, 2024), by its authors' package.
+    """RegDiffusion (Zhu and Slonim, Journal of Computational Biology 31:1087, 2024), with its authors' package.
 
-    All genes are trained together, on log1p of the expression; the importance of an edge is the size of its entry in
-    the learned matrix. Entries below the package's threshold are 0 and no edges.
+    One model is trained on log1p of the expression of all genes; the importance of an edge is the absolute value of its
+    entry in the learned adjacency matrix. Entries below the package's threshold are 0 and not edges.
 
     Parameters
     ----------
     n_steps
-        Training steps.
+        Number of training steps.
     batch_size
-        Cells per step; all of them if there are fewer.
+        Cells per step; all cells if there are fewer.
     device
-        ``auto`` takes the GPU if there is one; else ``cpu`` or ``cuda``.
+        ``auto`` (the GPU if there is one), ``cpu`` or ``cuda``.
 
     Raises
     ------
     UserError
-        For impossible values.
+        If a value is invalid.
     """
 
     uses_expression: ClassVar[bool] = True
@@ -58,7 +58,7 @@ class RegDiffusion(Inferer):
         require_choice("device", self.device, ["auto", "cpu", "cuda"])
 
     def infer(self, adata: anndata.AnnData, tf_names: Sequence[str] | None, seed: int) -> GRN:
-        """Train on all genes that vary and read the rows of the TFs off the matrix.
+        """Train on all genes that vary and return the edges from TFs to targets.
 
         Raises
         ------
@@ -94,13 +94,18 @@ class RegDiffusion(Inferer):
             with _quiet_without_terminal():
                 trainer.train()
         matrix = np.abs(trainer.get_adj().astype(np.float64))
-        provenance = {"method": "regdiffusion", "version": importlib.metadata.version("regdiffusion")}
-        provenance |= {"n_steps": self.n_steps, "seed": seed, "cells": adata.n_obs}
+        provenance = {
+            "method": "regdiffusion",
+            "version": importlib.metadata.version("regdiffusion"),
+            "n_steps": self.n_steps,
+            "seed": seed,
+            "cells": adata.n_obs,
+        }
         return GRN.from_edges(expression.edges(matrix[expression.tfs][:, expression.targets]), provenance)
 
 
 def _quiet_without_terminal() -> AbstractContextManager:
-    """The package's bar is a line per step in a log file; in a terminal it stays."""
+    """Hide the package's progress bar outside a terminal, where it would write a line per step to the log."""
     return nullcontext() if sys.stderr.isatty() else redirect_stderr(io.StringIO())
 
 
@@ -114,17 +119,17 @@ def _device(device: str) -> str:
 
 @contextmanager
 def _private_random_state() -> Iterator[None]:
-    """The package seeds every global generator and fixes cuDNN's algorithms; afterwards all are as they were."""
+    """Restore the global random state and cuDNN's flags on exit, because the package seeds and sets all of them."""
     import numpy as np
     import torch
 
     cudnn = torch.backends.cudnn
-    numpys, flags = np.random.get_state(), (cudnn.deterministic, cudnn.benchmark)  # noqa: NPY002
-    pythons = random.getstate()
+    numpy_state, flags = np.random.get_state(), (cudnn.deterministic, cudnn.benchmark)  # noqa: NPY002
+    python_state = random.getstate()
     try:
         with torch.random.fork_rng():
             yield
     finally:
-        np.random.set_state(numpys)  # noqa: NPY002
-        random.setstate(pythons)
+        np.random.set_state(numpy_state)  # noqa: NPY002
+        random.setstate(python_state)
         cudnn.deterministic, cudnn.benchmark = flags

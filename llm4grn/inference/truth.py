@@ -1,4 +1,4 @@
-"""The true network of simulated data, as if it had been inferred: what an imposed graph can do at best."""
+"""Positive control: the true network of simulated data, as an upper bound for inferred networks."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrueGRN(Inferer):
-    """The edges that made simulated cells; the size of their weight is their importance.
+    """The edges of the network that generated simulated cells; the importance is the absolute weight.
 
     Parameters
     ----------
     source
-        The source of the cells. One that is not simulated is refused when it is asked.
+        Source of the cells; one that is not simulated raises UserError in :meth:`infer`.
     """
 
     uses_expression: ClassVar[bool] = False
@@ -32,7 +32,7 @@ class TrueGRN(Inferer):
     source: Source
 
     def infer(self, adata: anndata.AnnData, tf_names: Sequence[str] | None, seed: int) -> GRN:
-        """The true edges from the TFs to the targets at hand; ``seed`` changes nothing."""
+        """Return the true edges from the given TFs to the targets; ``seed`` is not used."""
         from llm4grn.grn import GRN
 
         tfs, targets = split_genes(list(adata.var_names), tf_names)

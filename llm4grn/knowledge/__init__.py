@@ -1,4 +1,4 @@
-"""Who is a transcription factor? Each knowledge base reads the gene names, never the expression, and names the TFs."""
+"""Knowledge bases: each selects the transcription factors among the gene names, without reading the expression."""
 
 from llm4grn.knowledge.base import KnowledgeBase, TFSet
 

@@ -1,10 +1,10 @@
-"""What every knowledge base promises, and the set of transcription factors it gives."""
+"""The interface of a knowledge base, and the set of transcription factors that it returns."""
 
 from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,35 +14,35 @@ from llm4grn.store import atomic_write
 
 @dataclass(frozen=True)
 class TFSet:
-    """The genes that are called transcription factors.
+    """The transcription factors selected by a knowledge base.
 
     Parameters
     ----------
     names
-        The TFs, kept sorted and without repeats.
+        TF names, stored sorted and without duplicates.
     votes
-        How often each gene was named, for a knowledge base that asks more than once; else empty. May hold genes that
-        did not get enough votes to be in ``names``.
+        Number of times each gene was named, if the knowledge base asks more than once; else empty. May include genes
+        with too few votes to be in ``names``.
     provenance
-        Where the names come from: JSON values only.
+        Origin of the names, as JSON values.
     """
 
     names: tuple[str, ...]
-    votes: dict[str, int] = field(default_factory=dict)
-    provenance: dict[str, object] = field(default_factory=dict)
+    votes: Mapping[str, int] = field(default_factory=dict)
+    provenance: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "names", tuple(sorted(set(self.names))))
 
     def to_json(self, path: str | Path) -> None:
-        """Write names, votes and provenance: same set, same bytes."""
+        """Write names, votes and provenance as JSON; equal sets give identical files."""
         content = {"names": list(self.names), "votes": self.votes, "provenance": self.provenance}
         with atomic_write(path) as temporary:
             temporary.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
 
     @classmethod
     def from_json(cls, path: str | Path) -> TFSet:
-        """Read what :meth:`to_json` wrote.
+        """Read a file written by :meth:`to_json`.
 
         Raises
         ------
@@ -60,20 +60,20 @@ class TFSet:
 
 
 class KnowledgeBase(ABC):
-    """Names the transcription factors among the genes of a data set."""
+    """Selects the transcription factors among the genes of a data set."""
 
     @abstractmethod
     def transcription_factors(self, genes: Sequence[str], context: str, seed: int) -> TFSet:
-        """The TFs among ``genes``.
+        """Return the TFs among ``genes``.
 
         Parameters
         ----------
         genes
-            Gene names of the data set, in any order: the answer does not depend on it.
+            Gene names of the data set; their order does not affect the result.
         context
-            The biology of the data set in a sentence, for knowledge bases that read.
+            Description of the data set's biology, for knowledge bases that ask a language model.
         seed
-            For knowledge bases that draw.
+            Seed for knowledge bases that draw random numbers.
 
         Raises
         ------
@@ -82,9 +82,12 @@ class KnowledgeBase(ABC):
         """
 
     def preview(self, genes: Sequence[str], context: str, seed: int) -> str | None:
-        """What would be asked and what it would cost, for knowledge bases that cost money; else None."""
+        """Describe the questions and their cost before any is asked; None for knowledge bases that cost nothing."""
         return None
 
     def fingerprint(self) -> dict[str, str]:
-        """What beside the constructor's arguments decides the answer (a file's content): part of the stage's key."""
+        """Return what else determines the result besides the constructor's arguments, as part of the stage's key.
+
+        An example is the digest of a file whose path is an argument.
+        """
         return {}

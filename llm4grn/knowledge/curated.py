@@ -24,17 +24,18 @@ _EXPECTED = "expected one gene symbol per line, or a tab- or comma-separated tab
 
 @dataclass(frozen=True)
 class CuratedList(KnowledgeBase):
-    """The genes that a curated list calls transcription factors (section 3 of the protocol).
+    """Transcription factors from a curated list (section 3 of the protocol).
 
     Parameters
     ----------
     organism
-        ``human`` or ``mouse``; any other only with ``path``.
+        ``human`` or ``mouse``; any other organism needs ``path``.
     source
-        Which shipped list: ``default``, or human ``lambert2018`` | ``scenic``, mouse ``scenic`` | ``grnndata``.
+        Name of the shipped list: ``default``, for human ``lambert2018`` or ``scenic``, for mouse ``scenic`` or
+        ``grnndata``.
     path
-        The user's own list instead: one symbol per line, or a table with a column ``Symbol``. It is read at once, so
-        that a bad file is refused before any work is done.
+        File with the user's own list: one symbol per line, or a table with a column ``Symbol``. It is read when the
+        object is constructed, so that an invalid file is reported before any work is done.
 
     Raises
     ------
@@ -44,7 +45,7 @@ class CuratedList(KnowledgeBase):
 
     organism: str = "human"
     source: str = "default"
-    path: str | None = field(default=None, compare=False)  # its content counts, see fingerprint
+    path: str | None = field(default=None, compare=False)  # the key holds the file's content, see fingerprint
 
     def __post_init__(self) -> None:
         if self.path is None and self.organism not in _SHIPPED:
@@ -61,44 +62,44 @@ class CuratedList(KnowledgeBase):
 
     @property
     def list_name(self) -> str:
-        """The shipped list in use, or ``file``. A file's name is left out: it is its content that counts."""
+        """Name of the shipped list, or ``file``: results depend on a file's content, not on its name."""
         if self.path is not None:
             return "file"
         return next(iter(_SHIPPED[self.organism])) if self.source == "default" else self.source
 
     @cached_property
     def symbols(self) -> tuple[str, ...]:
-        """The whole list, sorted."""
+        """All symbols of the list, sorted."""
         if self.path is not None:
             return read_symbols(str(self.path))  # Hydra reads a name of digits as a number
         return read_symbols(_FOLDER / _SHIPPED[self.organism][self.list_name])
 
     def fingerprint(self) -> dict[str, str]:
-        """SHA-256 of the symbols in use."""
+        """Return the SHA-256 of the list's symbols."""
         return {"tf_list": hashlib.sha256("\n".join(self.symbols).encode()).hexdigest()}
 
     def transcription_factors(self, genes: Sequence[str], context: str = "", seed: int = 0) -> TFSet:
-        """The genes on the list, matched exactly; ``context`` and ``seed`` change nothing."""
-        found = set(self.symbols) & set(genes)
+        """Return the genes that are on the list, matched exactly; ``context`` and ``seed`` are not used."""
+        tfs = set(self.symbols) & set(genes)
         label = f"the {self.organism} list {self.path or self.list_name}"
-        if not found:
+        if not tfs:
             raise UserError(f"no TF among the {len(genes)} genes by {label}: {_why_none(genes, self.symbols)}")
-        if len(found) == len(set(genes)):
+        if len(tfs) == len(set(genes)):
             raise UserError(
-                f"all {len(found)} genes are TFs by {label}, so no target is left; use more genes or a narrower list "
+                f"all {len(tfs)} genes are TFs by {label}, so no target is left; use more genes or a narrower list "
                 "(kb.path)"
             )
         provenance = {"method": "curated", "organism": self.organism, "list": self.list_name, **self.fingerprint()}
-        return TFSet(tuple(found), provenance=provenance)
+        return TFSet(tuple(tfs), provenance=provenance)
 
 
 def curated_list(organism: str) -> CuratedList | None:
-    """The default shipped list of an organism; None if there is none."""
+    """Return the default shipped list of an organism; None if there is none."""
     return CuratedList(organism) if organism in _SHIPPED else None
 
 
 def read_symbols(path: str | Path) -> tuple[str, ...]:
-    """Gene symbols from a plain list or from a table with a column ``Symbol``; sorted, without repeats.
+    """Read gene symbols from a plain list or from a table with a column ``Symbol``; sorted, without duplicates.
 
     Raises
     ------
@@ -137,14 +138,14 @@ def _plain(lines: list[str], path: str | Path) -> set[str]:
     symbols = [line.strip() for line in lines]
     if symbols[0].lower() == "symbol":
         symbols = symbols[1:]
-    odd = next((symbol for symbol in symbols if re.search(r"[\s,;]", symbol)), None)
-    if odd:
-        raise UserError(f"kb.path={path}: the line {odd[:60]!r} is not one gene symbol; {_EXPECTED}")
+    invalid = next((symbol for symbol in symbols if re.search(r"[\s,;]", symbol)), None)
+    if invalid:
+        raise UserError(f"kb.path={path}: the line {invalid[:60]!r} is not one gene symbol; {_EXPECTED}")
     return set(symbols)
 
 
 def _why_none(genes: Sequence[str], symbols: Sequence[str]) -> str:
-    """The likeliest reason why no gene is on the list."""
+    """Return the most likely reason why no gene is on the list."""
     if any(re.match(r"ENS[A-Z]*G\d+", gene) for gene in genes):
         return "the genes are Ensembl ids and the list holds symbols; put symbols into the data set's gene names"
     upper = {symbol.upper() for symbol in symbols}

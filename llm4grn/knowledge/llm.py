@@ -1,4 +1,4 @@
-"""A language model as knowledge base: shown the genes in overlapping windows, it names the transcription factors."""
+"""A language model as knowledge base: it names the transcription factors in overlapping windows of genes."""
 
 from __future__ import annotations
 
@@ -15,27 +15,29 @@ from llm4grn.llm.parsing.answers import Answer, parse_answer
 from llm4grn.llm.preview import preview
 from llm4grn.llm.questions import Interview, Question
 
-_ANSWER = ""  # a window has one answer, and it is about no gene in particular
+_ANSWER = ""  # key of a window's only answer, which is not about one gene
 
 
 @dataclass(frozen=True)
 class LLMKnowledgeBase(KnowledgeBase):
-    """The genes that a language model calls transcription factors (section 3 of the protocol).
+    """Transcription factors named by a language model (section 3 of the protocol).
 
     Parameters
     ----------
     llm
-        Who is asked.
-    window, overlap
-        Genes in one question, and how many of them the next one shares.
+        Language model that is asked.
+    window
+        Number of genes per question.
+    overlap
+        Number of genes that two consecutive questions share.
     min_votes
-        In how many windows a gene must be named. A gene that is asked about in fewer needs all of them: the first and
-        the last ``overlap`` genes are in one window only.
+        Number of windows in which a gene must be named, or all its windows if it has fewer: the first and the last
+        genes are in only one window.
 
     Raises
     ------
     UserError
-        For impossible numbers.
+        If a number is out of range.
     """
 
     llm: LanguageModel
@@ -44,18 +46,18 @@ class LLMKnowledgeBase(KnowledgeBase):
     min_votes: int = 1
 
     def __post_init__(self) -> None:
-        for name, least in ("window", 1), ("overlap", 0), ("min_votes", 1):
-            require_number(f"kb.{name}", getattr(self, name), least, whole=True)
+        for name, minimum in ("window", 1), ("overlap", 0), ("min_votes", 1):
+            require_number(f"kb.{name}", getattr(self, name), minimum, whole=True)
         if self.overlap >= self.window:
             raise UserError(f"kb.overlap={self.overlap}: must be smaller than kb.window={self.window}")
 
     def windows(self, genes: Sequence[str]) -> list[list[str]]:
-        """The genes of each question, sorted by name, so that their order in the data changes nothing."""
-        genes, step = sorted(genes), self.window - self.overlap
-        return [genes[i : i + self.window] for i in range(0, max(len(genes) - self.overlap, 1), step)]
+        """Return the genes of each question, sorted by name, so that their order in the data does not matter."""
+        ordered, step = sorted(genes), self.window - self.overlap
+        return [ordered[i : i + self.window] for i in range(0, max(len(ordered) - self.overlap, 1), step)]
 
     def questions(self, genes: Sequence[str], context: str, seed: int) -> list[Question]:
-        """One question per window."""
+        """Return one question per window."""
         return [self._question(window, context, seed) for window in self.windows(genes)]
 
     def _question(self, window: Sequence[str], context: str, seed: int) -> Question:
@@ -69,17 +71,17 @@ class LLMKnowledgeBase(KnowledgeBase):
         )
 
     def preview(self, genes: Sequence[str], context: str, seed: int) -> str:
-        """See :func:`llm4grn.llm.preview.preview`."""
+        """Describe the questions and their cost, see :func:`llm4grn.llm.preview.preview`."""
         return preview(self.llm, "transcription factors", self.questions(genes, context, seed))
 
     def transcription_factors(self, genes: Sequence[str], context: str = "", seed: int = 0) -> TFSet:
-        """Ask about every window; a gene with enough votes is a TF."""
+        """Ask about every window and return the genes with enough votes."""
         windows = self.windows(genes)
         interviews = self.llm.interview(self.questions(genes, context, seed), desc=f"TFs, {self.llm.activity}")
         asked = Counter(gene for window in windows for gene in window)
         votes = Counter(symbol for interview in interviews for symbol in interview.answers[_ANSWER].symbols)
         names = [gene for gene, n in votes.items() if n >= min(self.min_votes, asked[gene])]
-        self._refuse_useless(names, genes, interviews)
+        self._check_usable(names, genes, interviews)
         provenance = {
             "method": "llm",
             "llm": self.llm.name,
@@ -92,7 +94,8 @@ class LLMKnowledgeBase(KnowledgeBase):
         }
         return TFSet(tuple(names), dict(sorted(votes.items())), provenance)
 
-    def _refuse_useless(self, names: Sequence[str], genes: Sequence[str], interviews: Sequence[Interview]) -> None:
+    def _check_usable(self, names: Sequence[str], genes: Sequence[str], interviews: Sequence[Interview]) -> None:
+        """Raise UserError if no gene or every gene was named."""
         if not names:
             unusable = sum(not interview.usable for interview in interviews)
             raise UserError(

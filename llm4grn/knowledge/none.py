@@ -1,4 +1,4 @@
-"""No prior list: every gene is a candidate, and the transcription factors are chosen from the ranked network."""
+"""No prior knowledge: every gene is a candidate, and the transcription factors are selected from the ranked network."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ logger = logging.getLogger("llm4grn")
 
 @dataclass(frozen=True)
 class NoPriorList(KnowledgeBase):
-    """The inferer ranks every gene for every other one; which genes are TFs is read off its ranking.
+    """The inferer ranks every gene as a regulator of every other gene, and the TFs are selected from its ranking.
 
-    Both selections walk down the ranked edges:
+    Both selections go through the edges in descending order of importance:
 
-    - ``naive`` takes the first ``n_tfs`` names that regulate something;
-    - ``iterative`` gives every gene one role. It keeps an edge if its regulator is no chosen target, its target no
-      chosen TF and still short of ``k`` regulators, and (if ``n_tfs`` is set) the regulator is a chosen TF or there is
-      room for one more. The kept edges are those that ``GRN.top(k)`` imposes with these TFs.
+    - ``naive`` takes the first ``n_tfs`` distinct regulators;
+    - ``iterative`` assigns every gene one role, TF or target. It keeps an edge if its regulator is not yet a target,
+      its target is not yet a TF and has fewer than ``k`` regulators, and (if ``n_tfs`` is set) the regulator is already
+      a TF or fewer than ``n_tfs`` are selected. ``GRN.top(k)`` with these TFs imposes exactly the kept edges.
 
-    A gene that none of the chosen TFs is ranked for has nothing to be computed from: it joins the TFs, which are the
-    roots of the graph, and a warning counts such genes.
+    A gene without an edge from any selected TF cannot be generated from TFs. It becomes a TF too, that is, a root of
+    the graph, and a warning reports the number of such genes.
 
     Parameters
     ----------
     selection
         ``naive`` or ``iterative``.
     n_tfs
-        How many TFs to choose; None, for ``iterative`` only, lets the walk decide.
+        Number of TFs to select; None (only for ``iterative``) sets no limit.
     k
-        Regulators per target of the graph that will be imposed.
+        Number of regulators per target in the graph that will be imposed.
 
     Raises
     ------
     UserError
-        For impossible values.
+        If a value is invalid.
     """
 
     selection: Literal["naive", "iterative"] = "naive"
@@ -59,11 +59,11 @@ class NoPriorList(KnowledgeBase):
             raise UserError(f"kb.n_tfs={self.n_tfs!r}: expected a whole number, at least graph.k={self.k}")
 
     def transcription_factors(self, genes: Sequence[str], context: str = "", seed: int = 0) -> TFSet:
-        """The candidates: all genes."""
+        """Return all genes as candidates."""
         return TFSet(tuple(genes), provenance={"method": "none"})
 
     def select(self, grn: GRN, genes: Sequence[str]) -> TFSet:
-        """Choose the TFs among ``genes``.
+        """Select the TFs among ``genes``.
 
         Parameters
         ----------
@@ -96,8 +96,8 @@ class NoPriorList(KnowledgeBase):
         return TFSet(names, provenance=provenance)
 
 
-def naive(edges: Sequence[tuple[str, str]], n_tfs: int) -> set[str]:
-    """The first ``n_tfs`` names among the regulators.
+def naive(edges: Sequence[tuple[str, str]], n_tfs: int | None) -> set[str]:
+    """Return the first ``n_tfs`` distinct regulators; all of them if it is None.
 
     Examples
     --------
@@ -108,11 +108,11 @@ def naive(edges: Sequence[tuple[str, str]], n_tfs: int) -> set[str]:
 
 
 def iterative(edges: Sequence[tuple[str, str]], k: int, n_tfs: int | None = None) -> set[str]:
-    """The regulators of a bipartite graph built edge by edge, the surest first.
+    """Return the regulators of a bipartite graph built edge by edge, in descending order of importance.
 
     Examples
     --------
-    >>> sorted(iterative([("A", "B"), ("A", "C"), ("B", "C"), ("D", "A")], k=2))  # B is a target, A no target
+    >>> sorted(iterative([("A", "B"), ("A", "C"), ("B", "C"), ("D", "A")], k=2))  # B is already a target, A a TF
     ['A']
     """
     tfs: set[str] = set()

@@ -1,4 +1,4 @@
-"""The control: transcription factors picked at random."""
+"""Negative control: transcription factors drawn at random."""
 
 from __future__ import annotations
 
@@ -13,26 +13,27 @@ from llm4grn.runtime.seeding import derive_seed
 
 @dataclass(frozen=True)
 class RandomGenes(KnowledgeBase):
-    """As many genes at random as a curated list names among the same genes, or ``n``.
+    """Random genes, as many as a curated list contains among the same genes, or ``n``.
 
-    Any gene can be drawn, true TFs too: what the curated list knows is only how many there are.
+    Any gene can be drawn, including true TFs: the curated list only determines the number of genes.
 
     Parameters
     ----------
     organism, source, path
-        The curated list to count with, as in :class:`~llm4grn.knowledge.curated.CuratedList`. Unused with ``n``.
+        Arguments of the :class:`~llm4grn.knowledge.curated.CuratedList` that determines the number; not used with
+        ``n``.
     n
-        How many genes to draw.
+        Number of genes to draw.
 
     Raises
     ------
     UserError
-        If ``n`` is below 1, or the curated list is not to be had.
+        If ``n`` is below 1, or the curated list cannot be read.
     """
 
     organism: str = "human"
     source: str = "default"
-    path: str | None = field(default=None, compare=False)  # its content counts, see fingerprint
+    path: str | None = field(default=None, compare=False)  # the key holds the file's content, see fingerprint
     n: int | None = None
 
     def __post_init__(self) -> None:
@@ -45,11 +46,11 @@ class RandomGenes(KnowledgeBase):
         return CuratedList(self.organism, self.source, self.path)
 
     def fingerprint(self) -> dict[str, str]:
-        """That of the curated list, if it is counted with."""
+        """Return the fingerprint of the curated list; empty if ``n`` is set."""
         return self._curated().fingerprint() if self.n is None else {}
 
     def transcription_factors(self, genes: Sequence[str], context: str = "", seed: int = 0) -> TFSet:
-        """Genes drawn uniformly without replacement; ``context`` changes nothing."""
+        """Draw genes uniformly without replacement; ``context`` is not used."""
         import numpy as np
 
         n = len(self._curated().transcription_factors(genes).names) if self.n is None else self.n

@@ -1,4 +1,4 @@
-"""The transcription factors of simulated data, which are known."""
+"""The true transcription factors of simulated data."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from llm4grn.knowledge.base import KnowledgeBase, TFSet
 
 @dataclass(frozen=True)
 class TrueTFs(KnowledgeBase):
-    """The genes that regulate others in the true graph of simulated data.
+    """The regulators in the true graph of simulated data.
 
     Parameters
     ----------
     source
-        The source of the cells. One that is not simulated is refused when it is asked.
+        Source of the cells; one that is not simulated raises UserError in :meth:`transcription_factors`.
     """
 
     source: Source
 
     def transcription_factors(self, genes: Sequence[str], context: str = "", seed: int = 0) -> TFSet:
-        """The regulators among the genes; ``context`` and ``seed`` change nothing."""
-        found = set(true_graph(self.source)["TF"]) & set(genes)
-        if not found or len(found) == len(set(genes)):
+        """Return the true regulators among the genes; ``context`` and ``seed`` are not used."""
+        tfs = set(true_graph(self.source)["TF"]) & set(genes)
+        if not tfs or len(tfs) == len(set(genes)):
             raise UserError(
-                f"kb=truth: {len(found)} of the {len(set(genes))} genes at hand are true TFs, so there is nothing to "
+                f"kb=truth: {len(tfs)} of the {len(set(genes))} genes at hand are true TFs, so there is nothing to "
                 "infer; lower dataset.preprocessing.min_cells"
             )
-        return TFSet(tuple(found), provenance={"method": "truth", "source": type(self.source).__name__})
+        return TFSet(tuple(tfs), provenance={"method": "truth", "source": type(self.source).__name__})

@@ -1,4 +1,4 @@
-"""Language models as biologists: questions, answers, and the care that none is lost or paid twice."""
+"""Language models: prompts, requests, parsing of answers, and a cache so that no answer is lost or paid for twice."""
 
 from llm4grn.llm.parsing.answers import Answer, parse_answer
 from llm4grn.llm.parsing.answers_by_target import parse_answers

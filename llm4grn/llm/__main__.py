@@ -1,4 +1,4 @@
-"""``python -m llm4grn.llm``."""
+"""Entry point of ``python -m llm4grn.llm``."""
 
 from llm4grn.cli.answers import main
 

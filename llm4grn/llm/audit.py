@@ -1,10 +1,10 @@
-"""What an interview came to: the figures by which an LLM's answers are judged before any cell is generated."""
+"""Audit of a language model's answers, to judge their quality before any cell is generated."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from llm4grn.llm.messages import NOT_RECORDED, recorded_sum
 
@@ -12,39 +12,40 @@ if TYPE_CHECKING:
     from llm4grn.llm.questions import Interview
 
 
-def audit(interviews: Sequence[Interview], genes: Collection[str]) -> dict[str, object]:
-    """Count what was asked, answered, repaired, invented, and what it cost.
+def audit(interviews: Sequence[Interview], genes: Collection[str]) -> dict[str, Any]:
+    """Count questions, repairs and invented symbols, and sum the cost.
 
-    Everything follows from the stored answers, so it is the same whether they were asked now or came from the cache.
+    All figures are computed from the stored answers, so they do not depend on whether the answers came from the cache.
 
     Parameters
     ----------
     interviews
-        Of one stage.
+        Interviews of one stage.
     genes
-        All genes of the data set: a name outside the list of a question is *refused* if it is one of them, *invented*
-        if it is none.
+        All genes of the data set: a named symbol that was not offered is *refused* if it is one of them, else
+        *invented*.
 
     Returns
     -------
-    ``questions``, ``requests`` (questions and repairs), ``repaired`` (answers that would do after being asked again),
-    ``unusable`` (that never did), symbols ``named``, ``refused``, ``invented`` and ``repeated`` in the answers that
-    count, ``truncated`` (answers cut off at max_tokens), ``prompt_tokens``, ``completion_tokens``, ``cost`` (US
-    dollars), ``latency`` (mean seconds per request), each of them of the requests for which it was recorded and None if
-    it was for none, and up to ten ``examples`` of what was invented.
+    dict
+        ``questions``, ``requests`` (questions and repairs), ``repaired`` (answers usable after a repair), ``unusable``
+        (answers never usable), symbols ``named``, ``refused``, ``invented`` and ``repeated`` in the answers used,
+        ``truncated`` (answers cut off at max_tokens), ``prompt_tokens``, ``completion_tokens``, ``cost`` (US dollars),
+        ``latency`` (mean seconds per request), and up to ten ``examples`` of invented symbols. Tokens, cost and latency
+        cover the requests for which they were recorded, and are None if there are none.
     """
     known = {gene.upper() for gene in genes}
     answers = [answer for interview in interviews for answer in interview.answers.values()]
     replies = [reply for interview in interviews for reply in interview.replies]
-    strange = [name for answer in answers for name in answer.invented]
-    invented = [name for name in strange if name.upper() not in known]
+    not_offered = [name for answer in answers for name in answer.invented]
+    invented = [name for name in not_offered if name.upper() not in known]
     return {
         "questions": len(interviews),
         "requests": len(replies),
         "repaired": sum(interview.usable and len(interview.replies) > 1 for interview in interviews),
         "unusable": sum(not interview.usable for interview in interviews),
         "named": sum(len(answer.symbols) for answer in answers),
-        "refused": len(strange) - len(invented),
+        "refused": len(not_offered) - len(invented),
         "invented": len(invented),
         "repeated": sum(len(answer.repeated) for answer in answers),
         "truncated": sum(reply.finish_reason == "length" for reply in replies),
@@ -85,8 +86,8 @@ _LABELS = {
 }
 
 
-def audit_text(audits: Mapping[str, Mapping[str, object]]) -> str:
-    """The audit of each stage for people, one aligned line per figure; empty if no language model was asked."""
+def audit_text(audits: Mapping[str, Mapping[str, Any]]) -> str:
+    """Format the audit of each stage as text, one aligned line per figure; empty if no language model was asked."""
     parts = []
     for title, figures in audits.items():
         lines = [f"{label:48} {_shown(figures[name]):>12}" for name, label in _LABELS.items() if name in figures]
@@ -96,8 +97,8 @@ def audit_text(audits: Mapping[str, Mapping[str, object]]) -> str:
     return "".join(f"{part}\n\n" for part in parts)
 
 
-def audit_table(audits: Mapping[str, Mapping[str, object]]) -> str:
-    """The audit of each stage as a Markdown table, one column per stage; empty if no language model was asked.
+def audit_table(audits: Mapping[str, Mapping[str, Any]]) -> str:
+    """Format the audits as a Markdown table, one column per stage; empty if no language model was asked.
 
     Examples
     --------
@@ -121,5 +122,5 @@ def _shown(figure: object) -> str:
 
 
 def _cell(content: str) -> str:
-    # Names come from a model: they may hold what means something in Markdown or HTML.
+    # Names come from a model and may contain Markdown or HTML syntax.
     return re.sub(r"([\\`*_\[\]<>|&])", r"\\\1", " ".join(content.split()))

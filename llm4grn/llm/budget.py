@@ -1,4 +1,4 @@
-"""The purse of an interview: what a question could cost is set aside before it is asked."""
+"""Cost budget for a batch of LLM requests: the highest possible cost of a request is reserved before it is sent."""
 
 from __future__ import annotations
 
@@ -12,31 +12,29 @@ from llm4grn.errors import UserError
 
 
 class BudgetExceeded(UserError):
-    """The next question could cost more than there is left."""
+    """The next question could cost more than the remaining budget."""
 
 
 @dataclass(eq=False)
 class Reservation:
-    """Money set aside for one question."""
+    """Amount reserved for one question, in US dollars."""
 
     amount: float
     paid: float = 0.0
 
     def pay(self, cost: float | None) -> None:
-        """What the question did cost; None, of an answer without a recorded cost, is nothing."""
+        """Set the actual cost of the question; None (not recorded) counts as 0."""
         self.paid = cost or 0.0
 
 
 @dataclass
 class Budget:
-    """Money that is spent, or set aside for questions under way, and never more than ``limit`` in sum.
-
-    To be used within one event loop.
+    """Budget whose spent and reserved amounts never exceed ``limit`` in sum, within one event loop.
 
     Parameters
     ----------
     limit
-        US dollars; None for no limit.
+        Limit in US dollars; None for no limit.
 
     Examples
     --------
@@ -55,20 +53,20 @@ class Budget:
 
     @property
     def reserved(self) -> float:
-        """What is set aside, US dollars."""
+        """Amount reserved for open questions, in US dollars."""
         return math.fsum(reservation.amount for reservation in self._under_way)
 
     @asynccontextmanager
     async def reserve(self, amount: float) -> AsyncIterator[Reservation]:
-        """Set ``amount`` aside while a question is under way.
+        """Reserve ``amount`` while a question is open.
 
-        Questions mostly cost a fraction of what is set aside for them, so this waits for those under way before it
-        gives up: many at once spend as much of the purse as one after the other.
+        Most questions cost a fraction of their reservation, so this waits for open questions to settle before it
+        raises: concurrent questions can spend as much of the budget as sequential ones.
 
         Raises
         ------
         BudgetExceeded
-            If that could exceed the limit. Nothing is asked then.
+            If the question could exceed the limit although no other question is open.
         """
         while self.limit is not None and self.spent + self.reserved + amount > self.limit:
             if not self._under_way:
@@ -84,5 +82,5 @@ class Budget:
         finally:
             self._under_way.remove(reservation)
             self.spent += reservation.paid
-            self._settled.set()  # wakes those that wait now, and not those to come
+            self._settled.set()  # wakes the current waiters; later waiters get a new event
             self._settled = asyncio.Event()

@@ -1,4 +1,4 @@
-"""Many questions at once to one language model: each answer kept, unusable ones asked again."""
+"""Concurrent questions to one language model: every answer is stored, and unusable answers are asked again."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from llm4grn.llm.questions import Interview, Question
 logger = logging.getLogger("llm4grn")
 
 
-class Asked(Protocol):
-    """What a session needs of a language model."""
+class Interviewee(Protocol):
+    """The interface of a language model that a session uses."""
 
     @property
     def name(self) -> str: ...
@@ -39,58 +39,60 @@ class Asked(Protocol):
     def max_cost(self) -> float | None: ...
 
     def request(self, question: Question, messages: Sequence[Mapping[str, str]] | None = None) -> Request:
-        """The call that asks a question, or goes on with its conversation."""
+        """Build the request that asks a question or continues its conversation."""
         ...
 
 
 @dataclass
 class Session:
-    """Interviews under way: the answers are open, the money is counted, and the first error is the end of all.
+    """A set of concurrent interviews with a shared budget, all of which end at the first error.
 
     Parameters
     ----------
     llm
-        Who is asked.
+        Language model that is asked.
     cache
-        Where answers are looked up and stored; None keeps none.
+        Cache in which answers are looked up and stored; None for no cache.
 
     Attributes
     ----------
     asked
-        New requests that were answered.
+        Number of new requests that were answered.
     """
 
-    llm: Asked
+    llm: Interviewee
     cache: AnswerCache | None
     asked: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
         self._budget = Budget(self.llm.max_cost)
         self._error: UserError | None = None
-        self._workers: set[asyncio.Task] = set()
-        self._sending: set[asyncio.Task] = set()  # those that wait for the model, and so for something to be paid
+        self._workers: set[asyncio.Task[None]] = set()
+        # Workers that wait for the model: their answers will be paid for.
+        self._sending: set[asyncio.Task[Any] | None] = set()
 
     async def ask_all(self, questions: Sequence[Question], bar: Any) -> list[Interview]:
-        """The interviews, in the order of the questions; ``bar`` is a progress bar.
+        """Ask all questions and return the interviews in the order of the questions; ``bar`` is a progress bar.
 
         Raises
         ------
         UserError
-            The first that came up. What was under way then has come back and is stored.
+            The first error. By then all open requests have been answered and their answers are stored.
         """
-        interviews: list[Interview | None] = [None] * len(questions)
+        interviews: dict[int, Interview] = {}
         queue = deque((i, False) for i in range(len(questions)))
 
         async def work() -> None:
             try:
                 while queue and self._error is None:
                     i, patient = queue.popleft()
-                    interviews[i] = await self._ask(questions[i], patient)
-                    if interviews[i] is None:
-                        # Another job is asking this. If we waited, two jobs with the same questions would go in step,
-                        # and take as long as one.
+                    interview = await self._ask(questions[i], patient)
+                    if interview is None:
+                        # Another job is asking this question. If this job waited for it, two jobs with the same
+                        # questions would proceed in lockstep instead of sharing the questions.
                         queue.append((i, True))
                         continue
+                    interviews[i] = interview
                     bar.update()
                     if self.llm.chat.recording is None:
                         bar.set_postfix_str(f"{self.asked} asked, ${self._budget.spent:.4f}", refresh=False)
@@ -105,10 +107,10 @@ class Session:
                     group.create_task(work()) for _ in range(min(self.llm.chat.max_concurrency, len(questions)))
                 }
         finally:
-            self._log(len(questions), sum(interview is not None for interview in interviews))
+            self._log(len(questions), len(interviews))
         if self._error is not None:
             raise self._error
-        return interviews
+        return [interviews[i] for i in range(len(questions))]
 
     def _log(self, n_questions: int, n_answered: int) -> None:
         if self.llm.chat.recording is None:
@@ -119,7 +121,7 @@ class Session:
             logger.info("%s questions answered from %s", which, self.llm.chat.recording)
 
     def _end(self, error: UserError) -> None:
-        """Send nothing more, and let come back what is under way: it will be paid for."""
+        """Send no more requests, but wait for the answers to open ones: they will be paid for."""
         if self._error is not None:
             return
         self._error = error
@@ -130,8 +132,10 @@ class Session:
             logger.warning("stopping; waiting for %d answers under way, which will be paid for", len(self._sending))
 
     async def _ask(self, question: Question, patient: bool) -> Interview | None:
-        """None if another job is asking just this, and there is no ``patient`` waiting for it."""
-        messages, replies, best = question.messages, [], None
+        """Ask one question with its repairs; return None if another job is asking it and ``patient`` is False."""
+        messages = question.messages
+        replies: list[Reply] = []
+        attempts: list[Mapping[str, Answer]] = []
         for _ in range(self.llm.max_repairs + 1):
             reply = await self._reply(self.llm.request(question, messages), patient or bool(replies))
             if reply is None:
@@ -141,13 +145,12 @@ class Session:
             complaint = question.complaint(answers)
             if complaint is None:
                 return Interview(question, answers, tuple(replies), usable=True)
-            if best is None or _n_symbols(answers) > _n_symbols(best):
-                best = answers
+            attempts.append(answers)
             messages = self.llm.prompts.repair(messages, reply.text, complaint)
-        return Interview(question, best, tuple(replies), usable=False)
+        return Interview(question, max(attempts, key=_n_symbols), tuple(replies), usable=False)
 
     async def _reply(self, request: Request, patient: bool) -> Reply | None:
-        """From the cache, from another job that is asking the same at this moment, or from the model."""
+        """Return the reply from the cache, from another job that is asking the same question, or from the model."""
         return await (
             self._call(request) if self.cache is None else self.cache.get_or_ask(request, self._call, patient)
         )

@@ -1,4 +1,4 @@
-"""A language model, as a config describes it: who answers, how it is asked, and what that may cost."""
+"""The language model of a config: chat model, prompts, parameters, answer cache and budget."""
 
 from __future__ import annotations
 
@@ -22,41 +22,41 @@ from llm4grn.llm.questions import Interview, Question
 from llm4grn.llm.schema import answer_schema
 from llm4grn.runtime.progress import progress
 
-_OURS = ("model", "messages", "stream", "n")  # parameters that would change what is sent, or what is paid, unseen
+_RESERVED = ("model", "messages", "stream", "n")  # parameters that would silently change the request or its cost
 
 
 @dataclass(frozen=True)
 class LanguageModel:
-    """A chat model with its prompts, its parameters and the patience, memory and purse to interview it.
+    """A chat model with its prompts, parameters, number of repairs, answer cache and budget.
 
-    It is told gene names and a few sentences of context; no expression ever reaches it.
+    The model receives gene names and a few sentences of context, but never expression data.
 
     Parameters
     ----------
     name
-        In tables.
+        Name in tables.
     model
-        As the server knows it.
+        Name of the model at the server.
     chat
-        Who answers. Address, limits and prices change no answer, so they are no part of a key.
+        Chat model that answers. Its address, limits and prices do not affect the answers and are not part of a key.
     prompts
-        See :class:`llm4grn.llm.prompts.Prompts`.
+        Prompting strategy, see :class:`llm4grn.llm.prompts.Prompts`.
     temperature, max_tokens
-        Of the answers. A temperature of None is not sent: the server uses its default, or admits none. A seed is sent
-        above temperature 0 only, so that otherwise all seeds share one answer.
+        Sampling temperature and maximum number of tokens of an answer. A temperature of None is not sent, so the server
+        uses its default. A seed is sent only at a temperature above 0; otherwise all seeds share one answer.
     parameters
-        Further ones that the server understands; with None, one of the above is not sent.
+        Further parameters of the server; a value of None removes one of the above from the request.
     max_repairs
-        How often an unusable answer is asked again.
+        Number of times that an unusable answer is asked again.
     cache
-        File of the answers, shared by all runs; None keeps none (for answers that come from a file anyway).
+        File of the answer cache, shared by all runs; None for no cache (if the answers come from a file).
     max_cost
-        US dollars that may be spent by one stage on new answers; None sets no limit.
+        Maximum cost of one stage's new answers in US dollars; None for no limit.
 
     Raises
     ------
     UserError
-        For an impossible value.
+        If a value is invalid.
     """
 
     name: str
@@ -83,13 +83,13 @@ class LanguageModel:
         _check_parameters(self.parameters)
 
     def fingerprint(self) -> dict[str, str]:
-        """Of the file that the answers come from, if they come from one."""
+        """Return the digest of the file that the answers come from; empty if a model is asked."""
         return self.chat.fingerprint()
 
     def response_format(
         self, offered: Sequence[str], targets: Sequence[str] | None = None, k: int | None = None
     ) -> dict[str, Any] | None:
-        """The JSON schema for the server to enforce, or None where answers are free text."""
+        """Return the JSON schema that the server enforces; None if answers are free text."""
         if self.prompts.answer_format == "text":
             return None
         return answer_schema(offered, targets, k, reasoning=self.prompts.reasoning)
@@ -99,8 +99,8 @@ class LanguageModel:
         return self.chat.identify(self.model)
 
     def request(self, question: Question, messages: Sequence[Mapping[str, str]] | None = None) -> Request:
-        """The call that asks ``question``, or goes on with its conversation ``messages``."""
-        parameters = {"temperature": self.temperature, "max_tokens": self.max_tokens, **self.parameters}
+        """Build the request that asks ``question`` or continues its conversation ``messages``."""
+        parameters = {"temperature": self.temperature, "max_tokens": self.max_tokens, **(self.parameters or {})}
         parameters = {name: value for name, value in parameters.items() if value is not None}
         if self.temperature:
             parameters["seed"] = question.seed % 2**31
@@ -110,11 +110,11 @@ class LanguageModel:
 
     @property
     def activity(self) -> str:
-        """What an interview does, for progress bars."""
+        """Description of an interview for progress bars."""
         return f"asking {self.name}" if self.chat.recording is None else f"from {self.chat.recording}"
 
     def answered(self, requests: Sequence[Request]) -> set[str]:
-        """Keys of the requests whose answers are known already: recorded, or kept in the cache."""
+        """Return the keys of the requests whose answers are recorded or in the cache."""
         known = {request.key for request in requests if self.chat.has(request)}
         if self.cache is not None and Path(self.cache).exists():
             with AnswerCache(self.cache) as cache:
@@ -122,20 +122,27 @@ class LanguageModel:
         return known
 
     def interview(self, questions: Sequence[Question], desc: str) -> list[Interview]:
-        """Ask all questions, as many at once as the chat model allows.
+        """Ask all questions, with as many concurrent requests as the chat model allows.
 
-        Every answer is in the cache the moment it arrives: whatever ends this early, the next call goes on from there.
+        Every answer is stored in the cache as soon as it arrives, so an interrupted interview can be resumed.
+
+        Parameters
+        ----------
+        questions
+            Questions to ask.
+        desc
+            Label of the progress bar.
 
         Raises
         ------
         UserError
-            If the server refuses, cannot be reached, or the next question could exceed ``max_cost``.
+            If the server refuses a request, cannot be reached, or the next question could exceed ``max_cost``.
         """
         return _run(lambda: self._interview(questions, desc))
 
     async def _interview(self, questions: Sequence[Question], desc: str) -> list[Interview]:
-        kept = nullcontext() if self.cache is None else AnswerCache(self.cache)
-        with progress(total=len(questions), desc=desc, unit="question") as bar, kept as cache:
+        opened = nullcontext() if self.cache is None else AnswerCache(self.cache)
+        with progress(total=len(questions), desc=desc, unit="question") as bar, opened as cache:
             return await Session(self, cache).ask_all(questions, bar)
 
 
@@ -143,7 +150,7 @@ def _check_parameters(parameters: object) -> None:
     if not isinstance(parameters, Mapping):
         raise UserError(f"llm.parameters={parameters}: expected names and values, for instance {{top_p: 0.9}}")
     for name in parameters:
-        if name in _OURS:
+        if name in _RESERVED:
             raise UserError(f"llm.parameters.{name}: not to be set here; see llm.model and inferer.n_samples")
     try:
         json.dumps(parameters, allow_nan=False)
@@ -152,14 +159,14 @@ def _check_parameters(parameters: object) -> None:
 
 
 def _run(coroutine: Callable[[], Any]) -> Any:
-    """Run to the end, also from a notebook, which has an event loop of its own already."""
+    """Run a coroutine to completion, also in a notebook, which already has a running event loop."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
         nested = False
     else:
         nested = True
-    if not nested:  # not within the except: errors would show "no running event loop" as their origin
+    if not nested:  # outside the except clause, so that errors do not show "no running event loop" as their context
         return asyncio.run(coroutine())
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(lambda: asyncio.run(coroutine())).result()

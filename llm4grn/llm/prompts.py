@@ -1,4 +1,4 @@
-"""What a language model is asked: strategies that are one text file each, shipped or the user's own."""
+"""Prompting strategies, each defined by one YAML file, either shipped or the user's own."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Messages = list[dict[str, str]]
 
 _FOLDER = Path(__file__).with_name("templates")
 _FORMATS = ("text", "json")
-# The words that each text must and may contain.
+# The placeholders that each text must contain and may contain.
 _REQUIRED = {
     "system": (),
     "transcription_factors": ("genes", "answer"),
@@ -36,14 +36,14 @@ _OPTIONAL = {
 
 @dataclass(frozen=True)
 class Prompts:
-    """The questions of one strategy. Made by `load`.
+    """The prompts of one strategy, constructed by `load`.
 
     Parameters
     ----------
     name
-        Of the shipped strategy, or of the user's file without its folder.
+        Name of the shipped strategy, or the stem of the user's file.
     texts
-        What is asked, by kind of question, with ``$words`` to be filled in.
+        Prompt of each kind of question, with ``$placeholders``.
     reasoning
         Whether the model reasons before it answers.
     answer_format
@@ -51,19 +51,19 @@ class Prompts:
         `llm4grn.llm.schema`).
     """
 
-    name: str = field(compare=False)  # its content counts
+    name: str = field(compare=False)  # the key holds the texts instead
     texts: Mapping[str, str]
     reasoning: bool
     answer_format: str = "text"
 
     @classmethod
     def load(cls, name_or_path: str = "cot_context", answer_format: str = "text") -> Prompts:
-        """A shipped strategy (``zero_shot``, ``cot``, ``cot_context``), or that of a YAML file of the user's own.
+        """Load a shipped strategy (``zero_shot``, ``cot``, ``cot_context``) or the user's own YAML file.
 
         Raises
         ------
         UserError
-            If there is no such strategy, or the file has a fault: it names the file, the key and what may stand there.
+            If there is no such strategy, or the file is invalid; the message names file, key and valid content.
         """
         if answer_format not in _FORMATS:
             raise UserError(f"llm.answer_format={answer_format}: choose one of {', '.join(_FORMATS)}")
@@ -82,12 +82,12 @@ class Prompts:
         return cls(path.stem, texts, reasoning, answer_format)
 
     def transcription_factors(self, genes: Sequence[str], context: str = "") -> Messages:
-        """Ask which of ``genes`` are transcription factors."""
+        """Return the prompt that asks which of ``genes`` are transcription factors."""
         words = {"genes": ", ".join(genes), "n_genes": len(genes)}
         return self._ask("transcription_factors", words, context)
 
     def regulators(self, targets: Sequence[str], tf_names: Sequence[str], k: int, context: str = "") -> Messages:
-        """Ask for the ``k`` transcription factors that regulate the one target, or each of several."""
+        """Return the prompt that asks for the ``k`` transcription factors that regulate each target."""
         if not targets:
             raise ValueError("no target to ask about")
         words = {"tfs": ", ".join(tf_names), "n_tfs": len(tf_names), "k": k}
@@ -98,14 +98,14 @@ class Prompts:
         )
 
     def repair(self, messages: Sequence[Mapping[str, str]], reply_text: str, reason: str) -> Messages:
-        """Ask the question of ``messages`` again after ``reply_text``, which is of no use for the given ``reason``."""
+        """Extend the conversation by a request to answer again, as ``reply_text`` is unusable for ``reason``."""
         conversation = [dict(message) for message in messages]
         several = any(self._answer(True) in message["content"] for message in conversation)
         words = {"reason": reason, "answer": self._answer(several)}
         if reply_text.strip():
             again = _fill(self.texts["repair"], words)
             return [*conversation, {"role": "assistant", "content": reply_text}, {"role": "user", "content": again}]
-        # Servers refuse an empty message, and some also two of the user in a row.
+        # Servers reject an empty message, and some reject two consecutive messages of the user.
         conversation[-1]["content"] += "\n\n" + _fill(self.texts["repair_empty"], words)
         return conversation
 

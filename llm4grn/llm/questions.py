@@ -1,36 +1,35 @@
-"""What a language model is asked, and what came of it."""
+"""Questions to a language model, and the interviews that answer them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from llm4grn.llm.messages import Reply
 from llm4grn.llm.parsing.answers import Answer
 
-if TYPE_CHECKING:
-    pass
-
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked, and when its answer will do.
+    """A question, with the functions that read its answers and judge whether they are usable.
 
     Parameters
     ----------
     subject
-        What it is about, for the audit and for errors: a target gene, or the first and last gene of a window.
+        Subject for the audit and for errors: target genes, or the first and last gene of a window.
     messages
-        The conversation so far, as :class:`llm4grn.llm.prompts.Prompts` makes it.
+        The conversation so far, as built by :class:`llm4grn.llm.prompts.Prompts`.
     read
-        Finds the answers in the text of a reply, one per subject of the question.
+        Function that parses the answers from the text of a reply, one per subject of the question.
     complaint
-        What is wrong with them, to be told to the model; None if they will do.
+        Function that returns what is wrong with the answers, to be sent to the model; None if they are usable.
     response_format
-        The JSON schema that the server is asked to enforce, or None.
-    sample, seed
-        Which of several independent answers this is; passed on to models that draw.
+        JSON schema that the server enforces, or None.
+    sample
+        Index of this answer among several independent answers.
+    seed
+        Seed for models that sample.
     """
 
     subject: str
@@ -44,16 +43,18 @@ class Question:
 
 @dataclass(frozen=True)
 class Interview:
-    """A question with all that was said until its answer would do, or the patience was over.
+    """A question with all replies, up to the first usable one or the maximum number of repairs.
 
     Attributes
     ----------
+    question
+        The question that was asked.
     answers
-        The best that were given: those that would do, else those that named the most.
+        The usable answers, or else those that name the most symbols.
     replies
-        Of the model, in order: more than one if it was asked again.
+        Replies of the model, in order; more than one if the question was repeated.
     usable
-        Whether the answers would do.
+        Whether the answers are usable.
     """
 
     question: Question

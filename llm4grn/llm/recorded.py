@@ -1,4 +1,4 @@
-"""Answers that were recorded before: no model, no network, no cost."""
+"""A chat model that replays recorded answers, without model, network or cost."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from llm4grn.llm.messages import ChatModel, Reply, Request
 class RecordedChat(ChatModel):
     """Answers from a JSON Lines file (see `llm4grn.llm.answers_cache.jsonl.read_jsonl`).
 
-    A question is found by its messages and its sample: whatever model and parameters it was recorded with. Of several
-    answers to the same question the first counts.
+    A question is identified by its messages and its sample, regardless of the model and parameters of the recording.
+    The first of several answers to the same question is used.
 
     Parameters
     ----------
     path
-        The file. It is read at once, so that a bad file is refused before any work is done.
+        JSON Lines file. It is read on construction, so that an invalid file is reported before any work is done.
 
     Raises
     ------
     UserError
-        If the file cannot be used; and for a question that is not in it.
+        If the file cannot be read, or a question is not in it.
     """
 
-    path: str = field(compare=False)  # its content counts, see fingerprint
+    path: str = field(compare=False)  # the key holds the file's content, see fingerprint
 
     def __post_init__(self) -> None:
         require_text("llm.path", self.path, "a JSON Lines file of answers")
@@ -49,7 +49,7 @@ class RecordedChat(ChatModel):
         return replies
 
     def fingerprint(self) -> dict[str, str]:
-        """SHA-256 of the file."""
+        """Return the SHA-256 of the file."""
         return {"sha256": hashlib.sha256(Path(self.path).read_bytes()).hexdigest()}
 
     @property
@@ -62,12 +62,12 @@ class RecordedChat(ChatModel):
         return _question(request) in self._replies
 
     def answer(self, request: Request) -> Reply:
-        """The recorded answer.
+        """Return the recorded answer.
 
         Raises
         ------
         UserError
-            If there is none.
+            If there is no recorded answer.
         """
         reply = self._replies.get(_question(request))
         if reply is None:

@@ -1,11 +1,11 @@
-"""JSON schemas for servers that enforce them: no name can be answered but those that were offered."""
+"""JSON schemas for servers that enforce them, which restrict answers to the offered names."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-# What every server takes: OpenAI's limits of 2024, which Azure still has; OpenAI's own are 1000 and 15,000 by now.
+# Limits that every server accepts: those of OpenAI in 2024, still used by Azure; OpenAI now allows 1000 and 15,000.
 _MOST_CHOICES = 500
 _MANY_CHOICES, _MOST_CHARACTERS_OF_MANY = 250, 7_500
 
@@ -13,26 +13,26 @@ _MANY_CHOICES, _MOST_CHARACTERS_OF_MANY = 250, 7_500
 def answer_schema(
     offered: Sequence[str], targets: Sequence[str] | None = None, k: int | None = None, reasoning: bool = False
 ) -> dict[str, Any]:
-    """The ``response_format`` of an OpenAI-compatible server that admits no names but those ``offered``.
+    """Return the ``response_format`` for an OpenAI-compatible server that admits only the ``offered`` names.
 
-    Within what OpenAI's strict mode allows (https://platform.openai.com/docs/guides/structured-outputs) and vLLM's
-    grammars enforce: every object closed, every property required.
+    The schema respects OpenAI's strict mode (https://platform.openai.com/docs/guides/structured-outputs) and vLLM's
+    grammars: every object is closed, and every property is required.
 
     Parameters
     ----------
     offered
-        The names to choose from. More than 500, or very long ones, are not enumerated, as servers refuse them: then any
-        name can be answered, and those that were not offered are left out when it is read.
+        Names to choose from. More than 500 names, or very long ones, are not enumerated because servers reject them;
+        then the answer can hold any name, and the parser drops those that were not offered.
     targets
-        For a question about several targets: then ``answer`` has one list for each.
+        Targets of a question about several targets, for each of which ``answer`` has one list; None for one target.
     k
-        How many names each list has; None admits any number.
+        Number of names in each list; None admits any number.
     reasoning
-        Whether a text ``reasoning`` comes before ``answer``.
+        Whether a text ``reasoning`` precedes ``answer``.
     """
     choices = list(dict.fromkeys(offered))
     name = {"type": "string", "enum": choices} if _can_be_enumerated(choices) else {"type": "string"}
-    names = {"type": "array", "items": {"$ref": "#/$defs/name"}}
+    names: dict[str, Any] = {"type": "array", "items": {"$ref": "#/$defs/name"}}
     if k is not None:
         names |= {"minItems": k, "maxItems": k}
     answer = names if targets is None else _object({target: names for target in targets})

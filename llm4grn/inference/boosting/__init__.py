@@ -1,1 +1,1 @@
-"""The engine of GRNBoost2: gradient boosting of many targets side by side."""
+"""The native engine of GRNBoost2: gradient boosting of many targets in parallel."""

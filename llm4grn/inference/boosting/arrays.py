@@ -1,4 +1,4 @@
-"""What the compiled trees of GRNBoost2 work on: the TFs' values, the draws of a tree, and its nodes."""
+"""Arrays of the compiled trees of GRNBoost2: the TFs' values, the random draws of a tree, and its nodes."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ N_LEAVES = 2**DEPTH
 
 
 class Columns(NamedTuple):
-    """The TFs' values above each TF's smallest one, largest first.
+    """The values of each TF above its minimum, in descending order.
 
     Attributes
     ----------
     starts
-        Entries of TF ``f`` are ``starts[f]:starts[f + 1]``, shape (n_tfs + 1,), int64.
+        TF ``f`` has the entries ``starts[f]:starts[f + 1]``, shape (n_tfs + 1,), int64.
     cells, values
-        Cell (int32) and value (float32) of each entry.
+        Cell (int32) and value (float32) of each entry, shape (n_entries,).
     runs
-        Entries of the same TF and value share a number, int32: no threshold fits between them.
+        Number shared by the entries of the same TF and value, between which no threshold is possible, int32.
     owners
         TF of each entry, int32.
     floors
-        Smallest value of each TF, float32: that of all cells without an entry.
+        Minimum of each TF, shape (n_tfs,), float32: the value of all cells without an entry.
     """
 
     starts: np.ndarray
@@ -40,20 +40,20 @@ class Columns(NamedTuple):
 
 
 class Draws(NamedTuple):
-    """What chance decides about one tree, for all targets.
+    """The random draws of one tree, shared by all targets.
 
     Attributes
     ----------
     in_bag
         1 for the cells the tree is grown on, uint8, shape (n_cells,).
     left_out
-        The other cells, int32, from the start.
+        The other cells, at the beginning of an array of shape (n_cells,), int32.
     orders
-        For each node the TFs in the order they are tried, int32, shape (N_NODES, n_tfs).
+        TFs of each node in the order they are tried, int32, shape (N_NODES, n_tfs).
     starts, ends
-        Where the in-bag entries of a TF that some node tries are in the arrays below, int64, shape (n_tfs,).
+        Range of a TF's in-bag entries in the arrays below, if any node tries the TF, int64, shape (n_tfs,).
     cells, runs, origins
-        Cell, run, and place in :class:`Columns` of each in-bag entry, int32; after the last comes a run of its own.
+        Cell, run, and position in :class:`Columns` of each in-bag entry, int32; a separate run marks the end.
     """
 
     in_bag: np.ndarray
@@ -67,39 +67,39 @@ class Draws(NamedTuple):
 
 
 class Split(NamedTuple):
-    """The best split of one node, per lane; the squared error it removes is node size x numerator / denominator.
+    """The best split of one node, per lane; it removes the squared error node size x numerator / denominator.
 
     Attributes
     ----------
     numerator, denominator
         Squared sum of centred residuals on the right; cells on the right x cells on the left.
     entry
-        Last entry on the right, in :class:`Draws`; -1 if none splits.
-    count, total
-        Cells on the right, and the sum of their centred residuals.
+        Last entry on the right, as a position in :class:`Draws`; -1 if there is no split.
+    n_right, total
+        Number of cells on the right, and the sum of their centred residuals.
     tried
-        Above 0 if some tried TF varies in the node.
+        Above 0 if any of the tried TFs varies in the node.
     """
 
     numerator: np.ndarray
     denominator: np.ndarray
     entry: np.ndarray
-    count: np.ndarray
+    n_right: np.ndarray
     total: np.ndarray
     tried: np.ndarray
 
 
 class Nodes(NamedTuple):
-    """The nodes of the level in work, by code; bit d of a code is set where the path goes right at level d.
+    """The nodes of the current level, by code; bit d of a code is set if the path goes right at level d.
 
     Attributes
     ----------
     sizes, sums
-        In-bag cells and the sum of their residuals, shape (N_LEAVES, LANES), int64 and float64.
+        Number of in-bag cells and sum of their residuals, shape (N_LEAVES, LANES), int64 and float64.
     size, mean
-        The same of one node as float32 vectors, shape (LANES,); size 0 where it is not to be split.
+        Number of cells and mean residual of one node, float32, shape (LANES,); size 0 where it is not split.
     own
-        Place of the target itself among the TFs tried at that node, int32, shape (LANES,); -1 if it is none of them.
+        Position of the target itself among the TFs tried at that node, int32, shape (LANES,); -1 if it is not tried.
     """
 
     sizes: np.ndarray
@@ -110,8 +110,8 @@ class Nodes(NamedTuple):
 
 
 @compiled
-def new_draws(n_cells, n_tfs, n_entries):
-    """Room for the draws of one tree; ``n_entries`` are those of :class:`Columns`."""
+def new_draws(n_cells: int, n_tfs: int, n_entries: int) -> Draws:
+    """Allocate the draws of one tree; ``n_entries`` is the number of entries of :class:`Columns`."""
     return Draws(
         np.empty(n_cells, np.uint8),
         np.empty(n_cells, np.int32),
@@ -125,8 +125,8 @@ def new_draws(n_cells, n_tfs, n_entries):
 
 
 @compiled
-def new_split():
-    """Room for the best split of one node."""
+def new_split() -> Split:
+    """Allocate the best split of one node."""
     return Split(
         np.empty(LANES, np.float32),
         np.empty(LANES, np.float32),
@@ -138,8 +138,8 @@ def new_split():
 
 
 @compiled
-def new_nodes():
-    """Room for the nodes of one tree."""
+def new_nodes() -> Nodes:
+    """Allocate the nodes of one tree."""
     return Nodes(
         np.empty((N_LEAVES, LANES), np.int64),
         np.empty((N_LEAVES, LANES)),

@@ -1,30 +1,34 @@
-"""Compiled code on disk that cannot be older than its source."""
+"""Compilation with a cache on disk that is never older than the source."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar, cast
 
 import numba
 
+Function = TypeVar("Function", bound=Callable[..., Any])
+
 
 def _digest_of_engine() -> str:
-    """Of all files of the engine, this one included."""
+    """Compute a digest of all source files of the engine, including this one."""
     files = sorted(Path(__file__).parent.glob("*.py"))
     return hashlib.sha256(b"\0".join(path.read_bytes() for path in files)).hexdigest()[:16]
 
 
-#: Changes with any change of the engine's code.
+#: Digest that changes with any change of the engine's code.
 FINGERPRINT = _digest_of_engine()
 
 
-def compiled(function: Callable) -> Callable:
-    """``function`` compiled by numba, without the GIL, and kept on disk.
+def compiled(function: Function) -> Function:
+    """Compile ``function`` with numba, without the GIL, and cache the machine code on disk.
 
-    Numba compiles again when the file of a function changes, but not when one that it calls or a constant does that is
-    in another file. It files what it keeps by the function's name, so here the name tells the version of all of them.
+    Numba recompiles a function when its file changes, but not when a function or constant of another file that it uses
+    changes. Its cache is indexed by the function's name, so the name includes a digest of all files of the engine.
     """
     function.__qualname__ += f"_{FINGERPRINT}"
-    # No fastmath: a result must not depend on how a processor's compiler orders a sum.
-    return numba.njit(nogil=True, cache=True, error_model="numpy")(function)
+    # No fastmath: results must not depend on the order in which a processor's compiler sums.
+    # The dispatcher that numba returns is called like the function.
+    return cast(Function, numba.njit(nogil=True, cache=True, error_model="numpy")(function))

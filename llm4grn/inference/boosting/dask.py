@@ -1,7 +1,7 @@
-"""GRNBoost2's targets over the workers of a dask cluster, to the last bit the importances of threads.
+"""GRNBoost2 on the workers of a dask cluster, with importances that are bit-identical to those of threads.
 
-Whoever can reach a dask scheduler can run code on its workers and, through what they send back, here: name only one
-that you trust. The cluster started here listens on this machine alone.
+Anyone who can reach a dask scheduler can run code on its workers and, through their results, in this process: use only
+a scheduler that you trust. The local cluster listens on the loopback interface only.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("llm4grn")
 
-_PATIENCE = 5  # seconds that a scheduler has to answer
-_RESTART = 60  # seconds that lost workers have to come back once none is left
-_FRUITLESS = 2  # times that all chunks left may end with the death of workers, each as often as the scheduler allows
-# A target's last trees are grown in whatever company is left, so large chunks waste fewer lanes; small ones are lost,
-# and end, sooner.
+_PATIENCE = 5  # seconds to wait for a scheduler's answer
+_RESTART = 60  # seconds to wait for new workers once none is left
+_FRUITLESS = 2  # consecutive rounds that may finish no chunk, each with the retries that the scheduler allows
+# Large chunks fill the lanes better when only few targets are left; small chunks balance the load and cost less when
+# a worker dies.
 _CHUNKS_PER_THREAD = 4
 _LARGEST_CHUNK = 8 * LANES
 _OTHER_VERSION = (
@@ -40,10 +40,10 @@ Chunk = tuple[int, int, int]  # run, first target, first target of the next chun
 
 
 def boost_on_dask(problem: Problem, seeds: Sequence[int], scheduler: str | None, n_workers: int) -> np.ndarray:
-    """Importances with each of the seeds, shape (n_seeds, n_targets, n_tfs); a bar counts targets.
+    """Compute importances with each seed, shape (n_seeds, n_targets, n_tfs), with a progress bar over targets.
 
-    The data go to every worker once. A worker that dies costs the chunks of targets it had in work, which others do
-    again; if all die at once, the data are sent again to those that come back.
+    The data are sent to every worker once. If a worker dies, other workers repeat its unfinished chunks of targets; if
+    all die at once, the data are sent again to the workers that return.
 
     Parameters
     ----------
@@ -51,14 +51,14 @@ def boost_on_dask(problem: Problem, seeds: Sequence[int], scheduler: str | None,
         As for :func:`~llm4grn.inference.boosting.engine.boost_on_threads`.
     scheduler
         Address of a running scheduler, ``tcp://host:port``, whose workers have this version of llm4grn; None for a
-        cluster on this machine that ends with the call, or with this process.
+        local cluster that ends with the call, or with this process.
     n_workers
-        Processes of that cluster, one thread each.
+        Number of processes of the local cluster, with one thread each.
 
     Raises
     ------
     UserError
-        If the scheduler does not answer or gets lost, has no worker or workers of another version, or if workers keep
+        If the scheduler does not answer or is lost, has no workers or workers of another version, or if workers keep
         dying.
     """
     importances = np.zeros((len(seeds), len(problem.owns), len(problem.columns.floors)))
@@ -83,7 +83,7 @@ def boost_on_dask(problem: Problem, seeds: Sequence[int], scheduler: str | None,
 
 
 def _chunks(problem: Problem, n_runs: int, n_threads: int) -> Iterator[Chunk]:
-    """Whole blocks of lanes, some chunks for every thread so that none waits long for the last."""
+    """Divide the targets into chunks of whole blocks, several per thread to balance the load."""
     n_targets = len(problem.owns)
     even = n_runs * n_targets / (_CHUNKS_PER_THREAD * max(n_threads, 1))
     size = LANES * round(np.clip(even, LANES, _LARGEST_CHUNK) / LANES)
@@ -95,7 +95,7 @@ def _chunks(problem: Problem, n_runs: int, n_threads: int) -> Iterator[Chunk]:
 def _finished(
     client: Client, problem: Problem, seeds: Sequence[int], chunks: set[Chunk]
 ) -> Iterator[tuple[Chunk, np.ndarray]]:
-    """Chunks and their importances as they come, shape (chunk, n_tfs); without those that were lost."""
+    """Yield chunks and their importances, shape (chunk, n_tfs), as they finish; lost chunks are left out."""
     from distributed import as_completed
 
     try:
@@ -109,13 +109,13 @@ def _finished(
         raise UserError("inferer.backend=dask: no worker is left, or the scheduler went; start them again") from error
     for future in as_completed(submitted, loop=client.loop):
         part = _result(future)
-        chunk = submitted.pop(future)  # and so its memory on the worker
+        chunk = submitted.pop(future)  # dropping the future frees the result on the worker
         if part is not None:
             yield chunk, part
 
 
 def _result(future: Future) -> np.ndarray | None:
-    """What a task gave; None if it went with its workers or with all that held the data."""
+    """Return the result of a task; None if it was lost with its workers or with all that held the data."""
     from distributed import KilledWorker
     from distributed.client import FutureCancelledError
 
@@ -130,15 +130,15 @@ def _result(future: Future) -> np.ndarray | None:
 
 
 def _boost(problem: Problem, fingerprint: str, seed: int, start: int, stop: int) -> np.ndarray:
-    """On a worker: the importances of some targets, shape (n, n_tfs)."""
+    """Compute on a worker the importances of some targets, shape (n, n_tfs)."""
     _require_engine(fingerprint)
-    # What arrives may be read-only, which numba takes for another type and compiles for again.
+    # Received arrays may be read-only, which is another type for numba and would trigger a compilation.
     columns = Columns(*(np.require(array, requirements=["C", "W"]) for array in problem.columns))
     return boost_targets(problem.part(start, stop)._replace(columns=columns), seed, n_threads=1)[0]
 
 
 def _require_engine(fingerprint: str) -> None:
-    """On a worker: refuse to mix results of two versions."""
+    """Raise UserError on a worker whose engine differs, so that no results of two versions are mixed."""
     if fingerprint != FINGERPRINT:
         raise UserError(_OTHER_VERSION)
 
@@ -153,11 +153,11 @@ def _megabytes(problem: Problem) -> int:
 
 @contextmanager
 def connected(scheduler: str | None, n_workers: int) -> Iterator[Client]:
-    """A client of the scheduler, or of a cluster of worker processes on this machine that ends with the block."""
+    """Connect a client to the scheduler, or to a local cluster that ends with the block."""
     from distributed import Client, LocalCluster
 
     with ExitStack() as stack:
-        stack.enter_context(_few_words())
+        stack.enter_context(_quiet_dask())
         if scheduler is not None:
             _check(scheduler)
             client = stack.enter_context(Client(scheduler, set_as_default=False))
@@ -169,26 +169,26 @@ def connected(scheduler: str | None, n_workers: int) -> Iterator[Client]:
                 host="127.0.0.1",
                 dashboard_address=None,
                 scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},  # else port 8787, which may be in use
-                memory_limit=0,  # the data take what they take with threads
+                memory_limit=0,  # no limit, as with threads
             )
             client = stack.enter_context(Client(stack.enter_context(cluster), set_as_default=False))
         yield client
 
 
 def _check_version(client: Client) -> None:
-    """Refuse a cluster that lacks this version; workers that join it later are refused by :func:`_boost`."""
-    for ask in client.run_on_scheduler, client.run:
+    """Raise UserError if the cluster lacks this version; :func:`_boost` checks workers that join later."""
+    for run in client.run_on_scheduler, client.run:
         try:
-            ask(_require_engine, FINGERPRINT)
+            run(_require_engine, FINGERPRINT)
         except UserError:
             raise
-        except Exception as error:  # whatever an environment without this module makes of the question
+        except Exception as error:  # an environment without this module can raise any exception
             raise UserError(f"{_OTHER_VERSION} ({' '.join(str(error).split())})") from error
 
 
 @contextmanager
-def _few_words() -> Iterator[None]:
-    """Let dask log warnings, not every connection."""
+def _quiet_dask() -> Iterator[None]:
+    """Restrict dask's log to warnings; it would report every connection."""
     log = logging.getLogger("distributed")
     level = log.level
     log.setLevel(max(level, logging.WARNING))
@@ -199,7 +199,7 @@ def _few_words() -> Iterator[None]:
 
 
 def _check(scheduler: str) -> None:
-    """Refuse what is no scheduler with workers: a client would wait long for it."""
+    """Raise UserError unless the address is a scheduler with workers; a client would wait a long time for one."""
     import asyncio
 
     from distributed import Security
@@ -219,7 +219,7 @@ def _check(scheduler: str) -> None:
     where = f"inferer.scheduler={scheduler}"
     try:
         identity = LoopRunner(asynchronous=False).run_sync(ask_patiently)
-    except Exception as error:  # among them whatever a server of another kind makes of the question
+    except Exception as error:  # a server of another kind can cause any exception
         reason = " ".join(str(error).split()) or "no answer"
         raise UserError(
             f"{where}: no dask scheduler answers there within {_PATIENCE} s ({reason}); "

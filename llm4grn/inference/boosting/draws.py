@@ -1,18 +1,18 @@
-"""What chance decides about a tree of GRNBoost2: its cells, and the order in which its nodes try TFs; compiled."""
+"""Random draws of a tree of GRNBoost2: its cells, and the order in which its nodes try TFs (compiled)."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from llm4grn.inference.boosting.arrays import N_NODES
+from llm4grn.inference.boosting.arrays import N_NODES, Columns, Draws
 from llm4grn.inference.boosting.compiled import compiled
 
 IN_BAG = 0.9
 
 
 @compiled
-def mix(key):
-    """SplitMix64's output function: from any key an unrelated one."""
+def mix(key: np.uint64) -> np.uint64:
+    """Hash a key with the output function of the SplitMix64 generator."""
     key = key + np.uint64(0x9E3779B97F4A7C15)
     key = (key ^ (key >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     key = (key ^ (key >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -20,14 +20,14 @@ def mix(key):
 
 
 @compiled
-def _uniform(key, i):
-    """The i-th number of a stream, in [0, 1)."""
+def _uniform(key: np.uint64, i: int) -> np.float64:
+    """Return the i-th number of the key's random stream, in [0, 1)."""
     return np.float64(mix(key + np.uint64(i) * np.uint64(0x9E3779B97F4A7C15)) >> np.uint64(11)) * 2.0**-53
 
 
 @compiled
-def draw_bag(key, in_bag, left_out):
-    """Draw 90 % of the cells without replacement; returns how many are left out."""
+def draw_bag(key: np.uint64, in_bag: np.ndarray, left_out: np.ndarray) -> int:
+    """Draw 90 % of the cells without replacement; return the number of cells left out."""
     n_cells = len(in_bag)
     n_wanted = max(1, int(IN_BAG * n_cells))
     n_left_out = 0
@@ -40,8 +40,8 @@ def draw_bag(key, in_bag, left_out):
 
 
 @compiled
-def draw_order(key, order):
-    """Shuffle the TFs for one node."""
+def draw_order(key: np.uint64, order: np.ndarray) -> None:
+    """Fill ``order`` with a random permutation of the TFs for one node."""
     for i in range(len(order)):
         order[i] = i
     for i in range(len(order) - 1):
@@ -50,8 +50,8 @@ def draw_order(key, order):
 
 
 @compiled
-def draw_tree(key, columns, n_listed, draws):
-    """Fill ``draws``, with entries of the first ``n_listed`` TFs of each node; returns how many cells are left out."""
+def draw_tree(key: np.uint64, columns: Columns, n_listed: int, draws: Draws) -> int:
+    """Fill ``draws`` with entries of the first ``n_listed`` TFs of each node; return the number of cells left out."""
     n_left_out = draw_bag(key, draws.in_bag, draws.left_out)
     draws.starts[:] = -1
     at = 0

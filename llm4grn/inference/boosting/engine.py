@@ -1,8 +1,8 @@
-"""GRNBoost2 without scikit-learn: all targets of a data set boosted side by side, on threads.
+"""GRNBoost2 without scikit-learn: all targets of a data set are boosted in parallel on threads.
 
 The algorithm is that of ``arboreto.algo.grnboost2``: scikit-learn's stochastic gradient boosting with early stopping on
-the out-of-bag loss. What differs is who is drawn: a tree draws its cells and TFs from (seed, number of the tree) alone,
-so that sixteen targets can share one walk over the data (see ``boosting_trees``).
+the out-of-bag loss. Only the random draws differ: the cells and TFs of a tree depend on the seed and the number of the
+tree alone, so that sixteen targets can share one pass over the data (see :mod:`llm4grn.inference.boosting.trees`).
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from llm4grn.runtime.progress import progress
 
 N_TREES = 5000
 MAX_FEATURES = 0.1
-# Half of the targets stop within few trees of the first that may be the last: after these numbers of trees, and then
-# after twice as many more each time, those that go on close ranks, as lanes of stopped targets would go along idle.
+# Half of the targets stop within a few trees of the earliest possible stop. After these numbers of trees, and then at
+# doubling intervals, the remaining targets are packed into full blocks, so that stopped targets occupy no lanes.
 _STOPS = (WINDOW, WINDOW + 1, WINDOW + 3, WINDOW + 7)
 _BLOCKS_PER_TASK = 8
-_FEATURE_THRESHOLD = 1e-7  # scikit-learn's: no threshold between values closer than this
+_FEATURE_THRESHOLD = 1e-7  # as in scikit-learn: no threshold between values closer than this
 
 
 class Lane(NamedTuple):
-    """Residuals of one target: lane ``lane`` of ``block`` in an array (n_blocks, n_cells, LANES); None at the start."""
+    """Residuals of one target: ``residuals[block, :, lane]`` of shape (n_blocks, n_cells, LANES); None at the start."""
 
     target: int
     residuals: np.ndarray | None = None
@@ -42,18 +42,18 @@ class Lane(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """Targets to be regressed, and all that their trees depend on except the seed.
+    """Targets to be regressed, and everything that their trees depend on except the seed.
 
     Attributes
     ----------
     columns
-        The TFs.
+        Values of the TFs.
     responses
         Expression of the targets, float64, canonical, shape (n_cells, n_targets).
     owns
-        Which TF each target is itself, int32, shape (n_targets,); -1 if it is none.
+        TF that each target itself is, int32, shape (n_targets,); -1 if it is not a TF.
     n_tries
-        TFs tried at each node.
+        Number of TFs tried at each node.
     """
 
     columns: Columns
@@ -62,12 +62,12 @@ class Problem(NamedTuple):
     n_tries: int
 
     def part(self, start: int, stop: int) -> Problem:
-        """Targets ``start`` to ``stop - 1`` alone: they get the importances they have among the others."""
+        """Return the problem of targets ``start`` to ``stop - 1``, which get the same importances as in the whole."""
         return self._replace(responses=self.responses[:, start:stop], owns=self.owns[start:stop])
 
 
 def prepare(tf_matrix: csc_matrix, responses: csc_matrix, owns: np.ndarray) -> Problem:
-    """The work of all seeds that is the same, done once; the parameters are those of :func:`boosted_importances`."""
+    """Prepare what all seeds share; the parameters are those of :func:`boosted_importances`."""
     owns = np.asarray(owns, np.int32)
     n_tries = max(1, int(MAX_FEATURES * (tf_matrix.shape[1] - (owns.max(initial=-1) >= 0))))
     return Problem(presort(tf_matrix), _canonical(responses, np.float64), owns, n_tries)
@@ -76,31 +76,33 @@ def prepare(tf_matrix: csc_matrix, responses: csc_matrix, owns: np.ndarray) -> P
 def boosted_importances(
     tf_matrix: csc_matrix, responses: csc_matrix, owns: np.ndarray, seed: int, n_threads: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """GRNBoost2's importances of all TFs for all targets.
+    """Compute GRNBoost2's importances of all TFs for all targets.
 
     Parameters
     ----------
     tf_matrix
         Expression of the TFs, shape (n_cells, n_tfs). The result depends on the order of the TFs.
     responses
-        Expression of the targets, none of them constant, shape (n_cells, n_targets). Each is regressed on its own.
+        Expression of the targets, none of them constant, shape (n_cells, n_targets). Each is regressed independently.
     owns
-        Which TF each target is itself, shape (n_targets,); -1 if it is none. No target is its own TF.
+        TF that each target itself is, shape (n_targets,); -1 if it is not a TF. No target is regressed on itself.
     seed
-        What is drawn depends on it and on nothing else.
+        Seed that determines all random draws.
     n_threads
-        Changes the time, not the result.
+        Number of threads; it affects the run time, not the result.
 
     Returns
     -------
-    importances, n_trees
-        float64 (n_targets, n_tfs), those of a target adding up to its number of trees; int64 (n_targets,).
+    importances : (n_targets, n_tfs), float64
+        The importances of a target sum to its number of trees.
+    n_trees : (n_targets,), int64
+        Number of trees of each target.
     """
     return boost_targets(prepare(tf_matrix, responses, owns), seed, n_threads)
 
 
 def boost_on_threads(problem: Problem, seeds: Sequence[int], n_threads: int) -> np.ndarray:
-    """Importances with each of the seeds, shape (n_seeds, n_targets, n_tfs); a bar counts targets."""
+    """Compute importances with each seed, shape (n_seeds, n_targets, n_tfs), with a progress bar over targets."""
     with progress(total=len(seeds) * len(problem.owns), desc="GRNBoost2", unit="target") as bar:
         return np.stack([boost_targets(problem, seed, n_threads, bar.update)[0] for seed in seeds])
 
@@ -108,7 +110,7 @@ def boost_on_threads(problem: Problem, seeds: Sequence[int], n_threads: int) -> 
 def boost_targets(
     problem: Problem, seed: int, n_threads: int, advance: Callable[[int], object] = lambda n_finished: None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What :func:`boosted_importances` returns; ``advance`` is called with the number of targets just finished."""
+    """Compute importances as :func:`boosted_importances`; ``advance`` gets the number of targets just finished."""
     columns, responses, owns, n_tries = problem
     n_cells, n_targets = responses.shape
     n_tfs = len(columns.floors)
@@ -118,7 +120,7 @@ def boost_targets(
     removed = np.zeros((n_targets, n_tfs))
 
     def grow(first: int, last: int, lanes: list[Lane]) -> list[Lane]:
-        """Grow trees ``first`` to ``last - 1``; gives the targets that go on."""
+        """Grow trees ``first`` to ``last - 1``; return the targets that have not stopped."""
         residuals = _aligned((-(-len(lanes) // LANES), n_cells, LANES))
         targets = np.full(residuals.shape[0] * LANES, -1)
         for i, lane in enumerate(lanes):
@@ -129,7 +131,7 @@ def boost_targets(
             else:
                 residuals[block, :, place] = lane.residuals[lane.block, :, lane.lane]
         boost(first, last, key, n_tries, columns, residuals.reshape(-1), targets, owns, losses, n_trees, removed)
-        return [Lane(int(targets[i]), residuals, *divmod(i, LANES)) for i in np.flatnonzero(targets >= 0)]
+        return [Lane(int(targets[i]), residuals, *divmod(int(i), LANES)) for i in np.flatnonzero(targets >= 0)]
 
     alive = [Lane(target) for target in range(n_targets)]
     first = 0
@@ -148,7 +150,7 @@ def boost_targets(
 
 
 def presort(tf_matrix: csc_matrix) -> Columns:
-    """Each TF's values above its smallest, largest first; equal values in the order of the cells."""
+    """Sort each TF's values above its minimum in descending order; equal values stay in the order of the cells."""
     tf_matrix = _canonical(tf_matrix, np.float32)
     cells, values, runs, owners, floors = [], [], [], [], []
     for f in range(tf_matrix.shape[1]):
@@ -177,7 +179,7 @@ def presort(tf_matrix: csc_matrix) -> Columns:
 
 
 def _canonical(matrix: csc_matrix, dtype: type) -> csc_matrix:
-    """The same matrix in its one sparse form, whatever zeros it stored."""
+    """Copy a matrix to canonical sparse form: sorted, without duplicates or stored zeros."""
     matrix = csc_matrix(matrix, dtype=dtype, copy=True)
     matrix.sum_duplicates()
     matrix.eliminate_zeros()
@@ -185,7 +187,7 @@ def _canonical(matrix: csc_matrix, dtype: type) -> csc_matrix:
 
 
 def _stops() -> Iterator[int]:
-    """After how many trees the targets that go on close ranks; the last is that of the last tree."""
+    """Yield the numbers of trees after which the remaining targets are repacked, up to ``N_TREES``."""
     yield from _STOPS
     stop = _STOPS[-1]
     while stop < N_TREES:
@@ -194,7 +196,7 @@ def _stops() -> Iterator[int]:
 
 
 def _tasks(lanes: list[Lane], n_threads: int) -> Iterator[list[Lane]]:
-    """Whole blocks, in tasks as even as can be."""
+    """Divide the targets into tasks of whole blocks, of nearly equal size."""
     n_blocks = -(-len(lanes) // LANES)
     n_tasks = min(n_blocks, max(n_threads, -(-n_blocks // _BLOCKS_PER_TASK)))
     bounds = np.linspace(0, n_blocks, n_tasks + 1).round().astype(int) * LANES
@@ -203,7 +205,7 @@ def _tasks(lanes: list[Lane], n_threads: int) -> Iterator[list[Lane]]:
 
 
 def _aligned(shape: tuple[int, ...]) -> np.ndarray:
-    """Zeros of float32 that start on a cache line, so that the lanes of a cell are one line."""
+    """Allocate float32 zeros aligned to a cache line, so that the lanes of a cell occupy exactly one line."""
     line, size = 64, int(np.prod(shape)) * 4
     memory = np.zeros(size + line, np.uint8)
     start = -memory.ctypes.data % line
@@ -211,8 +213,10 @@ def _aligned(shape: tuple[int, ...]) -> np.ndarray:
 
 
 @compiled
-def _standardise(starts, cells, values, target, residuals, lane):
-    """Write a target's expression, less its mean and over its standard deviation, into one lane."""
+def _standardise(
+    starts: np.ndarray, cells: np.ndarray, values: np.ndarray, target: int, residuals: np.ndarray, lane: int
+) -> None:
+    """Write a target's standardised expression (mean 0, standard deviation 1) into one lane."""
     n_cells = len(residuals)
     start, stop = starts[target], starts[target + 1]
     mean = 0.0

@@ -1,14 +1,15 @@
-"""Sixteen numbers at once in numba: vectors that live in registers, one lane per target gene.
+"""Vectors of sixteen numbers for numba, held in registers, with one lane per target gene.
 
-Numba has no vector type, and what its compiler makes of a loop over sixteen lanes depends on what it can prove about
-aliasing. Here the vectors are LLVM's own: each operation is one or a few instructions on any processor, and rounds as
-the scalar operation does, so that a lane's result depends neither on its neighbours nor on the processor.
+Numba has no vector type, and whether its compiler vectorises a loop over sixteen lanes depends on what it can prove
+about aliasing. These vectors are LLVM's: each operation is one or a few instructions on any processor and rounds as the
+scalar operation does, so a lane's result depends neither on the other lanes nor on the processor.
 """
 
 from __future__ import annotations
 
 import operator
 from collections.abc import Callable
+from typing import Any
 
 from llvmlite import ir
 from numba import types
@@ -16,9 +17,14 @@ from numba.extending import intrinsic, models, overload, register_model
 
 LANES = 16
 
+#: Value of the numba type :class:`Lanes`, which exists in compiled code only.
+Vector = Any
+#: Function that emits an instruction: (context, builder, signature, arguments) to its value.
+Generate = Callable[[Any, Any, Any, Any], Any]
+
 
 class Lanes(types.Type):
-    """Type of a vector of ``LANES`` numbers; ``boolean`` ones are masks."""
+    """Numba type of a vector of ``LANES`` numbers; vectors of ``boolean`` are masks."""
 
     def __init__(self, dtype: types.Type) -> None:
         self.dtype = dtype
@@ -27,30 +33,41 @@ class Lanes(types.Type):
 
 @register_model(Lanes)
 class _LanesModel(models.PrimitiveModel):
-    def __init__(self, manager, lanes: Lanes) -> None:
+    def __init__(self, manager: Any, lanes: Lanes) -> None:
         super().__init__(manager, lanes, _vector(lanes.dtype))
 
 
-_BITS = {types.boolean: ir.IntType(1), types.uint8: ir.IntType(8), types.int32: ir.IntType(32)}
-_FLOATS = {types.float32: ir.FloatType(), types.float64: ir.DoubleType()}
+_ELEMENTS: dict[Any, ir.Type] = {
+    types.boolean: ir.IntType(1),
+    types.uint8: ir.IntType(8),
+    types.int32: ir.IntType(32),
+    types.float32: ir.FloatType(),
+    types.float64: ir.DoubleType(),
+}
 MASK, BYTES, INTS, FLOATS, DOUBLES = map(Lanes, (types.boolean, types.uint8, types.int32, types.float32, types.float64))
 
 
 def _vector(dtype: types.Type) -> ir.VectorType:
-    return ir.VectorType({**_BITS, **_FLOATS}[dtype], LANES)
+    return ir.VectorType(_ELEMENTS[dtype], LANES)
 
 
-def _address(context, builder, array_type, array, row):
+def _instruction(define: Callable[..., tuple[Any, Generate]]) -> Callable[..., Any]:
+    """Register an instruction; compiled code calls it without the typing context that ``define`` takes first."""
+    return intrinsic(define)
+
+
+def _address(context: Any, builder: Any, array_type: Any, array: Any, row: Any) -> Any:
+    """Return the address of the first lane of ``row``."""
     data = context.make_array(array_type)(context, builder, array).data
     offset = builder.mul(row, row.type(LANES))
     return builder.gep(data, [offset])
 
 
-@intrinsic
-def load(typing_context, array, row):
-    """Lanes ``array[row * LANES : (row + 1) * LANES]`` of a flat, contiguous array; no bounds are checked."""
+@_instruction
+def load(typing_context: Any, array: Any, row: Any) -> tuple[Any, Generate]:
+    """Load ``array[row * LANES : (row + 1) * LANES]`` of a flat, contiguous array, without a bounds check."""
 
-    def generate(context, builder, signature, arguments):
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         address = _address(context, builder, signature.args[0], *arguments)
         vector = _vector(array.dtype)
         pointer = builder.bitcast(address, vector.as_pointer())
@@ -59,11 +76,11 @@ def load(typing_context, array, row):
     return Lanes(array.dtype)(array, types.intp), generate
 
 
-@intrinsic
-def store(typing_context, array, row, lanes):
-    """Write ``lanes`` to where :func:`load` reads them."""
+@_instruction
+def store(typing_context: Any, array: Any, row: Any, lanes: Any) -> tuple[Any, Generate]:
+    """Store ``lanes`` where :func:`load` reads them."""
 
-    def generate(context, builder, signature, arguments):
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         address = _address(context, builder, signature.args[0], *arguments[:2])
         pointer = builder.bitcast(address, _vector(array.dtype).as_pointer())
         builder.store(arguments[2], pointer, align=array.dtype.bitwidth // 8)
@@ -72,11 +89,11 @@ def store(typing_context, array, row, lanes):
     return types.void(array, types.intp, lanes), generate
 
 
-@intrinsic
-def splat(typing_context, number):
-    """The same number in all lanes."""
+@_instruction
+def splat(typing_context: Any, number: Any) -> tuple[Any, Generate]:
+    """Return a vector with the same number in all lanes."""
 
-    def generate(context, builder, signature, arguments):
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         vector = _vector(number)
         one = builder.insert_element(ir.Constant(vector, ir.Undefined), arguments[0], ir.IntType(32)(0))
         zeros = ir.Constant(ir.VectorType(ir.IntType(32), LANES), [0] * LANES)
@@ -85,54 +102,58 @@ def splat(typing_context, number):
     return Lanes(number)(number), generate
 
 
-@intrinsic
-def select(typing_context, mask, yes, no):
-    """``yes`` where the mask is set, else ``no``."""
+@_instruction
+def select(typing_context: Any, mask: Any, yes: Any, no: Any) -> tuple[Any, Generate]:
+    """Return ``yes`` where the mask is set, else ``no``."""
 
-    def generate(context, builder, signature, arguments):
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.select(*arguments)
 
     return yes(mask, yes, no), generate
 
 
-@intrinsic
-def _inverted(typing_context, mask):
-    def generate(context, builder, signature, arguments):
+@_instruction
+def _inverted(typing_context: Any, mask: Any) -> tuple[Any, Generate]:
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.not_(arguments[0])
 
     return mask(mask), generate
 
 
 @overload(operator.invert)
-def _invert(mask):
-    return (lambda mask: _inverted(mask)) if mask == MASK else None
+def _invert(mask: Any) -> Callable[..., Any] | None:
+    def invert(mask: Any) -> Any:
+        return _inverted(mask)
+
+    return invert if mask == MASK else None
 
 
-@intrinsic
-def widen(typing_context, lanes):
-    """float32 lanes as float64."""
+@_instruction
+def widen(typing_context: Any, lanes: Any) -> tuple[Any, Generate]:
+    """Convert float32 lanes to float64."""
 
-    def generate(context, builder, signature, arguments):
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         return builder.fpext(arguments[0], _vector(types.float64))
 
     return DOUBLES(lanes), generate
 
 
-def _operator(function, emit: dict[Lanes, Callable], result: Lanes | None = None) -> None:
-    """Give an operator to the lanes in ``emit``; ``result`` is its type if it is not that of the operands."""
+def _operator(function: Callable, emit: dict[Lanes, Callable], result: Lanes | None = None) -> None:
+    """Define an operator for the types in ``emit``; ``result`` is its type if it differs from that of the operands."""
 
-    @intrinsic
-    def operation(typing_context, left, right):
-        def generate(context, builder, signature, arguments):
+    @_instruction
+    def operation(typing_context: Any, left: Any, right: Any) -> tuple[Any, Generate]:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             return emit[left](builder, *arguments)
 
         return (result or left)(left, right), generate
 
     @overload(function)
-    def implementation(left, right):
-        if left == right and left in emit:
-            return lambda left, right: operation(left, right)
-        return None
+    def implementation(left: Any, right: Any) -> Callable[..., Any] | None:
+        def apply(left: Any, right: Any) -> Any:
+            return operation(left, right)
+
+        return apply if left == right and left in emit else None
 
 
 _operator(operator.add, dict.fromkeys((FLOATS, DOUBLES), ir.IRBuilder.fadd))

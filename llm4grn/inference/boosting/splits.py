@@ -1,16 +1,20 @@
-"""The best split of a node of GRNBoost2's trees, in sixteen lanes at once; compiled."""
+"""Search for the best split of a node of GRNBoost2's trees, in sixteen lanes at once (compiled)."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from llm4grn.inference.boosting.arrays import Columns, Draws, Nodes, Split
 from llm4grn.inference.boosting.compiled import compiled
-from llm4grn.inference.boosting.lanes import LANES, load, select, splat, store
+from llm4grn.inference.boosting.lanes import LANES, Vector, load, select, splat, store
 
 
 @compiled
-def _may_try(place, n_tries, nodes):
-    """Which lanes may split by the TF at a place of the order: never by the target, for which one more TF is tried."""
+def _may_try(place: int, n_tries: int, nodes: Nodes) -> Vector:
+    """Return the mask of the lanes that may split by the TF at a position of the order.
+
+    A target is never split by itself; a lane whose target is among the tried TFs tries one more TF instead.
+    """
     own = load(nodes.own, 0)
     if place < n_tries:
         return ~(own == splat(np.int32(place)))
@@ -18,8 +22,19 @@ def _may_try(place, n_tries, nodes):
 
 
 @compiled
-def search_root(tfs, n_tries, draws, residuals, nodes, weights, split):
-    """The best split of all in-bag cells; ``weights[n]`` is 1 / (n on the right x the rest), 0 where that is empty."""
+def search_root(
+    tfs: np.ndarray,
+    n_tries: int,
+    draws: Draws,
+    residuals: np.ndarray,
+    nodes: Nodes,
+    weights: np.ndarray,
+    split: Split,
+) -> None:
+    """Find the best split of all in-bag cells and write it to ``split``.
+
+    ``weights[n]`` is 1 / (n x number of remaining cells) for n cells on the right, and 0 if either side is empty.
+    """
     zero, one = splat(np.float32(0)), splat(np.float32(1))
     mean = load(nodes.mean, 0)
     best, best_entry, best_count, best_total = zero, splat(np.int32(-1)), zero, zero
@@ -43,17 +58,26 @@ def search_root(tfs, n_tries, draws, residuals, nodes, weights, split):
     store(split.numerator, 0, best)
     store(split.denominator, 0, one)
     store(split.entry, 0, best_entry)
-    store(split.count, 0, best_count)
+    store(split.n_right, 0, best_count)
     store(split.total, 0, best_total)
     store(split.tried, 0, tried)
 
 
 @compiled
-def search(tfs, n_tries, draws, residuals, leaves, code, nodes, split):
-    """The best split of the in-bag cells at one node, which are others in each lane."""
+def search(
+    tfs: np.ndarray,
+    n_tries: int,
+    draws: Draws,
+    residuals: np.ndarray,
+    leaves: np.ndarray,
+    code: int,
+    nodes: Nodes,
+    split: Split,
+) -> None:
+    """Find the best split of the in-bag cells at one node, which differ between lanes, and write it to ``split``."""
     zero, one = splat(np.float32(0)), splat(np.float32(1))
     here, size, mean = splat(np.uint8(code)), load(nodes.size, 0), load(nodes.mean, 0)
-    # Gains are compared as fractions, crosswise: a division would cost more than all else.
+    # Gains are fractions, compared by cross-multiplication: a division would cost more than all other operations.
     best, best_below, best_entry, best_count, best_total = zero, one, splat(np.int32(-1)), zero, zero
     tried = zero
     for place, f in enumerate(tfs):
@@ -78,16 +102,30 @@ def search(tfs, n_tries, draws, residuals, leaves, code, nodes, split):
     store(split.numerator, 0, best)
     store(split.denominator, 0, best_below)
     store(split.entry, 0, best_entry)
-    store(split.count, 0, best_count)
+    store(split.n_right, 0, best_count)
     store(split.total, 0, best_total)
     store(split.tried, 0, tried)
 
 
 @compiled
-def search_on(tfs, own, columns, draws, residuals, leaves, code, lane, nodes, split):
-    """One lane, none of whose tried TFs varies in the node: the best split by the next TF that does.
+def search_on(
+    tfs: np.ndarray,
+    own: int,
+    columns: Columns,
+    draws: Draws,
+    residuals: np.ndarray,
+    leaves: np.ndarray,
+    code: int,
+    lane: int,
+    nodes: Nodes,
+    split: Split,
+) -> int:
+    """Find the best split by the first TF that varies in the node, for a lane whose tried TFs are all constant there.
 
-    Returns the last entry on the right, in :class:`Columns`, or -1.
+    Returns
+    -------
+    int
+        Last entry on the right, as a position in :class:`Columns`; -1 if there is no split.
     """
     for f in tfs:
         if f == own:
@@ -106,7 +144,7 @@ def search_on(tfs, own, columns, draws, residuals, leaves, code, lane, nodes, sp
             varies |= below > 0
             if below > 0 and total * total * best_below > best * below:
                 best, best_below, best_entry = total * total, below, entry
-                split.count[lane], split.total[lane] = count, total
+                split.n_right[lane], split.total[lane] = count, total
         if varies:
             split.numerator[lane], split.denominator[lane] = best, best_below
             return best_entry

@@ -1,16 +1,26 @@
-"""The trees of GRNBoost2 for a block of target genes at once, compiled: one target per lane.
+"""The trees of GRNBoost2 for a block of target genes at once, with one target per lane (compiled).
 
-The seed, not the target, decides which cells and TFs a tree looks at, so all targets walk the same TF values in the
-same order. That walk is the cost of boosting, and here sixteen targets share it. It visits only values above the
-smallest of their TF: the cells at the smallest value, mostly zeros, go left, with what the others leave.
-Splits are exact, as scikit-learn's are; no values are binned.
+The seed, not the target, determines the cells and TFs that a tree uses, so all targets visit the same TF values in the
+same order. These visits dominate the cost of boosting, and sixteen targets share them. Only values above the minimum of
+their TF are visited: the cells at the minimum, mostly zeros, go left, and their sums follow by subtraction. Splits are
+exact, as in scikit-learn; values are not binned.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from llm4grn.inference.boosting.arrays import DEPTH, N_LEAVES, new_draws, new_nodes, new_split
+from llm4grn.inference.boosting.arrays import (
+    DEPTH,
+    N_LEAVES,
+    Columns,
+    Draws,
+    Nodes,
+    Split,
+    new_draws,
+    new_nodes,
+    new_split,
+)
 from llm4grn.inference.boosting.compiled import compiled
 from llm4grn.inference.boosting.draws import IN_BAG, draw_tree, mix
 from llm4grn.inference.boosting.lanes import LANES, load, select, splat, store, widen
@@ -19,13 +29,13 @@ from llm4grn.inference.boosting.splits import search, search_on, search_root
 LEARNING_RATE = 0.01
 WINDOW = 25  # trees over which the out-of-bag improvement is averaged
 
-# A smaller share of a target's variance than this is rounding: such a split is none.
+# Splits that explain a smaller share of a target's variance are discarded as rounding errors.
 _NOISE = 1e-11
 
 
 @compiled
-def _end_of_right(columns, in_bag, leaves, code, lane, last):
-    """Where the entries above the threshold end, left-out cells included.
+def _end_of_right(columns: Columns, in_bag: np.ndarray, leaves: np.ndarray, code: int, lane: int, last: int) -> int:
+    """Return the end of the entries above the threshold, including left-out cells.
 
     The threshold lies midway between the last value on the right and the next value that occurs in the node.
     """
@@ -45,17 +55,17 @@ def _end_of_right(columns, in_bag, leaves, code, lane, last):
 
 
 @compiled
-def _send_right(columns, leaves, code, bit, ends):
-    """Set ``bit`` in the code of the cells at a node above the threshold of their lane.
+def _send_right(columns: Columns, leaves: np.ndarray, code: int, bit: int, ends: np.ndarray) -> None:
+    """Set ``bit`` in the code of the node's cells above the threshold of their lane.
 
-    ``ends`` is where each lane's entries on the right end, int32; 0 where the node is not split.
+    ``ends`` holds the end of each lane's entries on the right, int32; 0 where the node is not split.
     """
     here, right = splat(np.uint8(code)), splat(np.uint8(code | bit))
     waiting = ends.copy()
     for lane in range(LANES):
         if waiting[lane] == 0:
             continue
-        # All lanes that split by this TF, together.
+        # All lanes that split by this TF share one pass over its entries.
         f = columns.owners[waiting[lane] - 1]
         furthest = 0
         same = np.zeros(LANES, np.int32)
@@ -68,13 +78,25 @@ def _send_right(columns, leaves, code, bit, ends):
         for entry in range(columns.starts[f], furthest):
             cell = columns.cells[entry]
             old = load(leaves, cell)
-            goes = (old == here) & (limits > splat(np.int32(entry)))
-            store(leaves, cell, select(goes, right, old))
+            moves = (old == here) & (limits > splat(np.int32(entry)))
+            store(leaves, cell, select(moves, right, old))
 
 
 @compiled
-def _grow(columns, draws, n_tries, weights, residuals, leaves, nodes, split, targets, owns, importance):
-    """Grow one tree in each lane: codes of all cells into ``leaves``, sizes and sums of the leaves into ``nodes``."""
+def _grow(
+    columns: Columns,
+    draws: Draws,
+    n_tries: int,
+    weights: np.ndarray,
+    residuals: np.ndarray,
+    leaves: np.ndarray,
+    nodes: Nodes,
+    split: Split,
+    targets: np.ndarray,
+    owns: np.ndarray,
+    importance: np.ndarray,
+) -> None:
+    """Grow one tree in each lane; write the cells' codes to ``leaves``, sizes and sums of the leaves to ``nodes``."""
     n_cells = len(draws.in_bag)
     ends = np.empty(LANES, np.int32)
     for level in range(DEPTH):
@@ -114,7 +136,7 @@ def _grow(columns, draws, n_tries, weights, residuals, leaves, nodes, split, tar
                     continue
                 ends[lane] = _end_of_right(columns, draws.in_bag, leaves, code, lane, last)
                 importance[targets[lane], columns.owners[last]] += gain
-                right, count = code | (1 << level), np.int64(split.count[lane])
+                right, count = code | (1 << level), np.int64(split.n_right[lane])
                 total = split.total[lane] + nodes.sums[code, lane] / size * count
                 nodes.sizes[right, lane], nodes.sums[right, lane] = count, total
                 nodes.sizes[code, lane] -= count
@@ -123,8 +145,8 @@ def _grow(columns, draws, n_tries, weights, residuals, leaves, nodes, split, tar
 
 
 @compiled
-def _descend(residuals, leaves, steps, sums):
-    """Subtract from each residual the step of its leaf, put all cells back at the root, and sum up the residuals."""
+def _descend(residuals: np.ndarray, leaves: np.ndarray, steps: np.ndarray, sums: np.ndarray) -> None:
+    """Subtract from each residual the step of its leaf, return all cells to the root, and sum the residuals."""
     none = splat(np.uint8(0))
     s0, s1, s2, s3 = load(steps, 0), load(steps, 1), load(steps, 2), load(steps, 3)
     s4, s5, s6, s7 = load(steps, 4), load(steps, 5), load(steps, 6), load(steps, 7)
@@ -144,8 +166,8 @@ def _descend(residuals, leaves, steps, sums):
 
 
 @compiled
-def _sum_left_out(residuals, cells, sums, squares):
-    """Sum and sum of squares of the residuals of ``cells``."""
+def _sum_left_out(residuals: np.ndarray, cells: np.ndarray, sums: np.ndarray, squares: np.ndarray) -> None:
+    """Compute the sum and the sum of squares of the residuals of ``cells``."""
     total, squared = splat(0.0), splat(0.0)
     for cell in cells:
         residual = widen(load(residuals, cell))
@@ -156,8 +178,8 @@ def _sum_left_out(residuals, cells, sums, squares):
 
 
 @compiled
-def _set_root(names, n_in_bag, sums, out_sums, nodes):
-    """All in-bag cells at the root, and none where there is no target."""
+def _set_root(names: np.ndarray, n_in_bag: int, sums: np.ndarray, out_sums: np.ndarray, nodes: Nodes) -> None:
+    """Put all in-bag cells at the root, and none in lanes without a target."""
     nodes.sizes[:] = 0
     nodes.sums[:] = 0
     for lane in range(LANES):
@@ -167,8 +189,8 @@ def _set_root(names, n_in_bag, sums, out_sums, nodes):
 
 
 @compiled
-def _set_steps(nodes, steps):
-    """Learning rate times the mean residual of each leaf."""
+def _set_steps(nodes: Nodes, steps: np.ndarray) -> None:
+    """Set each leaf's step to the learning rate times its mean residual."""
     for code in range(N_LEAVES):
         for lane in range(LANES):
             size = nodes.sizes[code, lane]
@@ -176,22 +198,23 @@ def _set_steps(nodes, steps):
 
 
 @compiled
-def _keep_losses(names, place, out_squares, losses):
+def _keep_losses(names: np.ndarray, place: int, out_squares: np.ndarray, losses: np.ndarray) -> None:
+    """Store each target's out-of-bag loss at position ``place`` of its window."""
     for lane in range(LANES):
         if names[lane] >= 0:
             losses[names[lane], place] = out_squares[lane]
 
 
 @compiled
-def _go_on(tree, names, out_squares, losses, n_trees):
-    """Set targets that meet their stopping rule after this tree to -1 in ``names``; returns how many do not."""
+def _go_on(tree: int, names: np.ndarray, out_squares: np.ndarray, losses: np.ndarray, n_trees: np.ndarray) -> int:
+    """Set targets that meet the stopping rule after this tree to -1 in ``names``; return the number of the others."""
     n_alive = 0
     for lane in range(LANES):
         target = names[lane]
         if target < 0:
             continue
         n_trees[target] = tree + 1
-        # The improvements of a window add up to the loss before it minus the loss after it.
+        # The improvements within a window sum to the loss before it minus the loss after it.
         stops = tree >= WINDOW - 1 and out_squares[lane] > losses[target, tree % WINDOW]
         losses[target, tree % WINDOW] = out_squares[lane]
         names[lane] = -1 if stops else target
@@ -200,29 +223,43 @@ def _go_on(tree, names, out_squares, losses, n_trees):
 
 
 @compiled
-def boost(first, last, key, n_tries, columns, residuals, targets, owns, losses, n_trees, importance):
-    """Grow trees ``first`` to ``last - 1`` of a few blocks of targets, until each meets its stopping rule.
+def boost(
+    first: int,
+    last: int,
+    key: np.uint64,
+    n_tries: int,
+    columns: Columns,
+    residuals: np.ndarray,
+    targets: np.ndarray,
+    owns: np.ndarray,
+    losses: np.ndarray,
+    n_trees: np.ndarray,
+    importance: np.ndarray,
+) -> None:
+    """Grow trees ``first`` to ``last - 1`` for a few blocks of targets, until each target meets its stopping rule.
 
     Parameters
     ----------
     first, last
-        Trees are numbered from 0.
+        Range of the trees, numbered from 0.
     key
-        uint64 from the seed.
+        Random key derived from the seed.
     n_tries
-        TFs tried at each node.
+        Number of TFs tried at each node.
     columns
-        The TFs.
+        Values of the TFs.
     residuals
-        float32, flat, (n_blocks, n_cells, LANES), updated.
+        Residuals, float32, of shape (n_blocks, n_cells, LANES) but flat; updated.
     targets
-        Number of the target in each lane, int64, (n_blocks * LANES,); -1 for none. Set to -1 where a target stops.
+        Target in each lane, int64, shape (n_blocks * LANES,); -1 if there is none. Set to -1 where a target stops.
     owns
-        Which TF each target is, int32, shape (n_targets,); -1 if it is none.
+        TF that each target itself is, int32, shape (n_targets,); -1 if it is not a TF.
     losses
-        Out-of-bag losses of the last ``WINDOW`` trees of every target, float64, (n_targets, WINDOW), updated.
-    n_trees, importance
-        int64 (n_targets,) and float64 (n_targets, n_tfs), updated; importance is the squared error removed.
+        Out-of-bag losses of each target's last ``WINDOW`` trees, float64, shape (n_targets, WINDOW); updated.
+    n_trees
+        Number of trees of each target, int64, shape (n_targets,); updated.
+    importance
+        Squared error removed by each TF, float64, shape (n_targets, n_tfs); updated.
     """
     n_blocks, n_cells, n_tfs = len(targets) // LANES, len(residuals) // len(targets), len(columns.floors)
     block = n_cells * LANES

@@ -1,1 +1,1 @@
-"""Answers kept for good: the database, who is using it, and its export as JSON Lines."""
+"""Persistent cache of answers: the database, the processes that use it, and its export as JSON Lines."""

@@ -1,4 +1,4 @@
-"""Answers of language models, kept for good and shared by all runs: no question is paid twice, no answer is lost."""
+"""Persistent cache of language models' answers, shared by all runs, so that no question is paid for twice."""
 
 from __future__ import annotations
 
@@ -10,18 +10,20 @@ import time
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from llm4grn.errors import UserError
 from llm4grn.llm.answers_cache.database import Database
 from llm4grn.llm.answers_cache.owners import Owners
 from llm4grn.llm.messages import Reply, Request, recorded_sum
 
+Number = TypeVar("Number", int, float)
+
 _REQUEST = "model, messages, parameters, sample"
 _REPLY = "text, prompt_tokens, completion_tokens, latency, finish_reason, cost"
-# Columns of the file admit no NULL: this stands in it for what was not recorded.
+# Value for figures that were not recorded, as the columns do not admit NULL.
 _UNKNOWN = -1
-# The text is handed over as bytes: a model can answer half a surrogate pair, which SQLite takes in no other way.
+# The text is passed as bytes, because a model can answer half a surrogate pair, which SQLite does not accept as text.
 _INSERT = f"""
 INSERT INTO answers (key, {_REQUEST}, {_REPLY}, time)
 VALUES (?, ?, ?, ?, ?, CAST(? AS TEXT), ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO NOTHING
@@ -29,25 +31,25 @@ VALUES (?, ?, ?, ?, ?, CAST(? AS TEXT), ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO N
 
 
 class AnswerCache:
-    """A file of answers, safe under any number of processes, threads and asyncio tasks of one machine.
+    """A file of answers, safe for any number of concurrent processes, threads and asyncio tasks on one machine.
 
-    What `put` was given is in the file when it returns: killing the process loses nothing, a power cut may lose the
-    answers of the last moments but leaves the file sound. Only `Request.description` and the reply are stored.
+    An answer is in the file when `put` returns: killing the process loses nothing; a power cut may lose the most recent
+    answers but does not damage the file. Only `Request.description` and the reply are stored.
 
-    A question is claimed before it is asked, so that it is asked once. A claim lasts until its answer is put, it is
-    released, or the process that made it closes the cache or dies: the next to ask for it takes it over at once.
+    A question is claimed before it is asked, so that it is asked only once. A claim lasts until the answer is stored,
+    the claim is released, or its process closes the cache or dies; then another process can claim the question at once.
 
     Parameters
     ----------
     path
-        The SQLite database, on a local disk; created if missing. Beside it lie ``<path>.owners`` (who is using it) and,
-        while it is open, ``<path>-wal`` and ``<path>-shm``. Two objects on one path are as independent as two
-        processes. An object must not cross a fork.
+        SQLite database on a local disk; created if missing. Beside it are ``<path>.owners`` (its current users) and,
+        while it is open, ``<path>-wal`` and ``<path>-shm``. Two objects with the same path are as independent as two
+        processes. An object must not be used after a fork.
 
     Raises
     ------
     UserError
-        If it cannot be written, or is no answer cache, or one of a newer version.
+        If the file cannot be written, is not an answer cache, or has a newer version.
 
     Examples
     --------
@@ -62,7 +64,7 @@ class AnswerCache:
     """
 
     def __init__(self, path: str | Path) -> None:
-        # One file, one name: under two names of a link, each side would take the other for dead.
+        # Links are resolved: processes that used different names for one file would not see each other's claims.
         self.path = Path(path).resolve()
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -71,11 +73,11 @@ class AnswerCache:
             raise UserError(
                 f"answer cache {path}: cannot write there ({error.strerror}); choose a path in a writable folder"
             ) from error
-        self._claims: tuple[float, set[str]] = (-math.inf, set())  # when looked at, and the keys claimed by the living
+        self._claims: tuple[float, set[str]] = (-math.inf, set())  # time of the last query, and the keys claimed then
         try:
             with self._owners.alone():
                 self._database = Database(self.path)
-                self._forget_the_dead()
+                self._delete_stale_claims()
         except BaseException:
             self._owners.close()
             raise
@@ -87,35 +89,35 @@ class AnswerCache:
         self.close()
 
     def close(self) -> None:
-        """Give up all claims and close the file. Closing twice is harmless."""
+        """Release all claims and close the file; closing it twice is allowed."""
         self._database.close()
         self._owners.close()
 
     def get(self, request: Request) -> Reply | None:
-        """The stored answer, if there is one."""
+        """Return the stored answer; None if there is none."""
         rows = self._database.read(f"SELECT {_REPLY} FROM answers WHERE key = ?", request.key)
         return _reply(*rows[0]) if rows else None
 
     def get_many(self, requests: Iterable[Request]) -> dict[str, Reply]:
-        """The stored answers among those asked for, by `Request.key`."""
+        """Return the stored answers to the given requests, by `Request.key`."""
         keys = json.dumps([request.key for request in requests])
         query = f"SELECT key, {_REPLY} FROM answers WHERE key IN (SELECT value FROM json_each(?))"
         rows = self._database.read(query, keys)
         return {key: _reply(*reply) for key, *reply in rows}
 
     def put(self, request: Request, reply: Reply) -> None:
-        """Store an answer for good and end the claim on its question. The first answer to a question stays."""
+        """Store an answer and end the claim on its question; the first answer to a question is kept."""
         with self._database.transaction() as connection:
             _store(connection, request, reply, None)
 
     def claim(self, request: Request) -> Literal["ours", "theirs", "answered"]:
-        """Claim the right to ask.
+        """Claim a question.
 
         Returns
         -------
         str
-            ``ours``: ask now, then `put` or `release`. ``theirs``: another process, or another task of this one, is
-            asking: `wait`. ``answered``: there is nothing to ask any more.
+            ``ours``: ask now, then `put` or `release`. ``theirs``: another process or another task of this process is
+            asking, so `wait`. ``answered``: the answer is stored.
         """
         with self._database.transaction() as connection:
             if connection.execute("SELECT 1 FROM answers WHERE key = ?", (request.key,)).fetchone():
@@ -127,24 +129,24 @@ class AnswerCache:
             return "ours"
 
     def release(self, request: Request) -> None:
-        """Give up a claim of this object without an answer. Without such a claim nothing happens."""
+        """Release this object's claim on a question without an answer, if there is one."""
         with self._database.transaction() as connection:
             connection.execute("DELETE FROM claims WHERE key = ? AND owner = ?", (request.key, self._owners.me))
 
     async def wait(self, request: Request, poll: float = 0.05) -> Reply | None:
-        """The answer to a question that is claimed, as soon as it is there.
+        """Wait for the answer to a claimed question.
 
         Parameters
         ----------
         request
-            For which `claim` said ``theirs``.
+            Request for which `claim` returned ``theirs``.
         poll
-            Seconds between two looks at the file; all that wait share one look.
+            Seconds between two queries of the file; all waiting tasks share one query.
 
         Returns
         -------
         Reply or None
-            None if the claim ended without an answer (released, or its owner died): `claim` it again.
+            None if the claim ended without an answer (it was released or its owner died); then `claim` it again.
         """
         reply = self.get(request)
         if reply is None:
@@ -157,17 +159,17 @@ class AnswerCache:
     async def get_or_ask(
         self, request: Request, ask: Callable[[Request], Awaitable[Reply]], patient: bool = True
     ) -> Reply | None:
-        """The stored answer, or that of whoever is asking already, or else a new one, stored before it is returned.
+        """Return the stored answer, the answer to a concurrent identical request, or a new answer, which is stored.
 
         Parameters
         ----------
         request
             The question.
         ask
-            Called at most once, and only while nobody else asks the same. If it raises or is cancelled, the claim is
-            released and the exception goes on.
+            Function that asks the question; called at most once, and only while no other task asks it. If it raises or
+            is cancelled, the claim is released and the exception propagates.
         patient
-            Whether to wait while somebody else is asking; otherwise None is returned at once.
+            Whether to wait while another task is asking; otherwise None is returned at once.
         """
         while True:
             match self.claim(request):
@@ -187,9 +189,9 @@ class AnswerCache:
                         return stored
 
     def summary(self) -> dict[str, Any]:
-        """What is stored: ``answers``, ``cost`` (US dollars) and, per model, both with the tokens.
+        """Count the stored ``answers`` and sum their ``cost`` (US dollars), in total and with tokens per model.
 
-        A sum leaves out the answers for which it was not recorded, and is None if it was for none.
+        Sums cover the answers for which the figure was recorded, and are None if there are none.
         """
         names = ("answers", "cost", "prompt_tokens", "completion_tokens")
         sums = ", ".join(f"SUM(NULLIF({name}, {_UNKNOWN}))" for name in names[1:])
@@ -202,27 +204,27 @@ class AnswerCache:
         }
 
     def records(self) -> list[tuple[Request, Reply, str]]:
-        """All that is stored, sorted by what was asked: question, answer, and when it came (ISO 8601, UTC)."""
-        found = []
+        """Return all questions, answers, and times of the answers (ISO 8601, UTC), sorted by question."""
+        records = []
         for row in self._database.read(f"SELECT {_REQUEST}, {_REPLY}, time FROM answers ORDER BY {_REQUEST}"):
             model, messages, parameters, sample, *reply, when = row
-            found.append((Request(model, json.loads(messages), json.loads(parameters), sample), _reply(*reply), when))
-        return found
+            records.append((Request(model, json.loads(messages), json.loads(parameters), sample), _reply(*reply), when))
+        return records
 
     def put_all(self, records: Iterable[tuple[Request, Reply, str | None]]) -> int:
-        """Store answers from elsewhere, all or, if an error comes out of ``records``, none.
+        """Import answers: all of them or, if ``records`` raises an error, none.
 
         Returns
         -------
         int
-            Number of new answers; those to questions already answered change nothing.
+            Number of new answers; answers to questions that are already answered are ignored.
         """
         records = list(records)
         with self._database.transaction() as connection:
             return sum(_store(connection, *record) for record in records)
 
     def _live_claims(self, max_age: float) -> set[str]:
-        """Keys that somebody alive has claimed, as seen at most ``max_age`` seconds ago."""
+        """Return the keys claimed by live participants, at most ``max_age`` seconds old."""
         when, keys = self._claims
         if time.monotonic() - when >= max_age:
             rows = self._database.read("SELECT key, owner FROM claims")
@@ -231,14 +233,29 @@ class AnswerCache:
             self._claims = (time.monotonic(), keys)
         return keys
 
-    def _forget_the_dead(self) -> None:
+    def _delete_stale_claims(self) -> None:
+        """Delete the claims of participants that are no longer alive."""
         alive = json.dumps(sorted(self._owners.sweep()))
         with self._database.transaction() as connection:
             connection.execute("DELETE FROM claims WHERE owner NOT IN (SELECT value FROM json_each(?))", (alive,))
 
 
-def _reply(text: str, *figures: float | str) -> Reply:
-    return Reply(text, *(None if figure == _UNKNOWN else figure for figure in figures))
+def _reply(
+    text: str, prompt_tokens: int, completion_tokens: int, latency: float, finish_reason: str, cost: float
+) -> Reply:
+    """Return the reply stored in the columns of ``_REPLY``."""
+    return Reply(
+        text,
+        _known(prompt_tokens),
+        _known(completion_tokens),
+        _known(latency),
+        finish_reason,
+        _known(cost),
+    )
+
+
+def _known(figure: Number) -> Number | None:
+    return None if figure == _UNKNOWN else figure
 
 
 def _or_unknown(figure: float | None) -> float:
@@ -246,7 +263,7 @@ def _or_unknown(figure: float | None) -> float:
 
 
 def _store(connection: sqlite3.Connection, request: Request, reply: Reply, when: str | None) -> bool:
-    """Inside a transaction: whether the answer is a new one."""
+    """Store an answer inside a transaction; return True if its question was not answered before."""
     asked = request.description
     row = (
         request.key,

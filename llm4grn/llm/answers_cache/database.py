@@ -1,4 +1,4 @@
-"""The SQLite file under the answer cache: opening it, using it, and what to tell the user when it cannot be used."""
+"""The SQLite file of the answer cache: connection, transactions, and error messages for the user."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pathlib import Path
 
 from llm4grn.errors import UserError
 
-_APPLICATION = 0x47524E41  # "GRNA": tells our files from those of other programs
+_APPLICATION = 0x47524E41  # "GRNA": identifies files of this package
 _VERSION = 1
-_BUSY = 60.0  # seconds to wait for another process that writes; each write takes well under a millisecond
+_BUSY = 60.0  # seconds to wait for another writing process; each write takes well under a millisecond
 _TABLES = """
 CREATE TABLE answers (
     key TEXT NOT NULL PRIMARY KEY,
@@ -42,21 +42,21 @@ _REMEDIES = {
 
 
 class Database:
-    """One connection to the file for all threads of this process: each statement or transaction has it for itself.
+    """One connection to the file for all threads of this process, used by one statement or transaction at a time.
 
-    Only one process may be opening a file at a time: two that create the same database would fail with "database is
-    locked", whatever the time-out.
+    Only one process may open a file at a time: two processes that create the same database would fail with "database is
+    locked" in spite of the time-out.
 
     Parameters
     ----------
     path
-        Absolute; created if missing.
+        Absolute path of the file; created if missing.
 
     Raises
     ------
     UserError
-        If it is a database of another program or of a newer version, or cannot be used or shared by processes; from
-        any method.
+        If the file is a database of another program or of a newer version, or cannot be used or shared by processes;
+        any method can raise it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -66,19 +66,19 @@ class Database:
             self._connection = _connect(path)
 
     def close(self) -> None:
-        """Closing twice is harmless."""
+        """Close the connection; closing it twice is allowed."""
         with self._lock:
             self._connection.close()
 
     def read(self, query: str, *arguments: object) -> list[tuple]:
-        """All rows."""
+        """Return all rows of a query."""
         with self._lock, _errors_of(self.path):
             return self._connection.execute(query, arguments).fetchall()
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """All of the block, or nothing of it if it raises."""
-        # IMMEDIATE: a transaction that reads first and then finds that it may not write could not wait, only fail.
+        """Commit the statements of the block, or roll all of them back if it raises."""
+        # IMMEDIATE takes the write lock at the start: a transaction that reads first cannot wait for it later.
         with self._lock, _errors_of(self.path):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
@@ -99,8 +99,8 @@ def _connect(path: Path) -> sqlite3.Connection:
             _check_origin(connection, path)
         if connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
             raise UserError(f"answer cache {path}: this file system cannot share it; choose a path on a local disk")
-        # NORMAL: each commit is handed to the operating system, which outlives the process; only a checkpoint waits for
-        # the disk. FULL would wait for it thousands of times a run, to save a power cut's last moments.
+        # NORMAL passes each commit to the operating system, so it survives the process; only checkpoints wait for the
+        # disk. FULL would wait for it thousands of times per run, which protects only against a power cut.
         connection.execute("PRAGMA synchronous = NORMAL")
         if fresh:
             identity = f"PRAGMA application_id = {_APPLICATION}; PRAGMA user_version = {_VERSION};"
@@ -124,7 +124,7 @@ def _check_origin(connection: sqlite3.Connection, path: Path) -> None:
 
 @contextmanager
 def _errors_of(path: Path) -> Iterator[None]:
-    """Failures of the file and its disk, as one line for the user; what is our own bug keeps its traceback."""
+    """Turn failures of the file and its disk into a UserError; programming errors keep their traceback."""
     try:
         yield
     except (sqlite3.IntegrityError, sqlite3.ProgrammingError):

@@ -1,4 +1,4 @@
-"""Questions and answers as JSON Lines: the form in which answers are exported, imported and recorded."""
+"""Questions and answers as JSON Lines, the format for exporting, importing and recording answers."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ Record = tuple[Request, Reply, str | None]
 
 _REPLY = [field.name for field in fields(Reply)]
 _REQUIRED = ("messages", "text")
-_GZIP = b"\x1f\x8b"  # what every gzip file begins with, and no JSON text
+_GZIP = b"\x1f\x8b"  # first bytes of every gzip file, and of no JSON text
 
 
 def read_jsonl(path: str | Path) -> Iterator[Record]:
-    """Questions and answers of a JSON Lines file, in its order, with the time of each answer where the file has it.
+    """Read questions and answers from a JSON Lines file, with the time of each answer or None.
 
     Each line is an object. ``messages`` and ``text`` are required; ``model`` ("" if missing), ``parameters`` ({}),
-    ``sample`` (0), the other fields of `Reply` (those without a default: not recorded) and ``time`` (ISO 8601, UTC)
-    are optional. Empty lines are skipped. The file may be compressed with gzip, whatever its name.
+    ``sample`` (0), the other fields of `Reply` (None means not recorded) and ``time`` (ISO 8601, UTC) are optional.
+    Empty lines are skipped. The file may be compressed with gzip, whatever its name.
 
     Raises
     ------
     UserError
-        If the file cannot be read or unpacked, or for the first line that is not such an object, with its number.
+        If the file cannot be read or decompressed, or a line is not such an object; the message has the line number.
     """
     number = 0
     try:
-        # In binary: the number of a line that is no text would be unknown otherwise.
+        # Binary mode, so that the number of a line that cannot be decoded is known.
         with Path(path).open("rb") as raw, _unpacked(raw) as file:
             for number, line in enumerate(file, 1):
                 if line.strip():
@@ -51,12 +51,12 @@ def read_jsonl(path: str | Path) -> Iterator[Record]:
 
 
 def write_jsonl(path: str | Path, records: Iterable[Record]) -> int:
-    """Write a file, created or replaced as a whole, that `read_jsonl` reads back to the same; the number of its lines.
+    """Write records atomically to a file that `read_jsonl` reads; return the number of lines.
 
     Raises
     ------
     UserError
-        If it cannot be written.
+        If the file cannot be written.
     """
     count = 0
     try:
@@ -71,8 +71,8 @@ def write_jsonl(path: str | Path, records: Iterable[Record]) -> int:
     return count
 
 
-def _unpacked(file: IO[bytes]) -> IO[bytes]:
-    """The lines of an open file, which may be compressed with gzip."""
+def _unpacked(file: IO[bytes]) -> IO[bytes] | gzip.GzipFile:
+    """Return a reader for an open file, which may be compressed with gzip."""
     begin = file.read(len(_GZIP))
     file.seek(0)
     return gzip.open(file) if begin == _GZIP else file
@@ -85,7 +85,7 @@ def _parse(line: bytes, where: str) -> Record:
         request = Request(
             record.get("model", ""), record["messages"], record.get("parameters", {}), record.get("sample", 0)
         )
-        _ = request.key  # a number beyond the range of floats is refused here
+        _ = request.key  # raises ValueError for a number beyond the range of floats
     except UnicodeDecodeError as error:
         raise UserError(f"{where}: not UTF-8 text; expected a JSON object with messages and text") from error
     except (ValueError, RecursionError) as error:

@@ -1,4 +1,4 @@
-"""Who is still alive: a lock file per participant, which the kernel unlocks when its holder dies, however it dies."""
+"""Detection of live participants by a lock file for each, which the kernel unlocks when its process ends."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ _OPENING = "opening.lock"
 
 
 class Owners:
-    """A participant of a shared folder, under a name never used again, and its view of the others.
+    """A participant of a shared folder, with a unique name, and its view of the others.
 
-    No clock is involved: a participant that sleeps for a week is alive, one that was killed is dead at once.
+    Detection does not use time-outs: a suspended participant counts as alive, and a killed one as dead at once.
 
     Parameters
     ----------
     folder
-        Shared by all participants of one machine; created if missing.
+        Folder shared by all participants on one machine; created if missing.
 
     Attributes
     ----------
     me
-        The name of this participant.
+        Name of this participant.
 
     Raises
     ------
@@ -39,19 +39,19 @@ class Owners:
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self.me = uuid.uuid4().hex
-        # Between its creation and its locking the file looks like that of a dead participant, to be swept away.
+        # Between its creation and its locking, the file looks like that of a dead participant.
         with self.alone():
             self._lock = KernelLock(self._file(self.me), thread_local=False)
             self._lock.acquire(timeout=0)
 
     @contextmanager
     def alone(self) -> Iterator[None]:
-        """Keep every other participant from joining, sweeping, or doing what it also does in such a block."""
+        """Exclude all other participants from joining, sweeping, and running their own such block."""
         with KernelLock(self._folder / _OPENING).acquire(poll_interval=0.005):
             yield
 
     def alive(self, name: str) -> bool:
-        """Whether that participant still runs. The file of a dead one is removed, so that it costs nothing again."""
+        """Return True if that participant still runs; the file of a dead participant is removed."""
         if name == self.me:
             return True
         if not self._file(name).exists():
@@ -66,12 +66,12 @@ class Owners:
         return False
 
     def sweep(self) -> set[str]:
-        """The names of all that are alive, after removing the files of the dead. Call it only while ``alone``."""
+        """Remove the files of dead participants and return the names of the others; call it only while ``alone``."""
         names = {file.stem for file in self._folder.glob("*.lock")} - {Path(_OPENING).stem}
         return {name for name in names if self.alive(name)}
 
     def close(self) -> None:
-        """Be dead for the others from now on."""
+        """Leave the folder: from now on this participant counts as dead."""
         self._lock.release()
         self._remove(self.me)
 
@@ -79,6 +79,6 @@ class Owners:
         return self._folder / f"{name}.lock"
 
     def _remove(self, name: str) -> None:
-        # On Windows a file that another participant is just probing cannot be removed: a later one will.
+        # On Windows a file that another participant is probing cannot be removed; a later call removes it.
         with suppress(OSError):
             self._file(name).unlink(missing_ok=True)

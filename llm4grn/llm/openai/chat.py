@@ -1,4 +1,4 @@
-"""A model behind a server that speaks the OpenAI protocol, with the one retry policy there is."""
+"""A chat model at a server with the OpenAI protocol, including the retry policy."""
 
 from __future__ import annotations
 
@@ -25,43 +25,43 @@ if TYPE_CHECKING:
 logger = logging.getLogger("llm4grn")
 
 _LONGEST_BACK_OFF = 60.0
-_LONGEST_WAIT = 600.0  # a server that asks for more (a daily quota) is not waited for
-_EXPECTED_ANSWER = 500  # tokens, where no max_tokens is set
-# Servers without keys are given words like EMPTY or x. To blot those out would damage answers.
+_LONGEST_WAIT = 600.0  # seconds; a longer requested wait (a daily quota) is an error
+_EXPECTED_ANSWER = 500  # tokens of an answer, if max_tokens is not set
+# Servers without keys are given words such as EMPTY or x; replacing these would damage answers.
 _SHORTEST_SECRET = 8
 
 
 @dataclass
 class OpenAIChat(ChatModel):
-    """A model behind any server that speaks the OpenAI protocol.
+    """A chat model at any server with the OpenAI protocol.
 
-    Rate limits (429), time-outs, broken connections, server errors and unreadable answers are asked again, after
-    a growing random delay that is never shorter than the server asks for; while it asks for one, the other requests
-    wait too. What asking again cannot repair ends at once.
+    Requests are repeated after rate limits (429), time-outs, broken connections, server errors and unreadable answers,
+    with a growing random delay that is never shorter than the server requests; during a delay requested by the server,
+    all other requests wait too. Errors that a repetition cannot repair are raised at once.
 
     Parameters
     ----------
     base_url
-        For instance ``http://localhost:8000/v1``. None is OpenAI, or what ``OPENAI_BASE_URL`` says.
+        Address such as ``http://localhost:8000/v1``; None for OpenAI or the value of ``OPENAI_BASE_URL``.
     api_key_env
         Name of the environment variable with the key, read when the model is opened; None for a server without keys.
     timeout
-        Seconds for one attempt, from sending to the last byte.
+        Time limit of one attempt in seconds, from sending to the last byte.
     max_retries
-        Attempts after the first.
+        Number of attempts after the first.
     max_concurrency
-        Requests under way at once.
+        Maximum number of concurrent requests.
     requests_per_minute, tokens_per_minute
-        Limits of the account, None for none. Tokens count both ways.
+        Limits of the account; None for no limit. Prompt and completion tokens count.
     price_prompt, price_completion
-        US dollars per million tokens.
+        Prices in US dollars per million tokens.
     backoff
-        Seconds: the longest delay before the first repetition. It doubles with each, up to a minute.
+        Maximum delay in seconds before the first repetition; it doubles with each repetition, up to a minute.
 
     Raises
     ------
     UserError
-        For a setting that cannot work.
+        If a value is invalid.
     """
 
     base_url: str | None = None
@@ -91,7 +91,10 @@ class OpenAIChat(ChatModel):
         self._key: str | None = None
 
     def worst_cost(self, request: Request) -> float:
-        """At most: no tokenizer makes more tokens than bytes; set ``max_tokens``, or the answer is only guessed at."""
+        """Return an upper bound of a request's cost in US dollars.
+
+        No tokenizer makes more tokens than bytes. Without ``max_tokens`` the length of the answer is only estimated.
+        """
         prompt_tokens = sum(len(encodable(message["content"]).encode()) + 16 for message in request.messages)
         return self.cost(prompt_tokens, _answer_tokens(request.parameters))
 
@@ -119,26 +122,27 @@ class OpenAIChat(ChatModel):
         prompt_tokens = sum(estimate_tokens(message["content"]) for message in request.messages)
         async with self._limits.slot(prompt_tokens + _answer_tokens(request.parameters)) as slot:
             for attempt in range(1, self.max_retries + 2):
-                outcome = await self._attempt(request, prompt_tokens)
+                outcome = await self._attempt(self._client, request, prompt_tokens)
                 if isinstance(outcome, Reply):
-                    slot.used(outcome.prompt_tokens + outcome.completion_tokens)
+                    slot.used((outcome.prompt_tokens or 0) + (outcome.completion_tokens or 0))
                     return outcome
-                if not outcome.transient:
-                    raise UserError(f"{self._name(request)}: {outcome.reason}")
-                if outcome.wait > _LONGEST_WAIT:
-                    hours = f"{outcome.wait / 3600:.1f} h"
-                    raise UserError(f"{self._name(request)}: told to wait {hours} ({outcome.reason}); later, {KEPT}")
+                failure: Failure = outcome
+                if not failure.transient:
+                    raise UserError(f"{self._name(request)}: {failure.reason}")
+                if failure.wait > _LONGEST_WAIT:
+                    hours = f"{failure.wait / 3600:.1f} h"
+                    raise UserError(f"{self._name(request)}: told to wait {hours} ({failure.reason}); later, {KEPT}")
                 if attempt <= self.max_retries:
-                    await self._hold_back(attempt, outcome)
+                    await self._back_off(attempt, failure)
                     slot = await self._limits.again(slot)
         times = "1 attempt" if attempt == 1 else f"{attempt} attempts"
         raise UserError(
-            f"{self._name(request)}: no answer after {times}, the last time for this reason: {outcome.reason}; "
+            f"{self._name(request)}: no answer after {times}, the last time for this reason: {failure.reason}; "
             f"check the server, or raise llm.timeout or llm.max_retries; {KEPT}"
         )
 
-    async def _hold_back(self, attempt: int, failure: Failure) -> None:
-        """Sleep before the next attempt, and make the others wait if the server asks for it."""
+    async def _back_off(self, attempt: int, failure: Failure) -> None:
+        """Sleep before the next attempt, and pause the other requests if the server asks for it."""
         delay = failure.wait + random.uniform(0, min(_LONGEST_BACK_OFF, self.backoff * 2 ** (attempt - 1)))
         if failure.rate_limited:
             self._limits.pause(failure.wait or delay)
@@ -146,17 +150,20 @@ class OpenAIChat(ChatModel):
         logger.log(level, "attempt %d failed (%s), the next one in %.1f s", attempt, failure.reason, delay)
         await self._limits.rest(delay)
 
-    async def _attempt(self, request: Request, prompt_tokens: int) -> Reply | Failure:
-        """One request. Failures are returned, not raised: an exception would hold the server's text, and so a key."""
+    async def _attempt(self, client: AsyncOpenAI, request: Request, prompt_tokens: int) -> Reply | Failure:
+        """Send one request.
+
+        Failures are returned, not raised: an exception would contain the server's text, which may include the key.
+        """
         import httpx2
         import openai
 
         started = time.perf_counter()
         try:
-            # One time-out for the whole attempt; httpx's own would start again with each byte. The bare response, as
-            # the client's typed objects take longer to build than all the rest.
+            # One time-out for the whole attempt; httpx's own would restart with each byte. The raw response is used
+            # because building the client's typed objects takes longer than everything else.
             async with asyncio.timeout(self.timeout):
-                response = await self._client.post(
+                response = await client.post(
                     "/chat/completions", body=to_body(request), cast_to=httpx2.Response, options={"timeout": None}
                 )
         except TimeoutError:
@@ -172,7 +179,7 @@ class OpenAIChat(ChatModel):
             reply = to_reply(text, prompt_tokens)
         except ValueError:
             return Failure(f"an answer that is not of the protocol: {self._clean(text, 80)!r}", transient=True)
-        cost = self.cost(reply.prompt_tokens, reply.completion_tokens)
+        cost = self.cost(reply.prompt_tokens or 0, reply.completion_tokens or 0)
         return replace(reply, text=self._scrub(reply.text), latency=latency, cost=cost)
 
     def _refused(self, error: APIStatusError, request: Request) -> Failure:
@@ -187,14 +194,14 @@ class OpenAIChat(ChatModel):
 
     def _name(self, request: Request) -> str:
         address = urlsplit(str(self._client.base_url)) if self._client else urlsplit(self.base_url or "")
-        host = address.netloc.rpartition("@")[2]  # OPENAI_BASE_URL may hold a password
+        host = address.netloc.rpartition("@")[2]  # OPENAI_BASE_URL may contain a password
         return f"llm.model={request.model} at {address.scheme}://{host}{address.path.rstrip('/')}"
 
     def _scrub(self, text: str) -> str:
         return text.replace(self._key, "***") if self._key and len(self._key) >= _SHORTEST_SECRET else text
 
     def _clean(self, text: str, length: int = 200) -> str:
-        """One short printable line without the key."""
+        """Return the text as one short printable line without the key."""
         # Some servers escape slashes in JSON.
         text = "".join(char if char.isprintable() else " " for char in self._scrub(text.replace("\\/", "/")))
         text = " ".join(text.split())

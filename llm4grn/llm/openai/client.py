@@ -1,4 +1,4 @@
-"""The way to a server: its address, the key, and the client that holds the connections."""
+"""Connection to a server: its address, the API key, and the client that holds the connections."""
 
 from __future__ import annotations
 
@@ -15,16 +15,11 @@ if TYPE_CHECKING:
 
 
 def check_address(address: object) -> None:
-    """Refuse what is no address of a server, or holds a secret.
-
-    Raises
-    ------
-    UserError
-    """
+    """Raise UserError unless ``address`` is the address of a server and contains no secret."""
     try:
-        parts = urlsplit(address)
-        _ = parts.port  # refuses what is no number
-    except (ValueError, TypeError, AttributeError):
+        parts = urlsplit(address if isinstance(address, str) else "")
+        _ = parts.port  # raises ValueError if it is not a number
+    except ValueError:
         parts = urlsplit("")
     if "@" in str(address) or parts.query or parts.fragment:
         raise UserError(
@@ -36,13 +31,11 @@ def check_address(address: object) -> None:
 
 
 def check_variable(name: object) -> None:
-    """Refuse what is no name of an environment variable, without repeating it: it may be the key itself.
+    """Raise UserError unless ``name`` is the name of an environment variable.
 
-    Raises
-    ------
-    UserError
+    The message does not repeat the name, because it may be the key itself.
     """
-    if not re.fullmatch(r"[A-Z_][A-Z0-9_]*", str(name)):  # a key has small letters or hyphens
+    if not re.fullmatch(r"[A-Z_][A-Z0-9_]*", str(name)):  # a key contains lower-case letters or hyphens
         raise UserError(
             "llm.api_key_env: not the name of an environment variable (capitals, digits, underscores); put the key "
             "itself into that variable only, and its name here"
@@ -50,12 +43,12 @@ def check_variable(name: object) -> None:
 
 
 def read_key(variable: str) -> str:
-    """The key in an environment variable.
+    """Read the API key from an environment variable.
 
     Raises
     ------
     UserError
-        If there is none.
+        If the variable is not set or does not contain a key.
     """
     key = os.environ.get(variable, "").strip()
     if not re.fullmatch(r"[!-~]+", key):
@@ -65,24 +58,24 @@ def read_key(variable: str) -> str:
 
 
 def new_client(base_url: str | None, key: str | None, connections: int) -> AsyncOpenAI:
-    """A client without retries and time-outs of its own, that keeps so many connections open."""
-    # Here, as it takes a second and most runs ask nothing.
+    """Create a client without its own retries and time-outs that keeps up to ``connections`` connections open."""
+    # The import takes a second, and most runs send no request.
     import httpx2
     import openai
 
-    # At DEBUG these print the headers of answers, where a server may repeat the key; at INFO, a line per question.
+    # At DEBUG these log the headers of answers, where a server may repeat the key; at INFO, a line per request.
     for name in ("httpx2", "httpcore2"):
         logging.getLogger(name).setLevel(logging.WARNING)
     # Limits admits the requests; the pool only keeps their connections open.
     limits = httpx2.Limits(max_connections=None, max_keepalive_connections=connections)
-    # A proxy that is set for the internet must not get what is asked of this machine.
+    # Requests to a server on this machine must not be sent through a proxy.
     local = urlsplit(base_url or "").hostname in {"localhost", "127.0.0.1", "::1"}
     transport = openai.DefaultAsyncHttpxClient(limits=limits, timeout=None, trust_env=not local)
-    # Without a key of its own it would take OPENAI_API_KEY and send it to a server that is not OpenAI's.
+    # Without an explicit key the client would send OPENAI_API_KEY, possibly to a server that is not OpenAI's.
     client = openai.AsyncOpenAI(
         base_url=base_url, api_key=key or "none", max_retries=0, timeout=None, http_client=transport
     )
-    if base_url is not None:  # likewise OPENAI_ORG_ID, OPENAI_PROJECT_ID and OPENAI_CUSTOM_HEADERS
+    if base_url is not None:  # the same holds for OPENAI_ORG_ID, OPENAI_PROJECT_ID and OPENAI_CUSTOM_HEADERS
         client.organization = client.project = None
         client._custom_headers = {}
     return client

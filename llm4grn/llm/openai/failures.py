@@ -1,4 +1,4 @@
-"""Attempts without an answer: whether another may have one, and what the user can do if not."""
+"""Failed attempts: whether a repetition may succeed, and messages for the user."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from llm4grn.llm.openai.limits import retry_after
 
 KEPT = "the answers so far are kept, so the same command goes on from here"
-_TRANSIENT = {408, 409, 429}  # and all from 500 on
+_TRANSIENT = {408, 409, 429}  # and all status codes >= 500
 _NO_CREDIT = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active"}
 
 
 @dataclass(frozen=True)
 class Failure:
-    """Why an attempt brought no answer, whether the next one may, and the seconds that the server asks to wait."""
+    """Reason of a failed attempt, whether a repetition may succeed, and the seconds that the server asks to wait."""
 
     reason: str
     transient: bool = False
@@ -24,29 +24,29 @@ class Failure:
 
 def refusal(
     status: int,
-    said: str,
+    message: str,
     *,
     codes: set[str],
     headers: Mapping[str, str],
     key_variable: str | None,
     with_schema: bool,
 ) -> Failure:
-    """What an answer with an error status means.
+    """Interpret a response with an error status.
 
     Parameters
     ----------
     status
-        Of HTTP.
-    said
-        What the server says about it, without secrets.
+        HTTP status code.
+    message
+        The server's error message, without secrets.
     codes
-        OpenAI's names for it (``code``, ``type``), if it gives any.
+        OpenAI's error codes (``code``, ``type``), if the response has any.
     headers
-        Of the answer.
+        Headers of the response.
     key_variable
-        The environment variable with the key, if there is one.
+        Environment variable with the key; None for a server without keys.
     with_schema
-        Whether the request asked for a JSON schema, which not every model knows.
+        Whether the request contained a JSON schema, which not every model supports.
     """
     if status in (401, 403):
         place = f"the key in the environment variable {key_variable}" if key_variable else "no key"
@@ -55,9 +55,9 @@ def refusal(
     if status == 402 or codes & _NO_CREDIT:
         return Failure(f"the account has no credit or quota left ({status}); add some and run again: {KEPT}")
     if status == 404:
-        return Failure(f"no such model or address ({said}); check llm.model and llm.base_url")
+        return Failure(f"no such model or address ({message}); check llm.model and llm.base_url")
     if status in _TRANSIENT or status >= 500:
         wait = retry_after(headers)
-        return Failure(said, transient=True, wait=wait, rate_limited=status == 429 or wait > 0)
+        return Failure(message, transient=True, wait=wait, rate_limited=status == 429 or wait > 0)
     remedy = "try llm.answer_format=text, or check" if with_schema else "check"
-    return Failure(f"the server does not accept the question ({said}); {remedy} llm.model and llm.parameters")
+    return Failure(f"the server does not accept the question ({message}); {remedy} llm.model and llm.parameters")

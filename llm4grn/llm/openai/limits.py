@@ -1,7 +1,7 @@
-"""How much may be asked of a server at once and per minute.
+"""Limits on the concurrent requests, requests per minute and tokens per minute of a server.
 
-Written here rather than taken from a library: a limiter such as ``aiolimiter`` counts requests, but knows neither a
-reservation that is corrected by the real number of tokens, nor a pause shared by all, nor a strict order.
+Limiters such as ``aiolimiter`` count requests, but support neither reservations that are corrected by the actual number
+of tokens, nor a pause shared by all requests, nor a strict order.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from email.utils import parsedate_to_datetime
 
 from llm4grn.llm.messages import Stopped
 
-# Gene symbols are short, capital and full of digits: about 3.5 characters per token, where English has 4 to 5.
+# Gene symbols consist of few capitals and digits: about 3.5 characters per token, compared with 4 to 5 for English.
 _CHARACTERS_PER_TOKEN = 3.5
 
 
 def estimate_tokens(text: str) -> int:
-    """About how many tokens a text has: one for 3.5 characters, rounded up.
+    """Estimate the number of tokens of a text: one for 3.5 characters, rounded up.
 
-    For budgets, previews and servers that do not count; no tokenizer is downloaded for it.
+    The estimate is used for budgets, previews and servers that do not count tokens, and needs no tokenizer.
 
     Examples
     --------
@@ -38,7 +38,7 @@ def estimate_tokens(text: str) -> int:
 
 
 def retry_after(headers: Mapping[str, str]) -> float:
-    """Seconds that a server asks to wait: ``retry-after-ms``, or ``Retry-After`` in seconds or as a date; else 0.
+    """Return the requested wait in seconds: ``retry-after-ms``, or ``Retry-After`` in seconds or as a date; else 0.
 
     Examples
     --------
@@ -49,7 +49,7 @@ def retry_after(headers: Mapping[str, str]) -> float:
     >>> retry_after({"retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"})
     0.0
 
-    A date is read against the server's own clock, where it tells the time:
+    A date is compared with the server's own clock if the headers contain it:
 
     >>> retry_after({"date": "Wed, 21 Oct 2015 07:27:55 GMT", "retry-after": "Wed, 21 Oct 2015 07:28:00 GMT"})
     5.0
@@ -72,18 +72,18 @@ def _date(text: str) -> datetime | None:
 
 
 class Limits:
-    """Admits requests in the order they came, as fast as the limits allow and no faster.
+    """Rate limiter that admits requests in order of arrival, within one event loop.
 
-    In no stretch of ``window`` seconds more than the limits is sent. To be used within one event loop.
+    No interval of ``window`` seconds contains more requests or tokens than the limits.
 
     Parameters
     ----------
     max_concurrency
-        Requests under way at once.
+        Maximum number of concurrent requests.
     requests_per_minute, tokens_per_minute
-        Per ``window``, really. None is no limit.
+        Limits per ``window``; None for no limit.
     window
-        Seconds.
+        Length of the window in seconds.
     """
 
     def __init__(
@@ -106,25 +106,25 @@ class Limits:
 
     @asynccontextmanager
     async def slot(self, tokens: int = 0) -> AsyncIterator[Slot]:
-        """One of the ``max_concurrency`` places, for a request of about so many tokens, admitted once."""
+        """Hold one of the ``max_concurrency`` places for a request of about ``tokens`` tokens, and admit it once."""
         async with self._places:
             yield await self._admit(tokens)
 
     async def again(self, slot: Slot) -> Slot:
-        """Admit the request of a place that is held already for another attempt."""
+        """Admit another attempt of a request that already holds a place."""
         return await self._admit(slot.tokens)
 
     def pause(self, seconds: float) -> None:
-        """Admit nothing more for so long: the server has asked for it."""
+        """Admit no requests for the given time, as requested by the server."""
         self._resume_at = max(self._resume_at, time.monotonic() + seconds)
 
     def stop(self) -> None:
-        """Admit nothing more, for good: those that wait end with `Stopped`."""
+        """Admit no more requests; waiting requests raise `Stopped`."""
         self._stopped.set()
         self._changed.set()
 
     async def rest(self, seconds: float) -> None:
-        """Sleep, but no longer than until the stop."""
+        """Sleep until the time is over or the limiter is stopped."""
         with suppress(TimeoutError):
             await asyncio.wait_for(self._stopped.wait(), seconds)
 
@@ -142,14 +142,14 @@ class Limits:
             return slot
 
     def _wait(self, tokens: int) -> float:
-        """Seconds until a request of so many tokens may be sent, as far as is known now."""
+        """Return the seconds until a request of ``tokens`` tokens may be sent, given the requests sent so far."""
         now = time.monotonic()
         while self._sent and self._sent[0].time + self.window <= now:
             self._tokens_sent -= self._sent[0].tokens
             self._sent.popleft().counted = False
         if self._resume_at > now:
             return self._resume_at - now
-        # A request larger than the limit itself would wait for ever: it is sent when nothing else was.
+        # A request larger than the limit would wait forever, so it is sent when the window is empty.
         full = len(self._sent) + 1 > self.requests or self._tokens_sent + tokens > self.tokens
         return self._sent[0].time + self.window - now if self._sent and full else 0.0
 
@@ -159,10 +159,10 @@ class Slot:
 
     def __init__(self, limits: Limits, tokens: int, time: float) -> None:
         self.limits, self.tokens, self.time = limits, tokens, time
-        self.counted = True  # among those of the last window
+        self.counted = True  # as one of the attempts of the last window
 
     def used(self, tokens: int) -> None:
-        """Replace the estimate by what the answer really took."""
+        """Replace the estimated number of tokens by the actual one."""
         if self.counted:
             self.limits._tokens_sent += tokens - self.tokens
         self.tokens = tokens

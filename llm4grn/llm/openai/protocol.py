@@ -1,4 +1,4 @@
-"""The OpenAI protocol: what is sent for a request, and what an answer says."""
+"""The OpenAI protocol: conversion of requests to bodies and of responses to replies."""
 
 from __future__ import annotations
 
@@ -8,26 +8,33 @@ from typing import Any
 from llm4grn.llm.messages import Reply, Request
 from llm4grn.llm.openai.limits import estimate_tokens
 
-_MOST_TOKENS = 10**9  # a server that counts more cannot count
+_MOST_TOKENS = 10**9  # larger counts are errors of the server
 
 
 def to_body(request: Request) -> dict[str, Any]:
-    """What is posted to ``/chat/completions``."""
+    """Return the body to post to ``/chat/completions``."""
     messages = [{name: encodable(text) for name, text in message.items()} for message in request.messages]
     body = {"model": request.model, "messages": messages, **request.parameters}
     if body.get("seed") is not None:
-        # Independent answers to the same question; with the same seed they would be one answer.
+        # With the same seed, independent answers to the same question would be identical.
         body["seed"] += request.sample
     return body
 
 
 def to_reply(text: str, prompt_tokens: int) -> Reply:
-    """The reply in a body; tokens are estimated (those of the prompt: as given) where the server does not count.
+    """Parse the body of a response.
+
+    Parameters
+    ----------
+    text
+        Body of the response.
+    prompt_tokens
+        Estimated tokens of the prompt, used if the server does not count tokens; those of the answer are estimated.
 
     Raises
     ------
     ValueError
-        If it is not of the protocol.
+        If the body does not follow the protocol.
     """
     try:
         data = json.loads(text)
@@ -49,7 +56,7 @@ def to_reply(text: str, prompt_tokens: int) -> Reply:
 
 
 def encodable(text: str) -> str:
-    """``text`` without halves of surrogate pairs, which a model can answer and no request can hold."""
+    """Replace lone surrogates, which a model can answer but a request cannot contain."""
     return text.encode(errors="replace").decode()
 
 

@@ -1,1 +1,1 @@
-"""From the text of an answer to the symbols that it names."""
+"""Parsing of answers: from the text of a reply to the symbols that it names."""

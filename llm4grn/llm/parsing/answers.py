@@ -1,4 +1,4 @@
-"""What a language model answered: which of the offered genes its reply names."""
+"""Parsing of a reply about one target: which of the offered genes it names."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ _LINE = re.compile(r"\s*(?:[-*+•]|\(?\d{1,3}[.):])\s+\S")
 
 @dataclass(frozen=True)
 class Answer:
-    """The names that a language model answered, against those that it was offered.
+    """The names in a language model's answer, compared with the offered ones.
 
     Parameters
     ----------
     symbols
-        The offered symbols that it named, in its order, without repeats, spelled as they were offered.
+        Offered symbols that were named, in the order of the answer, without duplicates, in the offered spelling.
     invented
-        What it named that was not offered, each once, as it wrote it.
+        Names that were not offered, without duplicates, as written in the answer.
     repeated
-        The offered symbols that it named more than once, each once.
+        Offered symbols that were named more than once, without duplicates.
     found
-        Whether there was an answer at all; one that names nothing (``[]``, ``none``) is an answer.
+        Whether the reply contains an answer; an answer that names nothing (``[]``, ``none``) counts.
     """
 
     symbols: tuple[str, ...] = ()
@@ -47,18 +47,18 @@ class Answer:
 
 
 def parse_answer(text: str, offered: Sequence[str]) -> Answer:
-    """The genes that a language model named in answer to a question, read as a biologist would.
+    """Parse the genes that a language model named in its reply, as a human reader would understand it.
 
-    The last complete ``<Answer> ... </Answer>`` counts; one that only repeats the format does not. Without tags, a JSON
-    value, a line ``Answer: ...``, or a list in brackets or bullets at the end counts, but never names within reasoning.
+    The last complete ``<Answer> ... </Answer>`` is used, except one that only repeats the format. Without tags, a JSON
+    value, a line ``Answer: ...``, or a list in brackets or bullets at the end is used, but not names within reasoning.
 
     Parameters
     ----------
     text
-        The whole reply, whatever it is; nothing raises.
+        The whole reply; no text raises an error.
     offered
-        The symbols of the question: a closed vocabulary. Differences in case are mapped back to it, unless two
-        offered symbols differ in case only and none is matched exactly.
+        The symbols of the question, as a closed vocabulary. Names are matched regardless of case, unless two offered
+        symbols differ only in case and neither is matched exactly.
 
     Examples
     --------
@@ -78,21 +78,28 @@ def parse_answer(text: str, offered: Sequence[str]) -> Answer:
 
 
 def to_answer(mentions: list[Mention] | None) -> Answer:
-    """The answer that names these, in this order; None if there was none."""
+    """Return the answer with these mentions, in this order; None stands for a reply without an answer."""
     if mentions is None:
         return Answer()
-    named = [mention.symbol for mention in mentions if mention.symbol]
-    seen: set[str] = set()
-    repeated = [symbol for symbol in named if symbol in seen or seen.add(symbol)]
-    invented = [mention.written for mention in mentions if not mention.symbol]
-    return Answer(*(tuple(dict.fromkeys(names)) for names in (named, invented, repeated)), found=True)
+    # Dictionaries serve as ordered sets.
+    symbols: dict[str, None] = {}
+    invented: dict[str, None] = {}
+    repeated: dict[str, None] = {}
+    for symbol, written in mentions:
+        if not symbol:
+            invented[written] = None
+        elif symbol in symbols:
+            repeated[symbol] = None
+        else:
+            symbols[symbol] = None
+    return Answer(tuple(symbols), tuple(invented), tuple(repeated), found=True)
 
 
 def read_body(body: Body, vocabulary: Vocabulary) -> list[Mention] | None:
-    """The names in it; None for prose and for a mere repetition of the format."""
+    """Return the names in the body of an answer tag; None for prose and for a repetition of the format."""
     text = body.text if body.closed else _first_list(lists.without_markup(body.text), vocabulary)
     if not text.strip():
-        alone = not body.before.rpartition("\n")[2].strip(" *`>")  # on its line, so no mention within a sentence
+        alone = not body.before.rpartition("\n")[2].strip(" *`>")  # on its own line, not mentioned within a sentence
         return [] if alone and body.closed else None
     mentions = lists.read_list(text, vocabulary, truncated=body.cut)
     if not mentions and "..." in text and not any(map(str.isalnum, text)):
@@ -101,7 +108,7 @@ def read_body(body: Body, vocabulary: Vocabulary) -> list[Mention] | None:
 
 
 def _first_list(text: str, vocabulary: Vocabulary) -> str:
-    """Without its closing tag an answer ends where its list ends: what follows is talk about it."""
+    """Return the text up to the end of its first list: without a closing tag, prose may follow the answer."""
     for start, end in lists.groups(text)[: lists.MOST_GROUPS]:
         if lists.begins_list(text, start, 0, vocabulary):
             return text[:end]
@@ -110,7 +117,7 @@ def _first_list(text: str, vocabulary: Vocabulary) -> str:
 
 
 def is_echo(mentions: list[Mention]) -> bool:
-    """Whether these are no names but the ``A, B`` of the form that was asked for."""
+    """Return True if all names are placeholders (``A, B``) of the requested format."""
     return all(mention.symbol is None and _PLACEHOLDER.fullmatch(mention.written) for mention in mentions)
 
 
@@ -132,7 +139,7 @@ def _untagged(text: str, vocabulary: Vocabulary) -> list[Mention] | None:
         return mentions
     for read in (lists.read_bare, _final_brackets, _final_bullets):
         mentions = read(text, vocabulary)
-        exact = read is not _final_brackets  # a word of a language is no gene for having its letters
+        exact = read is not _final_brackets  # an ordinary word may equal a gene except for its case
         if mentions and any(vocabulary.find(mention.written, exact) for mention in mentions):
             return mentions
     return None
@@ -160,15 +167,15 @@ def _final_brackets(text: str, vocabulary: Vocabulary) -> list[Mention] | None:
 
 
 def _final_bullets(text: str, vocabulary: Vocabulary) -> list[Mention] | None:
-    """A list at the very end: of bare names, or explained ones if its heading says that it is the result.
+    """Parse a list at the very end: bare names, or explained names if the heading says that they are the result.
 
-    Bullets that go through all genes one by one are reasoning, and name those that are refused as well.
+    Other bullets are reasoning that discusses the genes one by one, including rejected ones.
     """
     lines = [line for line in text.split("\n") if line.strip()]
     if len(lines) > 1 and not _LINE.match(lines[-1]) and _LINE.match(lines[-2]):
         words = re.findall(r"[^\s,;:!?()*`\"']+", lines[-1])
         if not any(vocabulary.find(word.rstrip("."), exact=True) for word in words):
-            lines.pop()  # "I hope this helps."; but "Of these only SPI1 is a TF." makes the list reasoning
+            lines.pop()  # such as "I hope this helps."; a line "Of these only SPI1 is a TF." makes the list reasoning
     first = len(lines)
     while first and _LINE.match(lines[first - 1]):
         first -= 1

@@ -1,4 +1,4 @@
-"""Answers to a question about several targets: which part of the reply is about which of them."""
+"""Parsing of a reply about several targets: which part of it is about which target."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ _KEY = re.compile(rf"(?<![^\s{{;,\]}}>*\"'`(]){_TOKEN}[\"'*`]{{0,4}}\s?(?::|=|->
 
 
 def parse_answers(text: str, targets: Sequence[str], offered: Sequence[str]) -> dict[str, Answer]:
-    """The answers to a question about several targets at once, by target, else as `parse_answer`.
+    """Parse the answers to a question about several targets, by target, like `parse_answer` for one target.
 
-    Understood are ``<Answer> {"T1": ["A", "B"], "T2": []} </Answer>``, lines or headings ``T1: [A, B]`` within the
-    tags, and one pair of tags per target. A target that was left out has an answer that was not found.
+    Supported forms are ``<Answer> {"T1": ["A", "B"], "T2": []} </Answer>``, lines or headings ``T1: [A, B]`` within the
+    tags, and one pair of tags per target. A target that is missing gets an answer with ``found`` False.
     """
     vocabulary, names = Vocabulary(offered), Vocabulary(targets)
     plain, thinking = without_thoughts(plain_text(text))
     bodies = answer_bodies(plain)
-    found: dict[str, list[Mention]] = {}
+    mentions: dict[str, list[Mention]] = {}
     for closed in (True, False):
-        for body in bodies if not found else ():
+        for body in bodies if not mentions else ():
             if body.closed is closed:
-                found |= _read_targets(body, names, vocabulary)
-    if not found and not thinking:
-        found = _untagged_targets(TAG.sub("\n", plain), names, vocabulary)
-    if not found and len(targets) == 1:
+                mentions |= _read_targets(body, names, vocabulary)
+    if not mentions and not thinking:
+        mentions = _untagged_targets(TAG.sub("\n", plain), names, vocabulary)
+    if not mentions and len(targets) == 1:
         return {targets[0]: parse_answer(text, offered)}
-    return {target: to_answer(found.get(target)) for target in targets}
+    return {target: to_answer(mentions.get(target)) for target in targets}
 
 
 def _read_targets(body: Body, names: Vocabulary, vocabulary: Vocabulary) -> dict[str, list[Mention]]:
@@ -44,16 +44,16 @@ def _read_targets(body: Body, names: Vocabulary, vocabulary: Vocabulary) -> dict
     if (
         not read
         and (heading := _HEADING.fullmatch(body.before.rstrip().rpartition("\n")[2]))
-        and names.find(heading[1])
+        and (heading_target := names.find(heading[1]))
     ):
         mentions = read_body(body, vocabulary)
-        return {} if mentions is None else {names.find(heading[1]): mentions}
+        return {} if mentions is None else {heading_target: mentions}
     return {target: mentions for target, mentions in read.items() if not mentions or not is_echo(mentions)}
 
 
 def _untagged_targets(text: str, names: Vocabulary, vocabulary: Vocabulary) -> dict[str, list[Mention]]:
     text = lists.without_markup(text)
-    whole = lists.parse_json(text) is not lists.NOT_JSON  # then an empty list is meant as one
+    whole = lists.parse_json(text) is not lists.NOT_JSON  # then an empty list is an answer
     read = _by_target(text, names, vocabulary, cut=True, brackets_only=True)
     return {
         target: mentions
@@ -81,15 +81,19 @@ def _by_target(
 
 
 def _json_targets(value: Any, names: Vocabulary) -> dict[str, Any]:
-    """``{"T1": [...]}``, ``{"answer": {"T1": [...]}}``, ``[{"target": "T1", "regulators": [...]}, ...]``."""
-    found = _one_object(value, names)
-    if not found and isinstance(value, Mapping):
+    """Return the content for each target of a JSON value.
+
+    Supported forms are ``{"T1": [...]}``, ``{"answer": {"T1": [...]}}`` and ``[{"target": "T1", "regulators": [...]},
+    ...]``.
+    """
+    contents = _one_object(value, names)
+    if not contents and isinstance(value, Mapping):
         inner = [value[key] for key in value if lists.ANSWER_KEY.fullmatch(key) and isinstance(value[key], list | dict)]
         value = inner[-1] if inner else value
-        found = _one_object(value, names)
+        contents = _one_object(value, names)
     for element in value if isinstance(value, list) else ():
-        found |= _one_object(element, names)
-    return found
+        contents |= _one_object(element, names)
+    return contents
 
 
 def _one_object(value: Any, names: Vocabulary) -> dict[str, Any]:
@@ -104,16 +108,16 @@ def _one_object(value: Any, names: Vocabulary) -> dict[str, Any]:
 
 
 def _headings(text: str, names: Vocabulary, vocabulary: Vocabulary) -> list[tuple[str, int, int]]:
-    """Targets that head a list, with where the heading begins and ends, in the order of the text."""
+    """Return the targets that head a list, with start and end of the heading, in the order of the text."""
     headings, at = [], 0
     for line in text.split("\n"):
         heading = _HEADING.fullmatch(line) if len(line) < 200 else None
         target = names.find(heading[1]) if heading else None
-        if target and (line.rstrip(" *").endswith(":") or not vocabulary.find(heading[1])):
+        if heading and target and (line.rstrip(" *").endswith(":") or not vocabulary.find(heading[1])):
             headings.append((target, at, at + len(line)))
         else:
             for key in _KEY.finditer(line):
-                # A name after other words of the line is no heading; after another target's list it is.
+                # A name after other words of the line is not a heading, but one after another target's list is.
                 before = re.sub(r"^\s*(?:[-*+•]|\d{1,3}[.)])\s", "", line[max(0, key.start() - 200) : key.start()])
                 if (target := names.find(key[1])) and not before.rstrip(" \"'*`#(")[-1:].strip("{;,]}"):
                     headings.append((target, at + key.start(), at + key.end()))

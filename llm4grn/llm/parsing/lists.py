@@ -1,4 +1,4 @@
-"""The list in an answer: JSON, brackets, or lines, and the names that it holds."""
+"""Parsing of the list in an answer, in JSON, brackets, or lines, and of the names in it."""
 
 from __future__ import annotations
 
@@ -28,37 +28,39 @@ ANSWER_KEY = re.compile(
 )
 _OTHER_KEY = re.compile(r"(?:non|not|reject|exclud|remaining|other|candidate|input|offered|listed|reason)", re.I)
 NOT_JSON = object()
-# Beyond this a text is garbage, and its reading need only end soon.
+# Larger texts are garbage; the limits bound the parsing time.
 _DEEPEST, _MOST_LINES, _MOST_ITEMS, MOST_GROUPS = 20, 5_000, 10_000, 1_000
 
 
 def read_list(body: str, vocabulary: Vocabulary, truncated: bool = False) -> list[Mention] | None:
-    """The names in a list, in its order, with repeats.
+    """Return the names in a list, in order and with duplicates.
 
     Parameters
     ----------
     body
         Plain text that is or contains the list.
+    vocabulary
+        The offered names.
     truncated
-        Whether the text may have been cut off at its end, so that the last name of an open list is not to be trusted.
+        Whether the text may be cut off at its end, so that the last name of an open list may be incomplete.
 
     Returns
     -------
     list or None
-        Empty if the list says that there is none, None if there is no list but prose.
+        Empty if the list states that there are no names; None if the text is prose without a list.
     """
     body = without_markup(body)
-    found = [mentions for mentions in _bracketed_lists(body, vocabulary, truncated) if mentions is not None]
-    return [mention for mentions in found for mention in mentions] if found else read_lines(body, vocabulary)
+    bracketed = [mentions for mentions in _bracketed_lists(body, vocabulary, truncated) if mentions is not None]
+    return [mention for mentions in bracketed for mention in mentions] if bracketed else read_lines(body, vocabulary)
 
 
 def without_markup(text: str) -> str:
-    """Text without Markdown's fences and link addresses."""
+    """Remove Markdown's fences and link addresses from a text."""
     return _LINK.sub(r"\1", _FENCE.sub("\n", text)).strip()
 
 
 def read_group(group: str, vocabulary: Vocabulary) -> list[Mention] | None:
-    """As `read_list`, of one ``[...]`` or ``{...}`` with its brackets."""
+    """Return the names in one ``[...]`` or ``{...}`` including its brackets, like `read_list`."""
     value = parse_json(group)
     if value is not NOT_JSON:
         return read_json(value, vocabulary)
@@ -71,7 +73,7 @@ def read_group(group: str, vocabulary: Vocabulary) -> list[Mention] | None:
 
 
 def groups(text: str, offset: int = 0) -> list[tuple[int, int]]:
-    """Where the outermost ``[...]`` and ``{...}`` begin and end; brackets without a partner do not matter."""
+    """Return start and end of the outermost ``[...]`` and ``{...}``, ignoring unmatched brackets."""
     stack: list[tuple[str, int]] = []
     outermost: list[tuple[int, int]] = []
     for match in _BRACKETED.finditer(text):
@@ -87,7 +89,7 @@ def groups(text: str, offset: int = 0) -> list[tuple[int, int]]:
 
 
 def begins_list(text: str, start: int, previous_end: int, vocabulary: Vocabulary) -> bool:
-    """Whether the bracket at ``start`` opens a list rather than an aside: on a new line, after a colon, or the like."""
+    """Return True if the bracket at ``start`` opens a list (on a new line, after a colon etc.) and not an aside."""
     before = text[max(text.rfind("\n", max(start - 300, 0), start) + 1, previous_end, start - 300) : start]
     before = re.sub(r"(?:^|(?<=\s))(?:[-*+•]|\d{1,3}[.)])\s|[*_`\"'>(]", "", before).strip()
     if not before.strip(" ,;&") or before.lower() == "and":
@@ -99,7 +101,7 @@ def begins_list(text: str, start: int, previous_end: int, vocabulary: Vocabulary
 
 
 def parse_json(text: str) -> Any:
-    """The value of a JSON text, also with commas too many; something that is no JSON value if it is none."""
+    """Parse a JSON text, tolerating trailing commas; return ``NOT_JSON`` if it is not JSON."""
     for candidate in (text, re.sub(r",(?=\s*[\]}])", "", text)):
         try:
             return json.loads(candidate)
@@ -109,7 +111,7 @@ def parse_json(text: str) -> Any:
 
 
 def read_json(value: Any, vocabulary: Vocabulary, depth: int = 0) -> list[Mention] | None:
-    """As `read_list`, of a value that came as JSON: names, objects about names, or an object that holds the list."""
+    """Return the names in a JSON value (names, objects about names, or an object with the list), like `read_list`."""
     if isinstance(value, str):
         return _read_inside(value, vocabulary)
     if depth > _DEEPEST:
@@ -138,8 +140,8 @@ def read_json(value: Any, vocabulary: Vocabulary, depth: int = 0) -> list[Mentio
 
 
 def read_bare(body: str, vocabulary: Vocabulary) -> list[Mention] | None:
-    """As `read_list`, of lines of nothing but names; a single sentence or explanation, and it is no list."""
-    rests = [_BULLET.fullmatch(line)[3] for line in body.split("\n", _MOST_LINES)[:_MOST_LINES]]
+    """Return the names in lines of nothing but names, like `read_list`; None if any line has a sentence or reason."""
+    rests = [_line_parts(line)[2] for line in body.split("\n", _MOST_LINES)[:_MOST_LINES]]
     rests = [rest for rest in rests if any(map(str.isalnum, rest))]
     read = []
     for rest in rests:
@@ -150,7 +152,7 @@ def read_bare(body: str, vocabulary: Vocabulary) -> list[Mention] | None:
 
 
 def read_lines(body: str, vocabulary: Vocabulary) -> list[Mention] | None:
-    """As `read_list`, of lines of names with or without bullets; sentences name nothing."""
+    """Return the names in lines of names with or without bullets, like `read_list`; sentences name nothing."""
     if body.startswith("(") and body.find(")") == len(body) - 1:
         body = body[1:-1]
     level: int | None = None
@@ -159,7 +161,7 @@ def read_lines(body: str, vocabulary: Vocabulary) -> list[Mention] | None:
         if line.lstrip().startswith("|"):
             cells = [cell for cell in line.strip(" |").split("|") if any(map(str.isalpha, cell))]
             line = f"- {cells[0].strip()} - {' '.join(cells[1:])}" if cells else ""
-        indent, bullet, rest = (part or "" for part in _BULLET.fullmatch(line).groups())
+        indent, bullet, rest = _line_parts(line)
         if not any(map(str.isalnum, rest)):
             continue
         if bullet and level is None:
@@ -170,6 +172,11 @@ def read_lines(body: str, vocabulary: Vocabulary) -> list[Mention] | None:
             mentions = None
         read.append(mentions)
     return _joined(read)
+
+
+def _line_parts(line: str) -> tuple[str, str, str]:
+    """Split a line into its indentation, bullet (possibly empty) and text."""
+    return _BULLET.findall(line)[0]
 
 
 def _bracketed_lists(body: str, vocabulary: Vocabulary, truncated: bool) -> Iterator[list[Mention] | None]:
@@ -190,7 +197,7 @@ def _bracketed_lists(body: str, vocabulary: Vocabulary, truncated: bool) -> Iter
 
 
 def _read_inside(content: str, vocabulary: Vocabulary, truncated: bool = False) -> list[Mention] | None:
-    """Between brackets every item is meant as a name."""
+    """Return the names between brackets, where every item is a name."""
     items = _items(content)
     if truncated and items and content[-1:].isalnum():
         last = (vocabulary.read(items[-1]) or [Mention(None, "")])[-1]
@@ -220,12 +227,12 @@ def _read_line(line: str, bullet: bool, vocabulary: Vocabulary) -> list[Mention]
 
 
 def _read_names(line: str, vocabulary: Vocabulary) -> list[Mention] | None:
-    """The names of a line that holds names only, each perhaps with its own explanation."""
+    """Return the names of a line that consists of names, each with or without an explanation."""
     read = [(item, vocabulary.read(item)) for item in _items(line) if any(map(str.isalnum, item))]
     if not read:
         return None
     if re.search(r"\s-+\s|:", read[0][0]):
-        # What follows a comma belongs to the explanation of the first name, unless it is itself name and explanation.
+        # Text after a comma belongs to the explanation of the first name, unless it is a name with an explanation.
         read = [(item, mentions) for item, mentions in read if re.search(r"\s-+\s|:", item)]
         return _joined(mentions for _, mentions in read)
     if any(mentions is None for _, mentions in read):
@@ -237,7 +244,7 @@ def _read_names(line: str, vocabulary: Vocabulary) -> list[Mention] | None:
 
 
 def _items(text: str) -> list[str]:
-    for _ in range(2):  # commas between parentheses, also nested ones, separate nothing
+    for _ in range(2):  # commas within (nested) parentheses are not separators
         text = _ASIDE.sub(lambda match: match[0].translate(_HIDE), text)
     return [item.translate(_SHOW) for item in re.split(r"[,;|\n•]", text)[:_MOST_ITEMS]]
 

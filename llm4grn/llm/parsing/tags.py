@@ -1,4 +1,4 @@
-"""Where in a reply its answer stands: after an answer tag, outside of the reasoning."""
+"""Location of the answer in a reply: after an answer tag, outside the reasoning."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ _SPECIAL = re.compile(r"<\|[^|<>\n]{1,40}\|>|</?s>")
 
 @dataclass(frozen=True)
 class Body:
-    """What stands after one answer tag; ``closed`` by its closing tag, or ``cut`` by the end of the text."""
+    """Text after one answer tag; ``closed`` by the closing tag, or ``cut`` off by the end of the reply.
+
+    ``before`` is the text that precedes the tag.
+    """
 
     text: str
     before: str
@@ -21,12 +24,13 @@ class Body:
 
 
 def without_thoughts(text: str) -> tuple[str, bool]:
-    """The text without its reasoning blocks, and whether the last of them is still open at the end."""
+    """Return the text without its reasoning blocks, and whether the last block is still open at the end."""
     text = _SPECIAL.sub("\n", text)
-    kept, start, thinking = [], 0, False
+    kept: list[str] = []
+    start, thinking = 0, False
     for tag in _THOUGHT.finditer(text):
         if tag[1]:
-            if not thinking:  # it was opened by the prompt: all so far is reasoning
+            if not thinking:  # the block was opened by the prompt: everything so far is reasoning
                 kept.clear()
             start, thinking = tag.end(), False
         elif not thinking:
@@ -36,7 +40,7 @@ def without_thoughts(text: str) -> tuple[str, bool]:
 
 
 def answer_bodies(text: str) -> list[Body]:
-    """What the answer tags of a text hold, in its order."""
+    """Return the bodies of the answer tags of a text, in order."""
     tags = list(TAG.finditer(text))
     bodies = []
     for at, tag in enumerate(tags):
@@ -46,6 +50,6 @@ def answer_bodies(text: str) -> list[Body]:
         if not tag[1]:
             end = following.start() if following else len(text)
             bodies.append(Body(text[tag.end() : end], before, bool(following and following[1]), following is None))
-        elif at == 0 or tags[at - 1][1]:  # it was opened by the prompt
+        elif at == 0 or tags[at - 1][1]:  # the tag was opened by the prompt
             bodies.append(Body(before.rstrip().rpartition("\n")[2], "", False, False))
     return bodies

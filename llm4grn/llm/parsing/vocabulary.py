@@ -1,4 +1,4 @@
-"""A closed vocabulary of gene names, and which of them a language model means by one item of its list."""
+"""A closed vocabulary of gene names, and its lookup by the items of a language model's list."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-_LONGEST_ITEM = 2000  # characters; a name stands at the beginning, the rest of a longer item is an explanation
+_LONGEST_ITEM = 2000  # characters; names are at the beginning, and the rest of a longer item is an explanation
 _GREEK = str.maketrans("αβγδεζκ", "abgdezk")
 _MARKUP = " \t\"'`*~#.,;:!?[]{}<>\\•+-"
 _NUMBERING = re.compile(r"\(?#?\d{1,3}[.):]\s*(?=\S)")
@@ -37,16 +37,16 @@ _NO_GENES = frozenset(["tf", "tfs", "dna", "rna", "mrna", "json", "grn", "pbmc",
 
 
 class Mention(NamedTuple):
-    """One name in an answer: the offered ``symbol`` it stands for, or None, and how it was written."""
+    """One name in an answer: the offered ``symbol`` that it denotes, or None, and its spelling."""
 
     symbol: str | None
     written: str
 
 
 class Vocabulary:
-    """The names that were offered; a name is found by its spelling, else by its letters whatever their case.
+    """The offered names, found by exact spelling or else regardless of case.
 
-    A name that fits several offered ones when case is ignored, and none exactly, is found nowhere: it is not guessed.
+    A name that matches several offered names regardless of case but none exactly is ambiguous and not found.
     """
 
     def __init__(self, offered: Iterable[str]) -> None:
@@ -60,30 +60,30 @@ class Vocabulary:
         self._ordered = sorted(name for name in self._exact if name)
 
     def find(self, name: str, exact: bool = False) -> str | None:
-        """The offered symbol that ``name`` is, if any; with ``exact`` in the same case only."""
-        found = self._exact.get(name)
-        return found if found or exact else self._loose.get(_loose(name))
+        """Return the offered symbol with this name, or None; with ``exact`` the case must be the same."""
+        symbol = self._exact.get(name)
+        return symbol if symbol or exact else self._loose.get(_loose(name))
 
     def continues(self, start: str) -> bool:
-        """Whether some offered symbol begins with ``start`` and goes on."""
+        """Return True if any offered symbol is longer than ``start`` and begins with it."""
         at = bisect_right(self._ordered, start)
         return at < len(self._ordered) and self._ordered[at].startswith(start)
 
     def read(self, item: str, prose_may_follow: bool = False) -> list[Mention] | None:
-        """What one item of a list names: ``PU.1 (SPI1) - master regulator`` names SPI1.
+        """Return the names in one item of a list: ``PU.1 (SPI1) - master regulator`` names SPI1.
 
         Parameters
         ----------
         item
             Plain text (see `plain_text`), usually one name.
         prose_may_follow
-            Whether words may follow the name without any sign between: ``SPI1 is a master regulator``.
+            Whether words may follow the name without punctuation: ``SPI1 is a master regulator``.
 
         Returns
         -------
         list or None
-            The mentions; empty if the item says that there is nothing (``none``, ``...``, ``ACTB: no``), None if it is
-            prose and so names nothing.
+            The mentions; empty if the item states that there is no name (``none``, ``...``, ``ACTB: no``), None if it
+            is prose.
         """
         key = (item[:_LONGEST_ITEM], prose_may_follow)
         if key not in self._read:
@@ -113,7 +113,7 @@ class Vocabulary:
         return self._read_words(text, prose_may_follow)
 
     def _read_alias(self, head: str, tail: str, prose_may_follow: bool) -> list[Mention] | None:
-        """``SPI1 (PU.1)``, ``PU.1 (SPI1)``, ``SPI1 (0.9)``, ``AP-1 (JUN, FOS)``: the offered ones."""
+        """Read the offered names of ``SPI1 (PU.1)``, ``PU.1 (SPI1)``, ``SPI1 (0.9)`` or ``AP-1 (JUN, FOS)``."""
         inside, _, after = re.sub(r"[)\]]", "\n", tail, count=1).partition("\n")
         named = self._read_item(head, prose_may_follow) if head else None
         if named and any(mention.symbol for mention in named):
@@ -127,7 +127,7 @@ class Vocabulary:
         return self._offered(parts) or named
 
     def _read_explained(self, head: str, tail: str, prose_may_follow: bool) -> list[Mention] | None:
-        """``SPI1 - a reason``, ``SPI1: 0.9``, ``PU.1 = SPI1``, ``ACTB: no``."""
+        """Read an item such as ``SPI1 - a reason``, ``SPI1: 0.9``, ``PU.1 = SPI1`` or ``ACTB: no``."""
         named = self._read_item(head, prose_may_follow)
         if not named:
             return None
@@ -135,11 +135,11 @@ class Vocabulary:
             return [Mention(symbol, tail.strip(_MARKUP))]
         if _NEGATED.match(tail):
             return []
-        # "Impact: high" with IMPACT offered, "Note: ..." are headings.
+        # "Note: ..." and, with IMPACT offered, "Impact: high" are headings.
         return named if all(self._is_exact(mention) or looks_like_gene(mention.written) for mention in named) else None
 
     def _read_words(self, text: str, prose_may_follow: bool) -> list[Mention] | None:
-        """``A and B``, ``A B C``, ``SPI1 is a reason``, ``NF-kappa B``."""
+        """Read an item such as ``A and B``, ``A B C``, ``SPI1 is a reason`` or ``NF-kappa B``."""
         parts = re.split(r"\s(?:and|or|&|\+)\s", text)
         joined = [self._read_item(part, False) for part in parts] if len(parts) > 1 else []
         if joined and all(joined):
@@ -165,13 +165,13 @@ class Vocabulary:
 
 
 def looks_like_gene(word: str) -> bool:
-    """Whether a word can hardly be one of a natural language: a digit in it, or two capitals."""
+    """Return True if a word has a digit or at least two capitals, which words of a natural language rarely have."""
     return word.lower() not in _NO_GENES and (any(map(str.isdigit, word)) or sum(map(str.isupper, word)) > 1)
 
 
 def plain_text(text: str) -> str:
-    """Text with ASCII punctuation, whatever dashes, quotes, spaces, bullets, invisible characters, HTML it had."""
-    # Character by character: normalising a whole text takes quadratic time on piled-up accents.
+    """Convert a text to ASCII punctuation: dashes, quotes, spaces, bullets, invisible characters and HTML entities."""
+    # By character: normalising a whole text takes quadratic time for many combining accents.
     text = text.translate({ord(char): _plain_character(char) for char in set(text) if not " " <= char <= "~"})
     text = _ENTITY.sub(lambda match: _ENTITIES[match[1].lower()], text)
     return re.sub(r"\\(?=[_*\-\[\]<>#.])", "", text)

@@ -1,4 +1,4 @@
-"""Answers of a large language model that come with the package; their origin is in the README.md beside them."""
+"""Recorded answers of a large language model, shipped with the package; README.md describes their origin."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from llm4grn.llm.messages import Request
 from llm4grn.llm.recorded import RecordedChat
 
 _FILE = Path(__file__).with_name("claude_pbmc3k.jsonl.gz")
-_LONGEST = 100  # characters of a prompt that are quoted
+_LONGEST = 100  # maximum number of characters quoted from a prompt
 _COVERAGE = (
     "the recording covers dataset=pbmc3k with its 1000 default genes, llm.prompts=cot_context, llm.answer_format=text, "
     "graph.k=10 and inferer.targets_per_question=20: samples 0 and 1 under kb=human, sample 0 under kb=llm; "
@@ -22,12 +22,13 @@ _COVERAGE = (
 
 @dataclass
 class ShippedChat(RecordedChat):
-    """The answers of Claude about PBMC3k that are shipped with the package.
+    """The shipped answers of Claude about PBMC3k.
 
     Raises
     ------
     UserError
-        For a question that is not in the recording: what is new in it, what the recording covers, and what to do.
+        If a question is not in the recording; the message names what is new in it, what the recording covers, and a
+        remedy.
     """
 
     path: str = field(default=str(_FILE), init=False, compare=False)
@@ -40,7 +41,7 @@ class ShippedChat(RecordedChat):
     def _lines(self) -> set[str]:
         """All lines of all recorded questions."""
         conversations = [json.loads(question)[0] for question in self._replies]
-        return {line for messages in conversations for said in messages for line in said["content"].splitlines()}
+        return {line for messages in conversations for message in messages for line in message["content"].splitlines()}
 
     def _refusal(self, request: Request) -> str:
         return f"llm=shipped: {self._difference(request)}; {_COVERAGE}"
@@ -55,12 +56,12 @@ class ShippedChat(RecordedChat):
         return f'no answer to a question with the line "{self._quoted(new)}" is recorded'
 
     def _quoted(self, line: str) -> str:
-        """The part of a long line where it begins to differ from those that are recorded."""
+        """Return the part of a long line where it begins to differ from the recorded lines."""
         same = max(_n_equal(line, other) for other in self._lines)
         start = max(0, min(same - _LONGEST // 2, len(line) - _LONGEST))
         return "..." * (start > 0) + line[start : start + _LONGEST] + "..." * (start + _LONGEST < len(line))
 
 
 def _n_equal(one: str, other: str) -> int:
-    """Number of characters with which both begin."""
+    """Return the length of the common prefix."""
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
