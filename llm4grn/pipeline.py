@@ -218,7 +218,7 @@ class Pipeline:
 
     def audits(self) -> dict[str, dict[str, Any]]:
         """The audit of each stage in which a language model was asked."""
-        provenances: list[tuple[str, dict[str, Any]]] = [("transcription factors", self.tf_set.provenance)]
+        provenances: list[tuple[str, Mapping[str, Any]]] = [("transcription factors", self.tf_set.provenance)]
         provenances += [("regulators", pipeline.inferred_grn.provenance) for pipeline in self.inferences]
         return {title: provenance["audit"] for title, provenance in provenances if "audit" in provenance}
 

@@ -14,6 +14,7 @@ from llm4grn.grn.network import Strategy
 from llm4grn.inference.base import Inferer
 from llm4grn.knowledge.base import KnowledgeBase
 from llm4grn.metrics.registry import METRICS
+from llm4grn.validation import NonNegative, Positive, check_fields
 
 
 @dataclass(frozen=True)
@@ -64,24 +65,18 @@ class Setting:
     kb: KnowledgeBase
     inferer_name: str
     inferer: Inferer
-    k: int = 10
+    k: Positive = 10
     strategy: Strategy = "top"
-    tf_k: int = 0
+    tf_k: NonNegative = 0
     model: Model | None = None
-    n_samples: int = 4
+    n_samples: Positive = 4
     metrics: Sequence[str] = tuple(METRICS)
     llm: str = ""
-    seed: int = 1000
-    inference_seed: int = 1000
+    seed: NonNegative = 1000
+    inference_seed: NonNegative = 1000
 
     def __post_init__(self) -> None:
-        for name in "seed", "inference_seed":
-            _require_whole(name, getattr(self, name), 0)
-        _require_whole("graph.k", self.k, 1)
-        _require_whole("graph.tf_k", self.tf_k, 0)
-        _require_whole("evaluation.n_samples", self.n_samples, 1)
-        if self.strategy not in (strategies := ("top", "bottom", "random", "odd", "even")):
-            raise UserError(f"graph.strategy={self.strategy}: choose one of {', '.join(strategies)}")
+        check_fields(self, "graph", seed="seed", inference_seed="inference_seed", n_samples="evaluation.n_samples")
         unknown = [metric for metric in self.metrics if metric not in METRICS]
         if unknown or not self.metrics:
             raise UserError(f"evaluation.metrics={list(self.metrics)}: choose some of {', '.join(METRICS)}")
@@ -106,8 +101,3 @@ class Setting:
         parts = [labels[key] for key in ("dataset", "kb", "inferer", "llm", "model") if labels[key]]
         layered = [f"tf{self.tf_k}"] if self.tf_k else []
         return "_".join([*parts, f"{self.strategy}{self.k}", *layered, f"seed{self.seed}"])
-
-
-def _require_whole(name: str, value: object, least: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise UserError(f"{name}={value}: expected a whole number, {least} or more")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from llm4grn.errors import UserError
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-SELECTIONS = ("dispersion", "pearson_residuals", "seurat_v3")
+Selection = Literal["dispersion", "pearson_residuals", "seurat_v3"]
 _THETA = 100  # overdispersion of the negative binomial behind the Pearson residuals (Lause et al. 2021)
 _SHOWN = 10
 

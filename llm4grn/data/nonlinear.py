@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
 
 from llm4grn.data.networks import layered_graph
-from llm4grn.data.simulated import SimulatedSource, check_range, check_whole, names
+from llm4grn.data.simulated import SimulatedSource, names
 from llm4grn.errors import UserError
 from llm4grn.runtime.seeding import derive_seed
+from llm4grn.validation import Amount, Positive, PositiveFloat, Share, check_fields
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,30 +61,25 @@ class NonLinear(SimulatedSource):
         Dispersion of the negative binomial: variance = mean + dispersion x mean^2.
     """
 
-    n_cells: int = 3000
-    n_genes: int = 500
-    n_tfs: int = 60
-    n_roots: int = 20
-    n_layers: int = 3
-    mean_regulators: float = 4.0
-    hub_exponent: float = 0.8
-    repressors: float = 0.3
-    n_cell_types: int = 6
-    hill: float = 2.0
-    basal: float = 0.1
-    noise: float = 0.5
-    library_size: float = 300.0
-    library_size_sd: float = 0.4
-    gene_sd: float = 1.1
-    dispersion: float = 0.1
+    n_cells: Positive = 3000
+    n_genes: Annotated[int, Field(ge=2)] = 500
+    n_tfs: Positive = 60
+    n_roots: Positive = 20
+    n_layers: Positive = 3
+    mean_regulators: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 4.0
+    hub_exponent: Amount = 0.8
+    repressors: Share = 0.3
+    n_cell_types: Positive = 6
+    hill: PositiveFloat = 2.0
+    basal: PositiveFloat = 0.1
+    noise: Amount = 0.5
+    library_size: PositiveFloat = 300.0
+    library_size_sd: Amount = 0.4
+    gene_sd: Amount = 1.1
+    dispersion: PositiveFloat = 0.1
 
     def __post_init__(self) -> None:
-        check_whole(self, n_cells=1, n_genes=2, n_tfs=1, n_roots=1, n_layers=1, n_cell_types=1, seed=0)
-        above = 1e-9, float("inf")
-        from_zero = 0, float("inf")
-        check_range(self, mean_regulators=(1, float("inf")), repressors=(0, 1), hub_exponent=from_zero, basal=above)
-        check_range(self, hill=above, noise=from_zero, library_size=above, library_size_sd=from_zero)
-        check_range(self, gene_sd=from_zero, dispersion=above)
+        check_fields(self, "dataset.source")
         if self.n_tfs >= self.n_genes:
             raise UserError(f"dataset.source.n_tfs={self.n_tfs}: with {self.n_genes} genes no target would be left")
         later = self.n_tfs - self.n_roots

@@ -7,10 +7,12 @@ import hashlib
 import logging
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
 
 from llm4grn.data.gene_selection import (
-    SELECTIONS,
+    Selection,
     TFList,
     check_is_installed,
     listed_positions,
@@ -20,6 +22,7 @@ from llm4grn.data.gene_selection import (
 )
 from llm4grn.errors import UserError
 from llm4grn.runtime.seeding import derive_seed
+from llm4grn.validation import NonNegative, Positive, check_fields
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,10 +32,10 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 SPLITS = ("train", "validation", "test")
-_MINIMA = {"n_genes": 2, "min_cells": 1, "min_genes": 1, "n_test": 1, "n_validation": 1}
 # At their defaults, which follow the protocol, these fields are left out of the key, so that older keys stay valid.
 _OPTIONAL = {"optional": True}
 _AUTO_TFS = 200
+FilePath = Annotated[str, Field(description="expected the path of a text file")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,37 +66,25 @@ class Preprocessing:
         Sum of the selected genes in each cell after normalisation.
     """
 
-    n_genes: int = 1000
-    min_cells: int
-    min_genes: int = 10
-    n_test: int
-    n_validation: int
-    library_size: float = 20_000
-    selection: str = field(default="dispersion", metadata=_OPTIONAL)
-    n_tfs: int | str = field(default=0, metadata=_OPTIONAL)
+    n_genes: Annotated[int, Field(ge=2)] = 1000
+    min_cells: Positive
+    min_genes: Positive = 10
+    n_test: Positive
+    n_validation: Positive
+    library_size: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 20_000
+    selection: Selection = field(default="dispersion", metadata=_OPTIONAL)
+    n_tfs: Literal["auto"] | NonNegative = field(default=0, metadata=_OPTIONAL)
     known_tfs: TFList | None = field(default=None, compare=False)  # in the key if n_tfs uses it, see fingerprint
-    genes: str | None = field(default=None, compare=False)  # the key holds the file's content, see fingerprint
+    genes: FilePath | None = field(default=None, compare=False)  # the key holds the file's content, see fingerprint
 
     def __post_init__(self) -> None:
-        for name, minimum in _MINIMA.items():
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
-                raise UserError(f"dataset.preprocessing.{name}: {value!r} must be an integer of at least {minimum}")
-        size = self.library_size
-        if not isinstance(size, int | float) or isinstance(size, bool) or not 0 < size < float("inf"):
-            raise UserError(f"dataset.preprocessing.library_size: {size!r} must be a positive number")
-        if self.selection not in SELECTIONS:
-            raise UserError(f"dataset.preprocessing.selection={self.selection}: choose one of {', '.join(SELECTIONS)}")
+        check_fields(self, "dataset.preprocessing")
         check_is_installed(self.selection)
-        n_tfs = self.n_tfs
-        is_number = isinstance(n_tfs, int) and not isinstance(n_tfs, bool) and 0 <= n_tfs < self.n_genes
-        if not (is_number or n_tfs == "auto"):
+        if self.n_tfs != "auto" and self.n_tfs >= self.n_genes:
             raise UserError(
-                f"dataset.preprocessing.n_tfs={n_tfs}: expected auto, or a whole number from 0 to below "
+                f"dataset.preprocessing.n_tfs={self.n_tfs}: expected auto, or a whole number from 0 to below "
                 f"dataset.preprocessing.n_genes={self.n_genes}"
             )
-        if self.genes is not None and not isinstance(self.genes, str):
-            raise UserError(f"dataset.preprocessing.genes={self.genes}: expected the path of a text file, or null")
         _ = self.listed  # raises UserError for an invalid file before any work is done
 
     @cached_property

@@ -9,13 +9,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
 
 from llm4grn.data import readers
 from llm4grn.data.networks import linear_graph
 from llm4grn.errors import UserError
 from llm4grn.runtime.seeding import derive_seed
 from llm4grn.store import atomic_write
+from llm4grn.validation import Amount, NonNegative, Positive, PositiveFloat, check_fields
 
 if TYPE_CHECKING:
     import numpy as np
@@ -37,8 +40,8 @@ class SimulatedSource(ABC):
         Seed of network and cells. It differs from the seed of a run, which only shuffles and splits the data set.
     """
 
-    n_cells: int = 5000
-    seed: int = 0
+    n_cells: Positive = 5000
+    seed: NonNegative = 0
 
     @abstractmethod
     def true_graph(self) -> pd.DataFrame:
@@ -110,16 +113,15 @@ class LinearUniform(SimulatedSource):
         Mean of the non-zero causes, in counts; larger values reduce the effect of rounding.
     """
 
-    n_causes: int = 50
-    n_effects: int = 50
-    causes_per_effect: int = 10
-    noise: float = 0.5
-    zeros: float = 0.5
-    scale: float = 50.0
+    n_causes: Positive = 50
+    n_effects: Positive = 50
+    causes_per_effect: Positive = 10
+    noise: Amount = 0.5
+    zeros: Annotated[float, Field(ge=0, le=0.99)] = 0.5
+    scale: PositiveFloat = 50.0
 
     def __post_init__(self) -> None:
-        check_whole(self, n_cells=1, n_causes=1, n_effects=1, causes_per_effect=1, seed=0)
-        check_range(self, noise=(0, float("inf")), zeros=(0, 0.99), scale=(1e-9, float("inf")))
+        check_fields(self, "dataset.source")
         if self.causes_per_effect > self.n_causes:
             raise UserError(
                 f"dataset.source.causes_per_effect={self.causes_per_effect}: there are only {self.n_causes} causes"
@@ -164,20 +166,3 @@ def true_graph(source: object) -> pd.DataFrame:
 def names(stem: str, n: int) -> list[str]:
     """Return ``n`` numbered gene names whose alphabetical order is their numerical order."""
     return [f"{stem}{i:0{len(str(n - 1))}d}" for i in range(n)]
-
-
-def check_whole(source: object, **minima: int) -> None:
-    """Raise UserError unless the fields are integers >= their minimum."""
-    for name, bound in minima.items():
-        value = getattr(source, name)
-        if not isinstance(value, int) or isinstance(value, bool) or value < bound:
-            raise UserError(f"dataset.source.{name}={value!r}: expected a whole number, {bound} or more")
-
-
-def check_range(source: object, **bounds: tuple[float, float]) -> None:
-    """Raise UserError unless the fields are finite numbers within their bounds."""
-    for name, (low, high) in bounds.items():
-        value = getattr(source, name)
-        is_number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")
-        if not is_number or not low <= value <= high:
-            raise UserError(f"dataset.source.{name}={value!r}: expected a number from {low:g} to {high:g}")

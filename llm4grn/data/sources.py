@@ -196,8 +196,8 @@ def _with_layer(adata: AnnData, name: str, layer: str | None) -> AnnData:
     if layer is None:
         return adata
     if layer in adata.layers:
-        layers = dict(adata.layers)  # a message about what is no count names them
-        return anndata.AnnData(adata.layers[layer], obs=adata.obs, var=adata.var, layers=layers)
+        # With all layers: a message about what is no count names them.
+        return anndata.AnnData(adata.layers[layer], obs=adata.obs, var=adata.var, layers=dict(adata.layers))
     if layer == "raw" and adata.raw is not None:
         return adata.raw.to_adata()
     layers = sorted(adata.layers) + (["raw"] if adata.raw is not None else [])

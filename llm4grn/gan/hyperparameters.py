@@ -3,16 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
-from typing import Any, TypeGuard
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from llm4grn.errors import UserError
 from llm4grn.metrics.registry import METRICS
+from llm4grn.validation import Amount, NonNegative, Positive, check_fields
+
+Widths = Annotated[
+    Sequence[Positive],
+    Field(min_length=1, description="expected a list of positive whole numbers, for instance [256, 128]"),
+]
+_RATES = "expected [first, last], two positive learning rates, for instance [1e-3, 1e-4]"
+LearningRates = Annotated[
+    Sequence[Annotated[float, Field(gt=0)]], Field(min_length=2, max_length=2, description=_RATES)
+]
+Betas = Annotated[
+    Sequence[Annotated[float, Field(ge=0, lt=1)]],
+    Field(min_length=2, max_length=2, description="expected two numbers in [0, 1), for instance [0.5, 0.9]"),
+]
+Checkpoint = Annotated[
+    Literal["last", "best"] | Positive, Field(description="expected last, best or a step, 1 or more")
+]
 
 
-def _optional(default: Any) -> Any:
-    """Declare a field that is part of a stage's key only if its value differs from the default."""
-    return field(default=default, metadata={"optional": True})
+# Metadata of a field that changes no result at its default: it joins the key of a stage only with another value.
+_OPTIONAL = {"optional": True}
 
 
 @dataclass(frozen=True)
@@ -64,30 +82,32 @@ class AdversarialHyperparameters:
         If a value is outside its range; the message names the field of the configuration.
     """
 
-    steps: int
-    batch_size: int
-    critic_layers: Sequence[int]
-    generator_lr: Sequence[float]
-    critic_lr: Sequence[float]
-    schedule_steps: int | None = None
-    critic_updates: int = 5
-    penalty_weight: float = 10.0
-    betas: Sequence[float] = (0.5, 0.9)
-    weight_decay: float = 0.01
+    steps: Positive
+    batch_size: Positive
+    critic_layers: Widths
+    generator_lr: LearningRates
+    critic_lr: LearningRates
+    schedule_steps: Positive | None = None
+    critic_updates: Positive = 5
+    penalty_weight: Amount = 10.0
+    betas: Betas = (0.5, 0.9)
+    weight_decay: Amount = 0.01
     amsgrad: bool = True
     preconditioned: bool = False
-    precision: str = "float32"
-    monitor_every: int = _optional(250)
-    validate_every: int = _optional(0)
-    validation_metric: str = _optional("mmd")
-    checkpoint: int | str = _optional("last")
+    precision: Literal["float32", "bfloat16"] = "float32"
+    monitor_every: Positive = field(default=250, metadata=_OPTIONAL)
+    validate_every: NonNegative = field(default=0, metadata=_OPTIONAL)
+    validation_metric: str = field(default="mmd", metadata=_OPTIONAL)
+    checkpoint: Checkpoint = field(default="last", metadata=_OPTIONAL)
 
     #: node of these values in the configuration, for error messages
     _field = "model"
 
     def __post_init__(self) -> None:
-        for each in fields(self):
-            _check(f"{self._field}.{each.name}", each.name, getattr(self, each.name))
+        check_fields(self, self._field)
+        if self.validation_metric not in METRICS:
+            choices = " or ".join(METRICS)
+            raise UserError(f"{self._field}.validation_metric={self.validation_metric}: expected {choices}")
         if self.batch_size < 2:
             raise UserError(f"{self._field}.batch_size={self.batch_size}: BatchNorm needs at least 2 cells per batch")
         if isinstance(self.checkpoint, int) and self.checkpoint > self.steps:
@@ -127,8 +147,8 @@ class ControllerHyperparameters(AdversarialHyperparameters):
         Hidden widths of the generator.
     """
 
-    noise_dim: int = 128
-    generator_layers: Sequence[int] = (256, 512, 1024)
+    noise_dim: Positive = 128
+    generator_layers: Widths = (256, 512, 1024)
     _field = "model.controller"
 
 
@@ -149,64 +169,10 @@ class CausalGANHyperparameters(AdversarialHyperparameters):
         (:func:`llm4grn.gan.target_generators.rectify`). If False, a short training leaves rare genes out for good.
     """
 
-    noise_per_gene: int = 1
-    depth: int = 2
-    width: int = 1
-    labeler_layers: Sequence[int] = (2000, 2000, 2000)
-    labeler_lr: Sequence[float] = (1e-4, 1e-4)
-    revive: bool = _optional(False)
+    noise_per_gene: Positive = 1
+    depth: NonNegative = 2
+    width: Positive = 1
+    labeler_layers: Widths = (2000, 2000, 2000)
+    labeler_lr: LearningRates = (1e-4, 1e-4)
+    revive: bool = field(default=False, metadata=_OPTIONAL)
     _field = "model.causal_gan"
-
-
-_NON_NEGATIVE = {"depth", "weight_decay", "penalty_weight", "validate_every"}
-_INTEGERS = {"depth", "validate_every"}
-_CHOICES = {"precision": ("float32", "bfloat16"), "validation_metric": tuple(METRICS)}
-
-
-def _check(where: str, name: str, value: object) -> None:
-    """Raise UserError, naming the field of the configuration, if a value is outside its range."""
-
-    def refuse(expected: str) -> UserError:
-        return UserError(f"{where}={value}: expected {expected}")
-
-    if name == "schedule_steps" and value is None:
-        return
-    if name in ("amsgrad", "preconditioned", "revive"):
-        if not isinstance(value, bool):
-            raise refuse("true or false")
-        return
-    if name in _CHOICES:
-        if value not in _CHOICES[name]:
-            raise refuse(" or ".join(_CHOICES[name]))
-        return
-    if name == "checkpoint":
-        if value not in ("last", "best") and not (_is_int(value) and value >= 1):
-            raise refuse("last, best or a step, 1 or more")
-        return
-    if name.endswith("_layers"):
-        if not _is_sequence(value) or not value or not all(_is_int(v) and v > 0 for v in value):
-            raise refuse("a list of positive whole numbers, for instance [256, 128]")
-    elif name.endswith("_lr"):
-        if not _is_sequence(value) or len(value) != 2 or not all(_is_number(v) and v > 0 for v in value):
-            raise refuse("[first, last], two positive learning rates, for instance [1e-3, 1e-4]")
-    elif name == "betas":
-        if not _is_sequence(value) or len(value) != 2 or not all(_is_number(v) and 0 <= v < 1 for v in value):
-            raise refuse("two numbers in [0, 1), for instance [0.5, 0.9]")
-    elif name in _NON_NEGATIVE:
-        integer = name in _INTEGERS
-        if not _is_number(value) or (integer and not _is_int(value)) or value < 0:
-            raise refuse("a whole number, 0 or more" if integer else "a number, 0 or more")
-    elif not _is_int(value) or value < 1:
-        raise refuse("a whole number, 1 or more")
-
-
-def _is_sequence(value: object) -> TypeGuard[Sequence[Any]]:
-    return isinstance(value, Sequence) and not isinstance(value, str)
-
-
-def _is_int(value: object) -> TypeGuard[int]:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_number(value: object) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value == value

@@ -57,8 +57,8 @@ class GRN:
     provenance
         Origin of the edges, as JSON values.
     genes, tf_names
-        All genes of the data set and its transcription factors, if they are known: the defaults of :meth:`top`. They are
-        not written to files.
+        All genes of the data set and its transcription factors, if they are known: the defaults of :meth:`top`. They
+        are not written to files.
     """
 
     edges: pd.DataFrame
@@ -216,8 +216,8 @@ class GRN:
 
     def regulators(self, k: int) -> dict[str, tuple[str, ...]]:
         """Return the ``k`` best TFs of each ranked target, best first; a TF that is ranked is a target too."""
-        best = self.edges.groupby("target", sort=False)["TF"].agg(lambda tfs: tuple(tfs.head(k)))
-        return {str(target): tfs for target, tfs in best.items()}
+        groups = self.edges.groupby("target", sort=False)["TF"]
+        return {str(target): tuple(tfs.head(k)) for target, tfs in groups}
 
     def compare(self, other: GRN, k: int = 10) -> pd.DataFrame:
         """Return how much the ``k`` best regulators per target of two networks have in common.
@@ -262,7 +262,7 @@ class GRN:
         return f"<p>{html.escape(repr(self))}</p>{self.edges.head(10).to_html(index=False)}"
 
 
-def _graph_of(regulators: Mapping[str, tuple[str, ...]]) -> CausalGraph:
+def _graph_of(regulators: dict[str, tuple[str, ...]]) -> CausalGraph:
     """The graph of a ranking without a list of TFs, which need not be a valid one."""
     return CausalGraph(tuple(sorted({*regulators, *(tf for tfs in regulators.values() for tf in tfs)})), regulators)
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
 
 from llm4grn.errors import UserError
 from llm4grn.inference.base import CombiningInferer, Inferer, split_genes
+from llm4grn.validation import Amount, PositiveFloat, check_fields
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,6 +20,11 @@ if TYPE_CHECKING:
     from llm4grn.grn import GRN
 
 logger = logging.getLogger("llm4grn")
+
+Weights = Annotated[
+    Mapping[str, PositiveFloat],
+    Field(description="expected {MEMBER: weight} with weights above 0, for instance {llm: 2}"),
+]
 
 
 @dataclass(frozen=True)
@@ -43,8 +50,8 @@ class Consensus(CombiningInferer):
     """
 
     members: Mapping[str, Inferer] = field(compare=False)
-    weights: Mapping[str, float] | None = None
-    constant: float = 10
+    weights: Weights | None = None
+    constant: Amount = 10
 
     def __post_init__(self) -> None:
         if len(self.members) < 2:
@@ -52,17 +59,12 @@ class Consensus(CombiningInferer):
                 f"inferer.members=[{', '.join(self.members)}]: a consensus needs two or more, for instance "
                 "inferer.members=[grnboost2,correlation]"
             )
-        if not _is_number(self.constant, 0):
-            raise UserError(f"inferer.constant={self.constant}: expected a number, 0 or more")
+        check_fields(self, "inferer")
         if self.weights is None:
             object.__setattr__(self, "weights", {})
-        if not isinstance(self.weights, Mapping):
-            raise UserError(f"inferer.weights={self.weights}: expected {{MEMBER: weight}}, for instance {{llm: 2}}")
-        for name, weight in self.weights.items():
+        for name in self.weights or {}:
             if name not in self.members:
                 raise UserError(f"inferer.weights.{name}: no such member; the members are {', '.join(self.members)}")
-            if not _is_number(weight, 0) or weight == 0:
-                raise UserError(f"inferer.weights.{name}={weight}: expected a number above 0")
 
     def combine(self, networks: Mapping[str, GRN], genes: Sequence[str], tf_names: Sequence[str] | None) -> GRN:
         """Fuse the members' networks; the column ``rank_<member>`` holds the rank of each edge in that member."""
@@ -102,7 +104,3 @@ class Consensus(CombiningInferer):
 def _ranks(edges: pd.DataFrame) -> pd.DataFrame:
     """Return TF, target and the rank (from 1) of each edge among those of its target; edges are sorted descending."""
     return edges[["TF", "target"]].assign(rank=edges.groupby("target", sort=False).cumcount() + 1)
-
-
-def _is_number(value: object, minimum: float) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and minimum <= value < math.inf

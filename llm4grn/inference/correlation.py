@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from llm4grn.inference.base import Inferer
-from llm4grn.inference.expression import Expression, require_choice
+from llm4grn.inference.expression import Expression
+from llm4grn.validation import check_fields
 
 if TYPE_CHECKING:
     import anndata
@@ -41,7 +42,7 @@ class Correlation(Inferer):
     kind: Literal["pearson", "spearman"] = "pearson"
 
     def __post_init__(self) -> None:
-        require_choice("kind", self.kind, ["pearson", "spearman"])
+        check_fields(self, "inferer")
 
     def infer(self, adata: anndata.AnnData, tf_names: Sequence[str] | None, seed: int) -> GRN:
         """Correlate every TF with every target; ``seed`` is not used."""

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from llm4grn.errors import UserError
 from llm4grn.inference.base import split_genes
 
 if TYPE_CHECKING:
@@ -78,15 +77,3 @@ class Expression:
         tf, target = np.nonzero((scores > 0) & (self.tfs[:, None] != self.targets[None, :]))
         names = self.genes[self.tfs[tf]], self.genes[self.targets[target]]
         return pd.DataFrame({"TF": names[0], "target": names[1], "importance": scores[tf, target]})
-
-
-def require_choice(field: str, value: object, choices: Sequence[str]) -> None:
-    """Raise UserError unless ``value`` is one of the choices."""
-    if value not in choices:
-        raise UserError(f"inferer.{field}={value}: choose {' or '.join(choices)}")
-
-
-def require_whole(field: str, value: object, minimum: int = 1) -> None:
-    """Raise UserError unless ``value`` is an integer >= ``minimum``."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < minimum:
-        raise UserError(f"inferer.{field}={value!r}: expected a whole number, {minimum} or more")

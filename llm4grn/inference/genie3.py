@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from llm4grn.errors import UserError
 from llm4grn.inference.base import Inferer
-from llm4grn.inference.expression import Expression, require_choice, require_whole
+from llm4grn.inference.expression import Expression
 from llm4grn.inference.per_target import check_n_jobs, run_per_target
 from llm4grn.runtime.seeding import derive_seed
+from llm4grn.validation import Positive, check_fields
 
 if TYPE_CHECKING:
     import anndata
@@ -52,17 +53,12 @@ class GENIE3(Inferer):
     uses_expression: ClassVar[bool] = True
 
     trees: Literal["random_forest", "extra_trees"] = "random_forest"
-    n_trees: int = 1000
-    max_features: Literal["sqrt", "all"] | int = "sqrt"
+    n_trees: Positive = 1000
+    max_features: Literal["sqrt", "all"] | Positive = "sqrt"
     n_jobs: int = field(default=-1, compare=False)  # affects the run time, not the edges
 
     def __post_init__(self) -> None:
-        require_choice("trees", self.trees, ["random_forest", "extra_trees"])
-        require_whole("n_trees", self.n_trees)
-        if isinstance(self.max_features, str):
-            require_choice("max_features", self.max_features, ["sqrt", "all"])
-        else:
-            require_whole("max_features", self.max_features)
+        check_fields(self, "inferer")
         check_n_jobs(self.n_jobs)
 
     def infer(self, adata: anndata.AnnData, tf_names: Sequence[str] | None, seed: int) -> GRN:

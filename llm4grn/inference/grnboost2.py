@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from llm4grn.errors import UserError
 from llm4grn.inference.base import Inferer
-from llm4grn.inference.expression import Expression, require_choice, require_whole
+from llm4grn.inference.expression import Expression
 from llm4grn.inference.per_target import check_n_jobs, run_per_target
 from llm4grn.runtime.seeding import derive_seed
+from llm4grn.validation import Positive, check_fields
 
 if TYPE_CHECKING:
     import anndata
@@ -59,17 +60,15 @@ class GRNBoost2(Inferer):
 
     n_jobs: int = field(default=-1, compare=False)  # affects the run time, not the edges
     engine: Literal["native", "arboreto"] = "native"
-    n_seeds: int = 1
+    n_seeds: Positive = 1
     backend: Literal["threads", "dask"] = field(default="threads", compare=False)
     scheduler: str | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         check_n_jobs(self.n_jobs)
-        require_choice("engine", self.engine, ["native", "arboreto"])
+        check_fields(self, "inferer")
         if self.engine == "arboreto" and importlib.util.find_spec("arboreto") is None:
             raise UserError("inferer.engine=arboreto: run pip install 'llm4grn[arboreto]', or take native")
-        require_whole("n_seeds", self.n_seeds)
-        require_choice("backend", self.backend, ["threads", "dask"])
         if self.backend == "dask" and self.engine != "native":
             raise UserError(f"inferer.backend=dask: only for inferer.engine=native, not {self.engine}")
         if self.scheduler is not None and self.backend != "dask":

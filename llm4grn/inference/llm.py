@@ -5,18 +5,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from llm4grn.errors import UserError
 from llm4grn.inference.base import Inferer, split_genes
 from llm4grn.llm.audit import audit
-from llm4grn.llm.checks import require_number
 from llm4grn.llm.language_model import LanguageModel
 from llm4grn.llm.parsing.answers import Answer, parse_answer
 from llm4grn.llm.parsing.answers_by_target import parse_answers
 from llm4grn.llm.preview import preview
 from llm4grn.llm.questions import Interview, Question
 from llm4grn.runtime.seeding import derive_seed
+from llm4grn.validation import NonNegative, Positive, check_fields
 
 logger = logging.getLogger("llm4grn")
 
@@ -63,25 +63,20 @@ class LLMInferer(Inferer):
 
     llm: LanguageModel
     context: str = ""
-    k: int = 10
-    targets_per_question: int = 1
-    n_samples: int = 1
-    unanswered: str = "error"
-    first_sample: int = field(default=0, metadata={"optional": True})
+    k: Positive = 10
+    targets_per_question: Positive = 1
+    n_samples: Positive = 1
+    unanswered: Literal["error", "random"] = "error"
+    first_sample: NonNegative = field(default=0, metadata={"optional": True})
 
     def __post_init__(self) -> None:
-        require_number("graph.k", self.k, 1, whole=True)
-        for name in "targets_per_question", "n_samples":
-            require_number(f"inferer.{name}", getattr(self, name), 1, whole=True)
-        require_number("inferer.first_sample", self.first_sample, 0, whole=True)
+        check_fields(self, "inferer", k="graph.k")
         for name, maximum in ("n_samples", 1), ("first_sample", 0):
             if getattr(self, name) > maximum and self.llm.temperature == 0:
                 raise UserError(
                     f"inferer.{name}={getattr(self, name)} and llm.temperature=0: all samples would be the same; "
                     "set llm.temperature=0.7, say"
                 )
-        if self.unanswered not in ("error", "random"):
-            raise UserError(f"inferer.unanswered={self.unanswered}: choose error or random")
 
     def questions(self, targets: Sequence[str], tf_names: Sequence[str], seed: int) -> list[Question]:
         """Return all samples of the question about each target or group of targets."""

@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from pydantic import Field
 
 from llm4grn.errors import UserError
 from llm4grn.inference.base import Inferer
-from llm4grn.inference.expression import Expression, require_choice, require_whole
+from llm4grn.inference.expression import Expression
 from llm4grn.inference.states import States
+from llm4grn.validation import check_fields
 
 if TYPE_CHECKING:
     import anndata
@@ -56,18 +59,15 @@ class PIDC(Inferer):
     uses_expression: ClassVar[bool] = True
 
     discretizer: Literal["bayesian_blocks", "uniform_width"] = "bayesian_blocks"
-    n_bins: int | None = None
+    n_bins: Annotated[int, Field(ge=2)] | None = None
     distribution: Literal["gamma", "empirical"] = "gamma"
 
     def __post_init__(self) -> None:
-        require_choice("discretizer", self.discretizer, ["bayesian_blocks", "uniform_width"])
-        require_choice("distribution", self.distribution, ["gamma", "empirical"])
-        if self.n_bins is not None:
-            require_whole("n_bins", self.n_bins, 2)
-            if self.discretizer != "uniform_width":
-                raise UserError(
-                    f"inferer.n_bins={self.n_bins}: only inferer.discretizer=uniform_width has a number of bins"
-                )
+        check_fields(self, "inferer")
+        if self.n_bins is not None and self.discretizer != "uniform_width":
+            raise UserError(
+                f"inferer.n_bins={self.n_bins}: only inferer.discretizer=uniform_width has a number of bins"
+            )
 
     def infer(self, adata: anndata.AnnData, tf_names: Sequence[str] | None, seed: int) -> GRN:
         """Score every pair of genes and rank the pairs of TF and target; ``seed`` is not used.

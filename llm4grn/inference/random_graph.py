@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from llm4grn.errors import UserError
 from llm4grn.inference.base import Inferer, split_genes
 from llm4grn.runtime.seeding import derive_seed
+from llm4grn.validation import Positive, check_fields
 
 if TYPE_CHECKING:
     import anndata
@@ -35,13 +35,10 @@ class RandomGRN(Inferer):
 
     uses_expression: ClassVar[bool] = False
 
-    k_max: int | None = None
+    k_max: Positive | None = None
 
     def __post_init__(self) -> None:
-        if self.k_max is None:
-            return
-        if isinstance(self.k_max, bool) or not isinstance(self.k_max, int) or self.k_max < 1:
-            raise UserError(f"inferer.k_max={self.k_max!r}: must be an integer of at least 1, or null for all TFs")
+        check_fields(self, "inferer")
 
     def infer(self, adata: anndata.AnnData, tf_names: Sequence[str] | None, seed: int) -> GRN:
         """Rank all TFs at random for every target; only the gene names of ``adata`` are read."""

@@ -9,12 +9,13 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, redirect_stderr
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from llm4grn.errors import UserError
 from llm4grn.inference.base import Inferer
-from llm4grn.inference.expression import Expression, require_choice, require_whole
+from llm4grn.inference.expression import Expression
 from llm4grn.runtime.seeding import derive_seed
+from llm4grn.validation import Positive, check_fields
 
 if TYPE_CHECKING:
     import anndata
@@ -48,14 +49,12 @@ class RegDiffusion(Inferer):
 
     uses_expression: ClassVar[bool] = True
 
-    n_steps: int = 1000
-    batch_size: int = 128
-    device: str = field(default="auto", compare=False)
+    n_steps: Positive = 1000
+    batch_size: Positive = 128
+    device: Literal["auto", "cpu", "cuda"] = field(default="auto", compare=False)
 
     def __post_init__(self) -> None:
-        require_whole("n_steps", self.n_steps)
-        require_whole("batch_size", self.batch_size)
-        require_choice("device", self.device, ["auto", "cpu", "cuda"])
+        check_fields(self, "inferer")
 
     def infer(self, adata: anndata.AnnData, tf_names: Sequence[str] | None, seed: int) -> GRN:
         """Train on all genes that vary and return the edges from TFs to targets.

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from llm4grn.errors import UserError
 from llm4grn.knowledge.base import KnowledgeBase, TFSet
 from llm4grn.llm.audit import audit
-from llm4grn.llm.checks import require_number
 from llm4grn.llm.language_model import LanguageModel
 from llm4grn.llm.parsing.answers import Answer, parse_answer
 from llm4grn.llm.preview import preview
 from llm4grn.llm.questions import Interview, Question
+from llm4grn.validation import NonNegative, Positive, check_fields
 
 _ANSWER = ""  # key of a window's only answer, which is not about one gene
 
@@ -41,13 +41,12 @@ class LLMKnowledgeBase(KnowledgeBase):
     """
 
     llm: LanguageModel
-    window: int = 20
-    overlap: int = 10
-    min_votes: int = 1
+    window: Positive = 20
+    overlap: NonNegative = 10
+    min_votes: Positive = 1
 
     def __post_init__(self) -> None:
-        for name, minimum in ("window", 1), ("overlap", 0), ("min_votes", 1):
-            require_number(f"kb.{name}", getattr(self, name), minimum, whole=True)
+        check_fields(self, "kb")
         if self.overlap >= self.window:
             raise UserError(f"kb.overlap={self.overlap}: must be smaller than kb.window={self.window}")
 

@@ -9,6 +9,7 @@ from llm4grn.errors import UserError
 from llm4grn.knowledge.base import KnowledgeBase, TFSet
 from llm4grn.knowledge.curated import CuratedList
 from llm4grn.runtime.seeding import derive_seed
+from llm4grn.validation import Positive, check_fields
 
 
 @dataclass(frozen=True)
@@ -34,13 +35,12 @@ class RandomGenes(KnowledgeBase):
     organism: str = "human"
     source: str = "default"
     path: str | None = field(default=None, compare=False)  # the key holds the file's content, see fingerprint
-    n: int | None = None
+    n: Positive | None = None
 
     def __post_init__(self) -> None:
+        check_fields(self, "kb")
         if self.n is None:
             self._curated()
-        elif isinstance(self.n, bool) or not isinstance(self.n, int) or self.n < 1:
-            raise UserError(f"kb.n={self.n!r}: the number of random TFs must be an integer of at least 1, or null")
 
     def _curated(self) -> CuratedList:
         return CuratedList(self.organism, self.source, self.path)

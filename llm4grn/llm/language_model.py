@@ -14,13 +14,13 @@ from typing import Any
 
 from llm4grn.errors import UserError
 from llm4grn.llm.answers_cache.cache import AnswerCache
-from llm4grn.llm.checks import require_number, require_text
 from llm4grn.llm.interview import Session
 from llm4grn.llm.messages import ChatModel, Request
 from llm4grn.llm.prompts import Prompts
 from llm4grn.llm.questions import Interview, Question
 from llm4grn.llm.schema import answer_schema
 from llm4grn.runtime.progress import progress
+from llm4grn.validation import Amount, NonNegative, Positive, Text, check_fields
 
 _RESERVED = ("model", "messages", "stream", "n")  # parameters that would silently change the request or its cost
 
@@ -60,24 +60,18 @@ class LanguageModel:
     """
 
     name: str
-    model: str
+    model: Text
     chat: ChatModel = field(compare=False)
     prompts: Prompts = field(default_factory=lambda: Prompts.load("cot_context"))
-    temperature: float | None = 0.0
-    max_tokens: int = 1500
+    temperature: Amount | None = 0.0
+    max_tokens: Positive = 1500
     parameters: Mapping[str, Any] | None = None
-    max_repairs: int = 2
-    cache: str | None = field(default=None, compare=False)
-    max_cost: float | None = field(default=None, compare=False)
+    max_repairs: NonNegative = 2
+    cache: Text | None = field(default=None, compare=False)
+    max_cost: Amount | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
-        require_text("llm.model", self.model, "the name of the model at its server")
-        if self.temperature is not None:
-            require_number("llm.temperature", self.temperature, 0)
-        require_number("llm.max_tokens", self.max_tokens, 1, whole=True)
-        require_number("llm.max_repairs", self.max_repairs, 0, whole=True)
-        require_number("llm.max_cost", self.max_cost, 0, optional=True)
-        require_text("llm.cache", self.cache, "the path of a file", optional=True)
+        check_fields(self, "llm")
         if self.parameters is None:
             object.__setattr__(self, "parameters", {})
         _check_parameters(self.parameters)

@@ -8,12 +8,14 @@ import importlib.util
 import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from llm4grn.errors import UserError
-from llm4grn.llm.checks import require_number, require_text
 from llm4grn.llm.messages import ChatModel, Reply, Request
 from llm4grn.llm.openai.chat import OpenAIChat
+from llm4grn.validation import Positive, Seconds, Text, check_fields
 
 logger = logging.getLogger("llm4grn")
 
@@ -47,16 +49,13 @@ class LocalChat(ChatModel):
         If a package or the file is missing, or the file is not a model; raised when the first question is asked.
     """
 
-    path: str | None = None
-    n_threads: int = 1
-    n_ctx: int = 4096
-    timeout: float = 900.0
+    path: Text | None = None
+    n_threads: Positive = 1
+    n_ctx: Annotated[int, Field(ge=64)] = 4096
+    timeout: Seconds = 900.0
 
     def __post_init__(self) -> None:
-        require_text("llm.path", self.path, "a GGUF file", optional=True)
-        require_number("llm.n_threads", self.n_threads, 1, whole=True)
-        require_number("llm.n_ctx", self.n_ctx, 64, whole=True)
-        require_number("llm.timeout", self.timeout, 1e-3)
+        check_fields(self, "llm")
         self._server: Any = None
         self._chat: OpenAIChat | None = None
 

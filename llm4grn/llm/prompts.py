@@ -9,7 +9,6 @@ from string import Template
 from typing import Any
 
 from llm4grn.errors import UserError
-from llm4grn.llm.checks import require_text
 from llm4grn.llm.openai.protocol import encodable
 
 Messages = list[dict[str, str]]
@@ -67,7 +66,8 @@ class Prompts:
         """
         if answer_format not in _FORMATS:
             raise UserError(f"llm.answer_format={answer_format}: choose one of {', '.join(_FORMATS)}")
-        require_text("llm.prompts", name_or_path, "the name of a strategy or the path of a YAML file")
+        if not isinstance(name_or_path, str) or not name_or_path.strip():
+            raise UserError(f"llm.prompts={name_or_path}: expected the name of a strategy or the path of a YAML file")
         shipped = {path.stem: path for path in sorted(_FOLDER.glob("*.yaml"))}
         path = shipped.get(name_or_path, Path(name_or_path))
         where = f"llm.prompts={name_or_path}"

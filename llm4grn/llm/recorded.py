@@ -11,8 +11,8 @@ from pathlib import Path
 
 from llm4grn.errors import UserError
 from llm4grn.llm.answers_cache.jsonl import read_jsonl
-from llm4grn.llm.checks import require_text
 from llm4grn.llm.messages import ChatModel, Reply, Request
+from llm4grn.validation import Text, check_fields
 
 
 @dataclass
@@ -33,10 +33,10 @@ class RecordedChat(ChatModel):
         If the file cannot be read, or a question is not in it.
     """
 
-    path: str = field(compare=False)  # the key holds the file's content, see fingerprint
+    path: Text = field(compare=False)  # the key holds the file's content, see fingerprint
 
     def __post_init__(self) -> None:
-        require_text("llm.path", self.path, "a JSON Lines file of answers")
+        check_fields(self, "llm")
         _ = self._replies
 
     @cached_property

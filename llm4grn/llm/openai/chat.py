@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 from llm4grn.errors import UserError
-from llm4grn.llm.checks import require_number
 from llm4grn.llm.messages import ChatModel, Reply, Request
 from llm4grn.llm.openai.client import check_address, check_variable, new_client, read_key
 from llm4grn.llm.openai.failures import KEPT, Failure, refusal
 from llm4grn.llm.openai.limits import Limits, estimate_tokens
 from llm4grn.llm.openai.protocol import encodable, to_body, to_reply
+from llm4grn.validation import Amount, NonNegative, Positive, Rate, Seconds, check_fields
 
 if TYPE_CHECKING:
     from openai import APIStatusError, AsyncOpenAI
@@ -66,27 +66,21 @@ class OpenAIChat(ChatModel):
 
     base_url: str | None = None
     api_key_env: str | None = "OPENAI_API_KEY"
-    timeout: float = 120.0
-    max_retries: int = 6
-    max_concurrency: int = 32
-    requests_per_minute: float | None = None
-    tokens_per_minute: float | None = None
-    price_prompt: float = 0.0
-    price_completion: float = 0.0
-    backoff: float = 1.0
+    timeout: Seconds = 120.0
+    max_retries: NonNegative = 6
+    max_concurrency: Positive = 32
+    requests_per_minute: Rate | None = None
+    tokens_per_minute: Rate | None = None
+    price_prompt: Amount = 0.0
+    price_completion: Amount = 0.0
+    backoff: Amount = 1.0
 
     def __post_init__(self) -> None:
         if self.api_key_env is not None:
             check_variable(self.api_key_env)
         if self.base_url is not None:
             check_address(self.base_url)
-        require_number("llm.timeout", self.timeout, 1e-3)
-        require_number("llm.max_retries", self.max_retries, 0, whole=True)
-        require_number("llm.max_concurrency", self.max_concurrency, 1, whole=True)
-        require_number("llm.requests_per_minute", self.requests_per_minute, 1, optional=True)
-        require_number("llm.tokens_per_minute", self.tokens_per_minute, 1, optional=True)
-        for name in "price_prompt", "price_completion", "backoff":
-            require_number(f"llm.{name}", getattr(self, name), 0)
+        check_fields(self, "llm")
         self._client: AsyncOpenAI | None = None
         self._key: str | None = None
 
