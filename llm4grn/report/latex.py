@@ -72,6 +72,7 @@ class _Layout:
 
     @classmethod
     def of(cls, table: Table) -> _Layout:
+        """Choose the layout from the estimated width of the columns and height of the notes."""
         needed = sum(_LETTER * width + _GAP for width in column_letters(table))
         turned = needed * _LEAST_SCALE > _SHORT_SIDE
         width, height = (_LONG_SIDE, _SHORT_SIDE) if turned else (_SHORT_SIDE, _LONG_SIDE)

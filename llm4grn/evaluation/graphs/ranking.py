@@ -42,6 +42,7 @@ class Ranking:
 
     @property
     def n_candidates(self) -> int:
+        """Return the number of candidates."""
         return len(self.group)
 
     def statistics(self, positives: np.ndarray) -> np.ndarray:

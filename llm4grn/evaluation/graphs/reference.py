@@ -11,9 +11,9 @@ Permutation test
     same way for all TFs, among targets with the same number of regulators. So each TF keeps its number of targets, each
     target keeps its number of regulators, and two TFs keep the number of targets they share, as members of a complex
     do. Without the second, a network would look significant because it and the curators prefer the same highly
-    expressed genes; without the third, edges that are copies of each other would count as independent. The test is
-    conservative: a target with a unique number of regulators is never renamed, so references in which few targets have
-    many regulators give large p-values.
+    expressed genes; without the third, edges that are copies of each other would count as independent. The cost: a
+    target with a unique number of regulators is never renamed, so references in which few targets have many regulators
+    give large p-values.
 """
 
 from __future__ import annotations
