@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DPI = 150
-# Okabe and Ito's palette, told apart under every common colour blindness: green, blue, vermilion, then the rest.
+# Okabe and Ito's palette, distinguishable under every common colour blindness: green, blue, vermilion, then the rest.
 COLOURS = ("#009e73", "#0072b2", "#d55e00", "#cc79a7", "#e69f00", "#56b4e9")
 INK = "#333333"
 

@@ -111,6 +111,7 @@ class _Ids:
         self._used: set[str] = {"verdict", "reproduce", "contents"}
 
     def new(self, title: str) -> str:
+        """Return an id derived from ``title``, numbered if it is already used."""
         slug = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-") or "part"
         number = 1
         while (name := slug if number == 1 else f"{slug}-{number}") in self._used:

@@ -237,6 +237,7 @@ class _Details:
         return lines
 
     def name(self, row: Row) -> str:
+        """Return the name of the row's setting, with the labels that vary in this data set."""
         return setting_name(row, self.varying)
 
 
