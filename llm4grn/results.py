@@ -1,4 +1,4 @@
-"""Tidy results: one record per data set, setting, seed, sample and metric, as ``results.csv`` and ``results.json``."""
+"""Read and write tidy results: one record per data set, setting, seed, sample and metric, as CSV and JSON."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 from llm4grn.errors import UserError
 from llm4grn.metrics.registry import METRICS, metric_parameters
@@ -23,22 +23,27 @@ SOURCES = ("control", "stage1", "run")
 
 @dataclass(frozen=True)
 class Result:
-    """One number.
+    """The value of one metric for one scored set of cells.
 
     Parameters
     ----------
     dataset, kb, inferer, llm, model, graph
-        The setting, as named in the configuration; an empty string where one plays no part.
+        The setting, as named in the configuration; an empty string where a label does not apply.
     seed
-        Of the run (and of its split).
+        Seed of the run and of its data split.
     sample
-        Which of the scored sets of cells, from 0.
+        Index of the scored set of cells, from 0.
     source
         ``control`` (real training cells), ``stage1`` (the GAN without a graph) or ``run``.
     metric
-        A name of the metric registry.
+        A name in the metric registry.
     value
-        Finite.
+        A finite number.
+
+    Raises
+    ------
+    UserError
+        If the source or the metric is unknown, or the value is not finite.
     """
 
     dataset: str
@@ -63,6 +68,34 @@ class Result:
 
 
 COLUMNS = tuple(column.name for column in fields(Result))
+_LABELS = tuple(name for name in COLUMNS if name not in ("seed", "sample", "value"))
+
+
+class RunRecord(TypedDict, total=False):
+    """The entry ``run`` of the ``results.json`` of a finished run.
+
+    Attributes
+    ----------
+    key
+        Key of the run.
+    setting
+        Labels of the run: dataset, kb, inferer, llm, model, graph, seed.
+    n_cells
+        Number of cells on each side of a comparison.
+    stages
+        Name of each stage to its key.
+    training_warnings
+        Name of a training stage to its warnings; missing if there are none.
+    metrics
+        Fixed parameters of each metric.
+    """
+
+    key: str
+    setting: dict[str, str | int]
+    n_cells: int
+    stages: dict[str, str]
+    training_warnings: dict[str, list[str]]
+    metrics: dict[str, dict[str, object]]
 
 
 def _order(result: Result) -> tuple:
@@ -71,16 +104,16 @@ def _order(result: Result) -> tuple:
 
 
 def write_results(results: Iterable[Result], folder: Path, run: Mapping[str, object]) -> tuple[Path, Path]:
-    """Write ``results.csv`` and ``results.json`` into ``folder``; same results, same bytes, whatever their order.
+    """Write ``results.csv`` and ``results.json`` into ``folder``; the bytes do not depend on the order of the results.
 
     Parameters
     ----------
     results
         The records; floats are written so that they read back exactly.
     folder
-        Made if it does not exist.
+        Output folder; created if it does not exist.
     run
-        What produced them (plain JSON values): kept under ``run`` in the JSON, with the metrics' fixed choices.
+        Plain JSON values that describe the run; stored under ``run`` in the JSON, with the metrics' fixed parameters.
 
     Returns
     -------
@@ -97,7 +130,7 @@ def write_results(results: Iterable[Result], folder: Path, run: Mapping[str, obj
 
 
 def to_csv(results: Iterable[Result]) -> str:
-    """One line per result, in their order, under the names of the columns."""
+    """Return the results as CSV text: a header, then one line per result in the given order."""
     text = StringIO(newline="")
     writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
     writer.writeheader()
@@ -117,7 +150,8 @@ def read_results(path: Path) -> list[Result]:
     Raises
     ------
     UserError
-        No such file, not a results file, a missing column, or a value that is no number; names the file and the line.
+        If the file does not exist or is not a results file, a column is missing, or a value is not a number. The
+        message names the file and the record.
     """
     path = _results_file(Path(path))
     if path.suffix == ".json":
@@ -129,8 +163,8 @@ def read_results(path: Path) -> list[Result]:
     return [_parse(row, path, number) for number, row in enumerate(rows, start=1)]
 
 
-def read_run(path: Path) -> dict[str, object]:
-    """What produced a ``results.json``: the mapping given to :func:`write_results`, and ``metrics``."""
+def read_run(path: Path) -> RunRecord:
+    """Return the ``run`` entry of a ``results.json``: the mapping given to :func:`write_results`, and ``metrics``."""
     return _read_document(_results_file(Path(path), "results.json"))["run"]
 
 
@@ -167,8 +201,8 @@ def _parse(row: object, path: Path, number: int) -> Result:
         gaps = ", ".join(missing) if isinstance(row, dict) else "all columns"
         raise UserError(f"{path}: record {number} lacks {gaps}; a results file has {', '.join(COLUMNS)}")
     try:
-        numbers = {"seed": int(row["seed"]), "sample": int(row["sample"]), "value": float(row["value"])}
-        return Result(**{name: str(row[name]) for name in COLUMNS} | numbers)
+        labels = {name: str(row[name]) for name in _LABELS}
+        return Result(**labels, seed=int(row["seed"]), sample=int(row["sample"]), value=float(row["value"]))
     except UserError as error:
         raise UserError(f"{path}: record {number}: {error}") from error
     except (TypeError, ValueError) as error:
@@ -176,7 +210,7 @@ def _parse(row: object, path: Path, number: int) -> Result:
 
 
 def to_dataframe(results: Iterable[Result]) -> pd.DataFrame:
-    """The records as a data frame with the columns of the CSV."""
+    """Return the records as a data frame with the columns of the CSV."""
     import pandas as pd
 
     return pd.DataFrame([asdict(result) for result in results], columns=list(COLUMNS))

@@ -1,1 +1,1 @@
-"""From cells to conclusions: scores, tidy results, the summary table, pictures and the report of a run."""
+"""Evaluation of finished runs: scores, cells and graphs, and the reports that show them."""

@@ -149,11 +149,11 @@ class CausalGraph:
         edges = {(tf, target) for target, tfs in self.regulators.items() for tf in tfs}
         return {"TFs": {tf for tf, _ in edges}, "targets": set(self.regulators), "edges": edges}
 
-    def to_networkx(self) -> nx.DiGraph:
+    def to_networkx(self) -> nx.DiGraph[str]:
         """Return the graph with all its genes as nodes; ``role`` of each is ``TF`` (a root) or ``target``."""
         import networkx as nx
 
-        graph: nx.DiGraph = nx.DiGraph()
+        graph: nx.DiGraph[str] = nx.DiGraph()
         roles = ((gene, {"role": "target" if gene in self.regulators else "TF"}) for gene in self.genes)
         graph.add_nodes_from(roles)
         graph.add_edges_from((tf, target) for target in self.targets for tf in self.regulators[target])

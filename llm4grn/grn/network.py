@@ -245,11 +245,11 @@ class GRN:
         table = pd.DataFrame.from_dict(rows, orient="index", columns=["this", "other", "shared", "jaccard"])
         return table.astype({"this": "Int64", "other": "Int64", "shared": "Int64", "jaccard": "float64"})
 
-    def to_networkx(self) -> nx.DiGraph:
+    def to_networkx(self) -> nx.DiGraph[str]:
         """Return all ranked edges as a directed graph; each has its ``importance``."""
         import networkx as nx
 
-        graph: nx.DiGraph = nx.DiGraph()
+        graph: nx.DiGraph[str] = nx.DiGraph()
         rows = self.edges[COLUMNS].itertuples(index=False, name=None)
         graph.add_edges_from((tf, target, {"importance": importance}) for tf, target, importance in rows)
         return graph

@@ -1,3 +1,1 @@
-"""Tables, figures and how they are rendered: what everything that reports is made of.
-
-Nothing here knows what is shown."""
+"""Tables, figures and their renderers, independent of what they show."""

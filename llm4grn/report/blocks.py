@@ -1,4 +1,4 @@
-"""What a comparison is made of: titled tables and figures, built once and shown in a terminal, a file or a page."""
+"""Titled tables and figures, built once and rendered in a terminal, a file or an HTML page."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ class Cell:
     Parameters
     ----------
     text
-        As shown.
+        Text as shown.
     value
-        What the entry is sorted by and what a CSV holds; ``None``: its text.
+        Number to sort by and to write to CSV; ``None`` for an entry that has only its text.
     bold, underlined
-        Best of all, and best within its group.
+        Mark the best entry of all, and the best entry within its group.
     """
 
     text: str
@@ -34,19 +34,19 @@ class Table:
     Parameters
     ----------
     name
-        Of its files, without ending: ``scores`` makes ``scores.csv``.
+        Stem of its files: ``scores`` makes ``scores.csv``.
     title
-        Of its section.
+        Heading above the table.
     header
         One label per column.
     rows
-        As many entries as columns each; a plain string is a :class:`Cell` of that text.
+        One entry per column in each row; a plain string is a :class:`Cell` of that text.
     n_labels
-        How many columns from the left name the row; the others hold numbers.
+        Number of columns from the left that name the row; the others hold numbers.
     notes
-        How to read it: one line each, below the table.
+        Lines below the table that explain how to read it.
     definitions
-        What exactly the numbers are: below the notes, folded away on a page.
+        Lines below the notes that define the numbers; collapsed on an HTML page.
     """
 
     name: str
@@ -59,7 +59,7 @@ class Table:
 
     @property
     def lines_below(self) -> list[str]:
-        """Notes and definitions."""
+        """Return the notes, then the definitions."""
         return [*self.notes, *self.definitions]
 
 
@@ -70,11 +70,11 @@ class Figure:
     Parameters
     ----------
     title
-        Of its section.
+        Heading above the picture.
     path
-        Of the PNG.
+        PNG path.
     caption
-        What is drawn, and how to read it.
+        Text that says what is drawn and how to read it.
     """
 
     title: str

@@ -1,4 +1,4 @@
-"""Figures of one look: size, colours, and how they are written."""
+"""Common size, colours and file format of all figures."""
 
 from __future__ import annotations
 
@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import numpy as np
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 DPI = 150
-# Okabe and Ito's palette, told apart under every common colour blindness: green, blue, vermilion, then the rest.
+# Okabe and Ito's palette, distinguishable under every common colour blindness: green, blue, vermilion, then the rest.
 COLOURS = ("#009e73", "#0072b2", "#d55e00", "#cc79a7", "#e69f00", "#56b4e9")
 INK = "#333333"
 
 
-def panels(n_rows: int, n_columns: int, width: float, height: float) -> tuple[Figure, np.ndarray[tuple, Axes]]:
-    """A figure that belongs to no window and no global state, with its axes in an array (n_rows, n_columns)."""
+def panels(n_rows: int, n_columns: int, width: float, height: float) -> tuple[Figure, np.ndarray]:
+    """Return a figure outside matplotlib's global state, and its axes as an array of shape (n_rows, n_columns).
+
+    ``width`` and ``height`` are those of one panel, in inches.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -35,7 +37,7 @@ def panels(n_rows: int, n_columns: int, width: float, height: float) -> tuple[Fi
 
 
 def save(figure: Figure, path: Path) -> Path:
-    """Write a PNG, the same bytes for the same figure; its folder is made if it does not exist."""
+    """Write a PNG, with the same bytes for the same figure, and create its folder if it does not exist."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=DPI, format="png", facecolor="white", metadata={"Software": None})

@@ -1,4 +1,4 @@
-"""A table in LaTeX for a plain ``article``: no wider than its page, and in several parts where it is longer."""
+"""Render a table in LaTeX for a plain ``article``: no wider than the page, and split into parts if it is too long."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from llm4grn.report.blocks import Cell, Table
 from llm4grn.report.terminal import cells_of, without_repeats
 
-# Points of an article in 10 pt: its text, then about what a letter, the gap of two columns and a line take.
+# In points, for an article in 10 pt: the text block, then the approximate size of a letter, a column gap and a line.
 _SHORT_SIDE, _LONG_SIDE = 345.0, 550.0
 _LETTER, _SMALL_LETTER = 5.0, 4.2
 _GAP = 8.0
@@ -51,7 +51,19 @@ _GREEK = "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu 
 
 @dataclass(frozen=True)
 class _Layout:
-    """Whether the page is turned, the table shrunk to its width and the notes set apart, and the rows of one part."""
+    """How a table fits on its page.
+
+    Parameters
+    ----------
+    turned
+        Whether the table is set sideways.
+    shrunk
+        Whether the table is scaled down to the width of the page.
+    apart
+        Whether the notes follow the table instead of standing inside its float.
+    most_rows
+        Maximum number of rows in one part.
+    """
 
     turned: bool
     shrunk: bool
@@ -60,20 +72,21 @@ class _Layout:
 
     @classmethod
     def of(cls, table: Table) -> _Layout:
+        """Choose the layout from the estimated width of the columns and height of the notes."""
         needed = sum(_LETTER * width + _GAP for width in column_letters(table))
         turned = needed * _LEAST_SCALE > _SHORT_SIDE
         width, height = (_LONG_SIDE, _SHORT_SIDE) if turned else (_SHORT_SIDE, _LONG_SIDE)
         notes = sum(_SMALL_LINE * math.ceil(_SMALL_LETTER * len(note) / width) + 3 for note in table.lines_below)
         apart = notes > height / 2
         room = height - _CAPTION - (0 if apart else notes)
-        # Shrunk from well below the width, which is known to TeX only.
+        # The width is an estimate, as only TeX knows it: scaling starts well below the page width.
         return cls(turned, needed > 0.8 * width, apart, int(room / (_LINE * min(1.0, width / needed))))
 
 
 def to_latex(table: Table) -> str:
-    """One ``table`` or, where it is wide, ``sidewaystable``; several where the rows do not fit on one page.
+    """Return one ``table``, or ``sidewaystable`` if it is wide; several if the rows do not fit on one page.
 
-    Labels that repeat are said once, notes stand below. The first line names the packages that it needs.
+    Repeated labels are shown once, notes are below the table. The first line names the LaTeX packages that it needs.
     """
     layout = _Layout.of(table)
     packages = ["booktabs", *(["graphicx"] if layout.shrunk else []), *(["rotating"] if layout.turned else [])]
@@ -96,7 +109,7 @@ def to_latex(table: Table) -> str:
 
 
 def column_letters(table: Table) -> list[int]:
-    """Letters in each column: headers run over lines where they are wider than the entries."""
+    """Return the width of each column in letters; a header wider than the entries is wrapped."""
     rows, widths = cells_of(table), []
     for i, name in enumerate(table.header):
         body = max((len(row[i].text) for row in rows), default=0)
@@ -127,13 +140,16 @@ def _tabular(table: Table, rows: Sequence[Sequence[Cell]], shrunk: bool) -> list
     ]
     if not shrunk:
         return tabular
-    # Shrinks what is wider than the text, and leaves alone what is not.
+    # Scale down only if the table is wider than the text.
     box = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
     return [rf"\setlength{{\tabcolsep}}{{{_GAP / 2:g}pt}}", box, *tabular[:-1], tabular[-1] + "}"]
 
 
 def _parts(rows: Sequence[Sequence[Cell]], most: int, depth: int) -> list[Sequence[Sequence[Cell]]]:
-    """At most so many rows each; a part ends where one of the first labels changes, if one does in its last half."""
+    """Split the rows into parts of at most ``most``.
+
+    A part ends where one of the first ``depth`` labels changes, if one does in its last half.
+    """
     parts, start = [], 0
     while len(rows) - start > most:
         groups = [[cell.text for cell in row[:depth]] for row in rows]
@@ -145,7 +161,7 @@ def _parts(rows: Sequence[Sequence[Cell]], most: int, depth: int) -> list[Sequen
 
 
 def _wrapped(name: str, width: int) -> list[str]:
-    # An arrow that tells the better direction stays with the last word.
+    # Keep the arrow that shows the better direction on the line of the last word.
     name = re.sub(r" (?=[↑↓]$)", "\N{NO-BREAK SPACE}", name)
     return textwrap.wrap(name, max(width, _LEAST_HEADER), break_long_words=False) or [""]
 
@@ -166,18 +182,19 @@ def _entry(cell: Cell) -> str:
 
 
 def escaped(text: str) -> str:
-    """Text that pdfLaTeX sets as it reads, in ASCII."""
+    """Return ASCII LaTeX source that pdfLaTeX typesets as ``text``."""
     return "".join(_SYMBOLS.get(character) or _letter(character) for character in text)
 
 
 def _letter(character: str) -> str:
-    """Accents and Greek letters by their commands, others by what is nearest in ASCII, or a question mark."""
+    """Return the command of an accent or a Greek letter, else the nearest ASCII letters, else a question mark."""
     if character.isascii():
         return character
     name = unicodedata.name(character, "").removeprefix("GREEK SMALL LETTER ").lower()
     if name in _GREEK.split():
         return rf"$\{name}$"
-    base, *marks = unicodedata.normalize("NFKD", character)
-    if base.isascii() and len(marks) == 1 and marks[0] in _ACCENTS:
-        return rf"\{_ACCENTS[marks[0]]}{{{base}}}"
-    return "".join(part for part in (base, *marks) if part.isascii()) or "?"
+    decomposed = unicodedata.normalize("NFKD", character)
+    base, marks = decomposed[0], decomposed[1:]
+    if base.isascii() and marks in _ACCENTS:
+        return rf"\{_ACCENTS[marks]}{{{base}}}"
+    return "".join(part for part in decomposed if part.isascii()) or "?"

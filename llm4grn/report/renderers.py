@@ -1,4 +1,4 @@
-"""A table as text: for the terminal, in Markdown, CSV and LaTeX."""
+"""Render a table as text: for the terminal, in Markdown, CSV and LaTeX."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from llm4grn.report.blocks import Cell, Table
 from llm4grn.report.latex import to_latex
 from llm4grn.report.terminal import cells_of, to_terminal
 
-#: An entry without a value.
+#: Text of an entry without a value.
 MISSING = "–"
 
 
 def to_markdown(table: Table) -> str:
-    """A heading, the table with every label in full, and the notes as a list."""
+    """Return a heading, the table with every label in full, and the notes as a list."""
     rows = [list(table.header), ["---"] * table.n_labels + ["---:"] * (len(table.header) - table.n_labels)]
     rows += [[_markdown(cell) for cell in row] for row in cells_of(table)]
     lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
@@ -24,7 +24,7 @@ def to_markdown(table: Table) -> str:
 
 
 def to_csv(table: Table) -> str:
-    """One line per row with values, not texts; an entry without a value is empty."""
+    """Return one line per row, with values instead of texts where an entry has one; missing entries are empty."""
     text = StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(table.header)
@@ -32,7 +32,7 @@ def to_csv(table: Table) -> str:
     return text.getvalue()
 
 
-#: Ending of a file -> what writes it.
+#: File suffix -> renderer.
 RENDERERS: dict[str, Callable[[Table], str]] = {
     ".txt": to_terminal,
     ".md": to_markdown,

@@ -1,4 +1,4 @@
-"""A table as plain text of limited width."""
+"""Render a table as plain text of limited width."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ _MARKS = {"*": "bold", "+": "underlined"}
 
 
 def to_terminal(table: Table, width: int = TERMINAL_WIDTH) -> str:
-    """Plain text, as wide as ``width`` at most: if need be, labels become headings and the numbers several blocks.
+    """Return plain text of at most ``width`` columns.
 
-    A ``*`` after an entry stands for bold, a ``+`` for underlined.
+    If the table is wider, its labels become headings and its numbers are split into several blocks. A ``*`` after an
+    entry stands for bold, a ``+`` for underlined.
     """
     rows = cells_of(table)
     labels = [[cell.text for cell in row[: table.n_labels]] for row in rows]
@@ -30,9 +31,9 @@ def to_terminal(table: Table, width: int = TERMINAL_WIDTH) -> str:
         body = "\n".join(_lines(table.header, whole, table.n_labels))
     else:
         body = _in_blocks(table.header[table.n_labels :], labels, entries, width)
-    found = "".join(_mark(cell) for row in rows for cell in row)
-    marks = " ".join(f"{mark} = {meaning}." for mark, meaning in _MARKS.items() if mark in found)
-    notes = [marks, *table.lines_below] if marks else table.lines_below
+    used = "".join(_mark(cell) for row in rows for cell in row)
+    legend = " ".join(f"{mark} = {meaning}." for mark, meaning in _MARKS.items() if mark in used)
+    notes = [legend, *table.lines_below] if legend else table.lines_below
     filled = "\n".join(textwrap.fill(note, width, subsequent_indent="  ") for note in notes)
     return "\n\n".join(part for part in (textwrap.fill(table.title, width), body, filled) if part) + "\n"
 
@@ -59,12 +60,12 @@ def aligned(rows: Sequence[Sequence[str]], left: int = 1, rule: bool = True) -> 
 
 
 def cells_of(table: Table) -> list[list[Cell]]:
-    """The rows, with plain strings as cells."""
+    """Return the rows with plain strings converted to cells."""
     return [[entry if isinstance(entry, Cell) else Cell(entry) for entry in row] for row in table.rows]
 
 
 def without_repeats(labels: Sequence[Sequence[str]]) -> list[list[str]]:
-    """Labels, empty where they and all to their left are those of the row above; the last one always stays."""
+    """Blank each label that, with all labels to its left, repeats the row above; the last label always stays."""
     shown: list[list[str]] = []
     above: Sequence[str] = ()
     for names in labels:
@@ -77,11 +78,11 @@ def without_repeats(labels: Sequence[Sequence[str]]) -> list[list[str]]:
 
 
 def _mark(cell: Cell) -> str:
-    return "".join(mark for mark, of in zip(_MARKS, (cell.bold, cell.underlined), strict=True) if of)
+    return "".join(mark for mark, applies in zip(_MARKS, (cell.bold, cell.underlined), strict=True) if applies)
 
 
 def _with_marks(rows: Sequence[Sequence[Cell]]) -> list[list[str]]:
-    """Texts of the entries; in a column with marks, those without are padded, so that digits stay below digits."""
+    """Return the texts of the entries; in a column with marks, entries without are padded so that digits align."""
     marked = [[_mark(cell) for cell in row] for row in rows]
     longest = [max(map(len, column)) for column in zip(*marked, strict=True)]
     return [
@@ -93,12 +94,13 @@ def _with_marks(rows: Sequence[Sequence[Cell]]) -> list[list[str]]:
 def _in_blocks(
     header: Sequence[str], labels: Sequence[Sequence[str]], entries: Sequence[Sequence[str]], width: int
 ) -> str:
-    """Labels but the last few as headings, and as many columns of entries side by side as fit."""
+    """Return blocks of as many columns of entries as fit side by side, with the first labels as headings."""
     depth = min(_MOST_HEADINGS, len(labels[0]) - 1) if labels else 0
     indent = 2 if depth else 0
     names = [" / ".join(part for part in row[depth:] if part) for row in labels]
     short = [textwrap.fill(name, _LABEL_WIDTHS[-1]) for name in names]
-    blocks, start = [], 0
+    blocks: list[str] = []
+    start = 0
     while start < len(header) or not blocks:
         for end, shown in product(range(len(header), start, -1), (names, short)):
             part = ["", *header[start:end]], [[n, *row[start:end]] for n, row in zip(shown, entries, strict=True)]
@@ -110,16 +112,19 @@ def _in_blocks(
 
 
 def _headings(labels: Sequence[Sequence[str]], depth: int, width: int) -> list[list[str]]:
-    """What to say before each row: the first labels, where they change, after a blank line where the first one does."""
-    said: list[list[str]] = []
+    """Return the heading lines before each row.
+
+    They are the first ``depth`` labels, where these change; a blank line comes first where the first label changes.
+    """
+    headings: list[list[str]] = []
     above: Sequence[str] = ()
     for row in labels:
         head = list(row[:depth])
-        blank = [""] if said and head[:1] != list(above[:1]) else []
+        blank = [""] if headings and head[:1] != list(above[:1]) else []
         heading = textwrap.wrap(" · ".join(part for part in head if part), width)
-        said.append([*blank, *heading] if head != above else [])
+        headings.append([*blank, *heading] if head != above else [])
         above = head
-    return said
+    return headings
 
 
 def _lines(
@@ -129,9 +134,9 @@ def _lines(
     headings: Sequence[Sequence[str]] = (),
     indent: int = 0,
 ) -> list[str]:
-    """Header, rule, rows with their headings: columns of one width, labels to the left, entries to the right."""
+    """Return the lines of header, rule and rows with their headings; labels are left-aligned, entries right-aligned."""
     widths = _widths(header, rows)
-    shown = []
+    shown: list[str] = []
     for number, row in enumerate([header, *rows]):
         shown += headings[number - 1] if headings and number else []
         cells = [_wrapped(text, width) for text, width in zip(row, widths, strict=True)]
@@ -148,7 +153,7 @@ def _lines(
 
 
 def _widths(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
-    """Of the columns: headers run over lines where they are wider than the entries, and so do very long entries."""
+    """Return the width of each column; a header wider than the entries is wrapped, and so are very long entries."""
     widths = []
     for i, name in enumerate(header):
         most = _LABEL_WIDTHS[0] if i == 0 else _ENTRY_WIDTH
@@ -159,7 +164,7 @@ def _widths(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[int]:
 
 
 def _wrapped(text: str, width: int) -> list[str]:
-    # Not by textwrap if it fits: that would drop the blanks that keep digits below digits.
+    # Text that fits is not passed to textwrap, which would drop the blanks that align digits.
     return [
         piece for line in text.split("\n") for piece in ([line] if len(line) <= width else textwrap.wrap(line, width))
     ]

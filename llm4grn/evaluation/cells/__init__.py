@@ -1,1 +1,1 @@
-"""The cells of finished runs: embeddings, types, markers, interventions."""
+"""Cells of finished runs: embeddings, cell types, marker genes, interventions."""

@@ -1,4 +1,4 @@
-"""Which type is a synthetic cell? Asked of a classifier that learned the types of real cells."""
+"""Predict the types of synthetic cells with a classifier trained on the types of real cells."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from llm4grn.runtime.seeding import derive_seed
 if TYPE_CHECKING:
     from anndata import AnnData
     from scipy.sparse import csr_matrix
+    from sklearn.linear_model import LogisticRegression
 
 MAX_CELLS = 10_000
 UNKNOWN = "not annotated"
@@ -26,20 +27,20 @@ _FOLDS = 5
 
 @dataclass(frozen=True)
 class RealTypes:
-    """The types of real cells, and who tells them in other cells.
+    """The types of real cells, and the classifier that predicts them for other cells.
 
     Parameters
     ----------
     classify
-        Cells of shape (n_cells, n_genes), counts in ``X``, to the names of their types (n_cells,).
+        Function from cells of shape (n_cells, n_genes), counts in ``X``, to the names of their types (n_cells,).
     train
-        Real cells whose ``obs["cell_type"]`` markers may be sought in.
+        Real cells with ``obs["cell_type"]``, from which markers can be computed.
     annotated
-        The types of the real test cells as the data set has them; ``None`` if the classifier has its own names.
+        Types of the real test cells in the data set; ``None`` if the classifier has its own type names.
     predicted
-        Those that the classifier tells, never having seen these cells.
+        Types of the real test cells predicted by a classifier that was not trained on them.
     held_out
-        Whether it learned from other cells than the test cells; if not, ``predicted`` is cross-validated.
+        Whether the classifier was trained on cells other than the test cells; if not, ``predicted`` is cross-validated.
     """
 
     classify: Callable[[AnnData], np.ndarray]
@@ -50,39 +51,39 @@ class RealTypes:
 
     @property
     def names(self) -> list[str]:
-        """Of the types among the real test cells, the most common first."""
+        """Return the names of the types among the real test cells, the most common first."""
         counts = _counts(self.predicted if self.annotated is None else self.annotated)
         return sorted(counts, key=lambda name: (-counts[name], name))
 
     @property
     def annotated_counts(self) -> dict[str, int]:
-        """Test cells annotated with each type."""
+        """Return the number of test cells annotated with each type."""
         return {} if self.annotated is None else _counts(self.annotated)
 
     def recall(self) -> dict[str, float]:
-        """Of each type among the annotated test cells, the share that the classifier tells."""
+        """Return the classifier's recall for each type among the annotated test cells."""
         return {name: float((self.predicted[self.annotated == name] == name).mean()) for name in self.annotated_counts}
 
 
 def cell_types_of(
     run_folder: Path, store: Path | None = None, seed: int = 0
 ) -> tuple[list[np.ndarray], np.ndarray] | None:
-    """The types of all cells of a run, told by one classifier on both sides.
+    """Predict the types of all cells of a run, synthetic and real, with one classifier.
 
     Parameters
     ----------
     run_folder
-        Of a finished run.
+        Folder of a finished run.
     store
-        Of finished stages: has the training cells. Without it the classifier learns from the test cells, and theirs are
-        its cross-validated answers.
+        Folder of finished stages, which has the training cells. Without it the classifier is trained on the test cells,
+        and their types are cross-validated predictions.
     seed
-        Of the choice of training cells, where there are more than 10,000, and of the folds.
+        Seed for subsampling more than 10,000 training cells, and for the folds.
 
     Returns
     -------
-    For each synthetic set the types of its cells (n_cells,), and those of the real test cells (n_test,). ``None`` if
-    the data set has no cell types, or one only. The annotated types of the real cells are in the run's ``test.h5ad``.
+    The types of the cells of each synthetic set (n_cells,), and those of the real test cells (n_test,). ``None`` if
+    the data set has fewer than two cell types. The annotated types of the real cells are in the run's ``test.h5ad``.
     """
     import anndata
 
@@ -94,16 +95,21 @@ def cell_types_of(
 
 
 def real_types(run: RunCells, seed: int = 0, celltypist: Path | None = None) -> RealTypes | None:
-    """Learn the types of a run's real cells; ``None`` if they have none, or one only.
+    """Train a classifier on the types of a run's real cells; ``None`` if they have fewer than two types.
 
     Parameters
     ----------
     run
-        Runs on the same split share one classifier.
+        The run; runs on the same split share one classifier.
     seed
         As in :func:`cell_types_of`.
     celltypist
-        A model of CellTypist: it then tells the types, real cells included, whether or not they are annotated.
+        Path of a CellTypist model, which then predicts the types of all cells, real ones included, annotated or not.
+
+    Raises
+    ------
+    UserError
+        If the CellTypist model cannot be read or shares no gene with the cells.
     """
     if celltypist is not None:
         return _by_celltypist(run, celltypist, seed)
@@ -112,23 +118,24 @@ def real_types(run: RunCells, seed: int = 0, celltypist: Path | None = None) -> 
 
 
 def logistic_regression(cells: AnnData) -> Callable[[AnnData], np.ndarray]:
-    """Learn ``obs["cell_type"]`` from log1p of the counts in ``X``: a multinomial logistic regression, L2-regularised.
+    """Fit an L2-regularised multinomial logistic regression of ``obs["cell_type"]`` on log1p of the counts in ``X``.
 
-    Cells weigh inversely to the number of their type: else a rare type is lost to its common neighbours.
+    Each cell is weighted inversely to the frequency of its type; otherwise rare types would be predicted as similar
+    common ones.
     """
     model = _model().fit(log1p(cells), _labels(cells))
     return lambda other: model.predict(log1p(other)).astype(str)
 
 
 def log1p(cells: AnnData) -> csr_matrix:
-    """log1p of the counts, sparse (n_cells, n_genes)."""
+    """Return log1p of the counts, as a sparse matrix of shape (n_cells, n_genes)."""
     from scipy.sparse import csr_matrix
 
     return csr_matrix(cells.X, dtype=np.float64).log1p()
 
 
 def proportions(labels: np.ndarray) -> dict[str, float]:
-    """The share of each type among the cells whose type is known.
+    """Return the share of each type among the cells whose type is known.
 
     Examples
     --------
@@ -140,7 +147,7 @@ def proportions(labels: np.ndarray) -> dict[str, float]:
 
 
 def total_variation(first: Mapping[str, float], second: Mapping[str, float]) -> float:
-    """Half the sum over types of the difference of two shares: the part of the cells whose type is out of place.
+    """Return the total variation distance: half the sum over types of the absolute difference of their two shares.
 
     Examples
     --------
@@ -152,7 +159,10 @@ def total_variation(first: Mapping[str, float], second: Mapping[str, float]) -> 
 
 @lru_cache(maxsize=8)
 def _learned(path: Path, changed: int, held_out: bool, seed: int) -> RealTypes | None:
-    """From all splits (``held_out``) or from the test cells alone; ``changed`` tells versions of the file apart."""
+    """Train on the training split (``held_out``) or on the test cells alone.
+
+    ``changed`` is the file's modification time: a part of the cache key, so that a rewritten file is read again.
+    """
     import anndata
 
     cells = anndata.read_h5ad(path)
@@ -191,7 +201,7 @@ def _counts(labels: np.ndarray) -> dict[str, int]:
     return {str(name): int(count) for name, count in zip(names, counts, strict=True)}
 
 
-def _model():
+def _model() -> LogisticRegression:
     from sklearn.linear_model import LogisticRegression
 
     return LogisticRegression(C=_REGULARISATION, class_weight="balanced", max_iter=2000)

@@ -1,4 +1,4 @@
-"""CellTypist's models without executing anything: a linear classifier per cell type, read from its pickle."""
+"""Read CellTypist models, one linear classifier per cell type, from their pickles without executing code."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _INERT = re.compile(r"sklearn\.[\w.]+ \w+|numpy\.random\.[\w.]+ \w+|(builtins|__
 
 @dataclass(frozen=True)
 class CellTypistModel:
-    """What a prediction of CellTypist needs (Dominguez Conde et al., Science 376, 2022).
+    """The parameters of a CellTypist model (Dominguez Conde et al., Science 376, 2022).
 
     Parameters
     ----------
@@ -32,9 +32,9 @@ class CellTypistModel:
     genes
         Names of the G genes.
     weights, intercepts
-        Of shape (T, G) and (T,), of scaled expression; one row of both where there are two types.
+        Coefficients (T, G) and intercepts (T,) for scaled expression; a model of two types has one row of each.
     mean, scale
-        Of shape (G,): of log1p of counts normalised to 10,000 per cell.
+        Mean and standard deviation (G,) of log1p of counts normalised to 10,000 per cell.
     """
 
     types: np.ndarray
@@ -48,12 +48,12 @@ class CellTypistModel:
     def read(cls, path: Path) -> CellTypistModel:
         """Read a ``.pkl`` that CellTypist wrote or offers for download.
 
-        Only numbers and text are rebuilt: no class or function that the file names is imported, but for numpy's arrays.
+        Only numbers and text are restored: numpy's arrays are the only classes of the file that are imported.
 
         Raises
         ------
         UserError
-            No such file, or not a model.
+            If the file does not exist or is not a CellTypist model.
         """
         path = Path(path)
         if not path.is_file():
@@ -70,22 +70,22 @@ class CellTypistModel:
             return cls(*names, *(np.asarray(values, dtype=np.float64) for values in numbers))
         except UserError as error:
             raise UserError(f"{path}: {error}") from error
-        except Exception as error:  # a broken or hostile pickle can end in any exception
+        except Exception as error:  # a broken or malicious pickle can raise any exception
             message = f"{path}: not a CellTypist model ({type(error).__name__}: {error}); give a .pkl of CellTypist"
             raise UserError(message) from error
 
     def classify(self, cells: AnnData) -> np.ndarray:
-        """The type of highest score for each cell, by the genes that model and cells share, as CellTypist does.
+        """Return the type with the highest score for each cell (n_cells,), from the genes that model and cells share.
 
         Parameters
         ----------
         cells
-            Of shape (n_cells, n_genes), with counts of any library size in ``X``.
+            Cells of shape (n_cells, n_genes), with counts of any library size in ``X``.
 
         Raises
         ------
         UserError
-            No gene in common.
+            If model and cells share no gene.
         """
         _, own, theirs = np.intersect1d(self.genes, cells.var_names.to_numpy().astype(str), return_indices=True)
         if not len(own):
@@ -100,7 +100,7 @@ class CellTypistModel:
 
 
 class _Inert:
-    """An object of the pickle that is never made: only its attributes are kept."""
+    """A placeholder for an object in the pickle: it keeps the attributes without importing the class."""
 
     def __init__(self, *args: Any) -> None:
         self.content: dict[str, Any] = {}

@@ -1,9 +1,9 @@
-"""Synthetic cells of no real type: those in clusters without real cells, and those far from every real cell."""
+"""Detect synthetic cells of no real type: those in clusters without real cells, and those far from every real cell."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from llm4grn.runtime.seeding import derive_seed
 if TYPE_CHECKING:
     from scipy.sparse import spmatrix
 
-    Cells = np.ndarray | spmatrix
+    Cells: TypeAlias = np.ndarray | spmatrix
 
 N_COMPONENTS = 20
 N_NEIGHBOURS = 15
@@ -39,9 +39,9 @@ class Hallucination:
     Parameters
     ----------
     in_foreign_cluster, far
-        Of shape (n_cells,).
+        Boolean masks of shape (n_cells,).
     n_clusters
-        Clusters of no real type.
+        Number of clusters of no real type.
     """
 
     in_foreign_cluster: np.ndarray
@@ -50,22 +50,22 @@ class Hallucination:
 
 
 def hallucination(real: Cells, synthetic: Cells, seed: int) -> Hallucination:
-    """Look for synthetic cells of no real type (the "hallucinated" clusters of the paper's Figure 4).
+    """Detect synthetic cells of no real type (the "hallucinated" clusters of the paper's Figure 4).
 
-    Real cells in place of the synthetic ones give no such cluster, and about one far cell in a hundred, as all is
-    measured in components of both sets together and no cell is nearer to itself.
+    Real cells in place of the synthetic ones give no such cluster, and about one far cell in a hundred, because the
+    principal components are those of both sets together and no cell counts as its own neighbour.
 
     Parameters
     ----------
     real, synthetic
-        Cells of shape (n_cells, n_genes), dense or sparse, in counts normalised to one library size. Of more than 2000
-        real ones as many are drawn.
+        Cells of shape (n_cells, n_genes), dense or sparse, in counts normalised to one library size. More than 2000
+        real cells are subsampled to 2000.
     seed
-        Of the draw, the components and the clustering.
+        Seed for the subsampling, the components and the clustering.
 
     Returns
     -------
-    Two marks for each synthetic cell.
+    Two masks over the synthetic cells, and the number of clusters of no real type.
     """
     drawn = _dense_log(_draw(real, derive_seed(seed, "hallucination", "real")))
     embedded = _components(np.concatenate([drawn, _dense_log(synthetic)]), derive_seed(seed, "hallucination", "pca"))
@@ -80,14 +80,14 @@ def hallucination(real: Cells, synthetic: Cells, seed: int) -> Hallucination:
 
 
 def foreign_clusters(clusters: np.ndarray, is_real: np.ndarray) -> np.ndarray:
-    """The clusters with far fewer real cells than their share of all cells, by size and beyond chance.
+    """Return the clusters of no real type, as defined in :data:`RULE`.
 
     Parameters
     ----------
     clusters
-        The cluster of each cell (n_cells,).
+        Cluster of each cell (n_cells,).
     is_real
-        Whether the cell is real (n_cells,).
+        Mask of the real cells (n_cells,).
     """
     from scipy.stats import binom
 
@@ -98,16 +98,16 @@ def foreign_clusters(clusters: np.ndarray, is_real: np.ndarray) -> np.ndarray:
 
 
 def far_cells(real: np.ndarray, synthetic: np.ndarray) -> np.ndarray:
-    """Which cells are farther from every real cell than nearly all real cells are from each other.
+    """Return the mask of synthetic cells whose nearest real cell is unusually far, as defined in :data:`RULE`.
 
     Parameters
     ----------
     real, synthetic
-        Coordinates of shape (n_cells, n_components).
+        Coordinates of shape (n_real, n_components) and (n_synthetic, n_components).
 
     Returns
     -------
-    Marks of shape (n_synthetic,).
+    Boolean mask of shape (n_synthetic,).
     """
     from sklearn.neighbors import NearestNeighbors
 
@@ -117,18 +117,18 @@ def far_cells(real: np.ndarray, synthetic: np.ndarray) -> np.ndarray:
 
 
 def _communities(cells: np.ndarray, seed: int) -> np.ndarray:
-    """The Louvain community of each cell."""
+    """Return the Louvain community of each cell (n_cells,)."""
     import networkx as nx
     from sklearn.neighbors import NearestNeighbors
 
     n_neighbours = min(N_NEIGHBOURS, len(cells) - 1)
     neighbours = NearestNeighbors(n_neighbors=n_neighbours).fit(cells).kneighbors(return_distance=False)
-    graph = nx.Graph()
+    graph: nx.Graph[int] = nx.Graph()
     graph.add_nodes_from(range(len(cells)))
     graph.add_edges_from((i, int(j)) for i, row in enumerate(neighbours) for j in row)
-    found = nx.community.louvain_communities(graph, resolution=RESOLUTION, seed=seed)
+    communities = nx.community.louvain_communities(graph, resolution=RESOLUTION, seed=seed)
     clusters = np.empty(len(cells), dtype=int)
-    for number, members in enumerate(found):
+    for number, members in enumerate(communities):
         clusters[list(members)] = number
     return clusters
 

@@ -1,4 +1,4 @@
-"""Marker genes of cell types, found on real cells, and how real and synthetic cells of a type express them."""
+"""Marker genes of cell types: selected on real cells, their expression compared in real and synthetic cells."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,6 +17,8 @@ from llm4grn.report.figures import INK, panels, save
 if TYPE_CHECKING:
     from anndata import AnnData
     from matplotlib.axes import Axes
+    from matplotlib.collections import PathCollection
+    from matplotlib.figure import Figure
 
 N_MARKERS = 5
 MAX_TYPES = 12
@@ -25,18 +27,18 @@ MIN_CELLS = 5
 
 @dataclass(frozen=True)
 class MarkerExpression:
-    """What a dot plot shows: one row per type, one column per gene.
+    """The content of a dot plot: one row per type, one column per gene.
 
     Parameters
     ----------
     types, genes
         Names of the rows and columns.
     mean
-        Of log1p of the normalised counts over the cells of the type (n_types, n_genes); NaN where there is no cell.
+        Mean of log1p of the normalised counts over the cells of the type (n_types, n_genes); NaN without cells.
     fraction
-        Of these cells that express the gene at all (n_types, n_genes); NaN likewise.
+        Fraction of the cells of the type that express the gene (n_types, n_genes); NaN without cells.
     n_cells
-        Of each type (n_types,).
+        Number of cells of each type (n_types,).
     """
 
     types: tuple[str, ...]
@@ -47,18 +49,18 @@ class MarkerExpression:
 
 
 def top_markers(cells: AnnData, n_genes: int = N_MARKERS) -> dict[str, tuple[str, ...]]:
-    """The genes that tell each type from all others best: Wilcoxon's rank-sum test on log1p, the highest scores.
+    """Select the genes with the highest score in Wilcoxon's rank-sum test on log1p counts, each type against the rest.
 
     Parameters
     ----------
     cells
         Real cells, counts in ``X``, types in ``obs["cell_type"]``.
     n_genes
-        For each type.
+        Number of genes for each type.
 
     Returns
     -------
-    Type to its genes, best first; types of fewer than 5 cells are left out.
+    Type to its genes, best first; types with fewer than 5 cells are left out.
     """
     import anndata
     import scanpy
@@ -70,7 +72,7 @@ def top_markers(cells: AnnData, n_genes: int = N_MARKERS) -> dict[str, tuple[str
         return {}
     table = anndata.AnnData(log1p(cells), obs={"type": types.astype("category").to_numpy()}, var=cells.var[[]])
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # scanpy builds its tables column by column, of which pandas warns
+        warnings.simplefilter("ignore")  # scanpy builds its tables column by column, about which pandas warns
         scanpy.tl.rank_genes_groups(table, "type", groups=named, method="wilcoxon", n_genes=n_genes)
     best = table.uns["rank_genes_groups"]["names"]
     return {name: tuple(str(gene) for gene in best[name]) for name in named}
@@ -79,16 +81,16 @@ def top_markers(cells: AnnData, n_genes: int = N_MARKERS) -> dict[str, tuple[str
 def marker_expression(
     cells: AnnData, labels: np.ndarray, types: Sequence[str], genes: Sequence[str]
 ) -> MarkerExpression:
-    """Mean and fraction of expression of each gene in each type.
+    """Compute the mean expression of each gene in each type, and the fraction of cells that express it.
 
     Parameters
     ----------
     cells
-        Counts in ``X`` (n_cells, n_all_genes).
+        Cells with counts in ``X`` (n_cells, n_all_genes).
     labels
-        The type of each cell (n_cells,).
+        Type of each cell (n_cells,).
     types, genes
-        To show, in their order.
+        Types and genes of the result, in this order.
     """
     expression = log1p(cells)[:, cells.var_names.get_indexer(list(genes))].toarray()
     members = [labels == name for name in types]
@@ -103,9 +105,9 @@ def marker_expression(
 
 
 def marker_differences(real: MarkerExpression, synthetic: MarkerExpression) -> tuple[float, float]:
-    """Mean absolute difference over types and genes, of the mean of log1p and of the fraction of cells.
+    """Compute the mean absolute difference over types and genes, of the mean of log1p and of the fraction of cells.
 
-    Every type counts the same; those with fewer than 5 cells on either side are left out. NaN if none is left.
+    All types have the same weight; types with fewer than 5 cells on either side are left out. NaN if none is left.
     """
     kept = (real.n_cells >= MIN_CELLS) & (synthetic.n_cells >= MIN_CELLS)
     if not kept.any():
@@ -116,7 +118,7 @@ def marker_differences(real: MarkerExpression, synthetic: MarkerExpression) -> t
 
 
 def flat(markers: Mapping[str, Sequence[str]]) -> list[str]:
-    """All markers in the order of their types."""
+    """Return all markers in the order of their types."""
     return [gene for genes in markers.values() for gene in genes]
 
 
@@ -128,21 +130,21 @@ _LEGEND_FRACTIONS = (0.25, 0.5, 1.0)
 def plot_markers(
     shown: Mapping[str, MarkerExpression], markers: Mapping[str, Sequence[str]], highest: np.ndarray, path: Path
 ) -> Path:
-    """Draw a dot per type and gene, one panel below the other.
+    """Draw a dot plot of types and genes for each set of cells, one panel below the other.
 
-    The area of a dot is the fraction of cells that express the gene; its colour the mean of log1p, relative to
+    The area of a dot is the fraction of cells that express the gene; its colour is the mean of log1p, relative to
     ``highest``.
 
     Parameters
     ----------
     shown
-        Name of the panel to what it shows, the real cells first; all have the same types and genes.
+        Panel name to expression, the real cells first; all have the same types and genes.
     markers
         Type to its genes: the groups of columns.
     highest
-        What is drawn darkest, for each gene (n_genes,).
+        Mean expression that is drawn darkest, for each gene (n_genes,).
     path
-        Of the PNG.
+        Output PNG path.
     """
     genes = flat(markers)
     real = next(iter(shown.values()))
@@ -163,7 +165,7 @@ def plot_markers(
     return save(figure, path)
 
 
-def _draw(axis: Axes, expression: MarkerExpression, highest: np.ndarray):
+def _draw(axis: Axes, expression: MarkerExpression, highest: np.ndarray) -> PathCollection:
     n_types, n_genes = expression.mean.shape
     column, row = np.meshgrid(np.arange(n_genes), np.arange(n_types))
     known = ~np.isnan(expression.mean)
@@ -208,10 +210,10 @@ def _name_groups(axis: Axes, markers: Mapping[str, Sequence[str]]) -> None:
         start += len(genes)
 
 
-def _legend(figure) -> None:
+def _legend(figure: Figure) -> None:
     from matplotlib.lines import Line2D
 
-    look = {"linestyle": "none", "marker": "o", "markerfacecolor": "#888888", "markeredgewidth": 0}
+    look: dict[str, Any] = {"linestyle": "none", "marker": "o", "markerfacecolor": "#888888", "markeredgewidth": 0}
     handles = [
         Line2D([], [], markersize=np.sqrt(_LARGEST * fraction), label=f"{fraction:.0%} of cells express it", **look)
         for fraction in _LEGEND_FRACTIONS

@@ -1,4 +1,4 @@
-"""What an intervention did to generated cells: fold changes per gene, a picture, the cells themselves."""
+"""Effect of an intervention on generated cells: fold changes per gene, a picture, the cells themselves."""
 
 from __future__ import annotations
 
@@ -23,22 +23,23 @@ _SHOWN = 20
 
 
 def fold_changes(before: np.ndarray, after: np.ndarray, graph: CausalGraph, changed: Sequence[str]) -> pd.DataFrame:
-    """One row per gene, the largest change first.
+    """Compute the change of every gene, one row per gene, the largest change first.
 
     Parameters
     ----------
     before, after
-        The same cells, shape (n_cells, n_genes), genes in the order of ``graph.genes``.
+        The same cells without and with the intervention, shape (n_cells, n_genes), genes ordered as ``graph.genes``.
     graph
         The imposed graph.
     changed
-        The genes intervened on.
+        Genes intervened on.
 
     Returns
     -------
-    Columns ``gene``; ``role``: intervened, target (of an intervened gene), descendant (farther down) or unreached;
-    ``mean_before`` and ``mean_after`` in counts; ``log2_fold_change`` of the means, ``PSEUDOCOUNT`` added to both;
-    ``effect``, the mean difference of a cell in standard deviations of the gene before; ``share_changed`` of the cells.
+    Columns ``gene``; ``role``: intervened, target (of an intervened gene), descendant (further downstream) or
+    unreached; ``mean_before`` and ``mean_after`` in counts; ``log2_fold_change`` of the means, ``PSEUDOCOUNT`` added to
+    both; ``effect``, the mean difference in standard deviations of the gene before the intervention;
+    ``share_changed``, the share of cells in which the count differs.
     """
     import pandas as pd
 
@@ -70,7 +71,10 @@ def fold_changes(before: np.ndarray, after: np.ndarray, graph: CausalGraph, chan
 
 
 def paired_cells(before: np.ndarray, after: np.ndarray, genes: Sequence[str], do: str) -> anndata.AnnData:
-    """All cells in one AnnData: ``obs["condition"]`` before or after; ``obs["pair"]`` tells which belong together."""
+    """Return all cells in one AnnData.
+
+    ``obs["condition"]`` is before or after; ``obs["pair"]`` numbers the cells that belong together.
+    """
     import anndata
     import pandas as pd
     from scipy.sparse import csr_matrix
@@ -84,14 +88,14 @@ def paired_cells(before: np.ndarray, after: np.ndarray, genes: Sequence[str], do
 
 
 def write_table(table: pd.DataFrame, path: Path) -> Path:
-    """Tab-separated, every digit."""
+    """Write the table tab-separated, at full precision."""
     with atomic_write(path) as temporary:
         table.to_csv(temporary, sep="\t", index=False, lineterminator="\n")
     return path
 
 
 def plot_fold_changes(table: pd.DataFrame, path: Path, title: str) -> Path:
-    """Draw the genes that changed most, besides those intervened on, coloured by their role."""
+    """Draw the genes that changed most, except those intervened on, coloured by their role."""
     others = table[(table["role"] != "intervened") & (table["share_changed"] > 0)].head(_SHOWN)[::-1]
     figure, axes = panels(1, 1, width=5.0, height=max(1.8, 0.22 * len(others) + 1.0))
     axis = axes[0, 0]
@@ -114,7 +118,7 @@ def plot_fold_changes(table: pd.DataFrame, path: Path, title: str) -> Path:
 
 
 def summary(table: pd.DataFrame, n_shown: int = 10) -> str:
-    """For the terminal: how many genes of each role changed, and the largest changes."""
+    """Return the terminal summary: how many genes of each role changed, and the largest changes."""
     roles = table.assign(changed=table["share_changed"] > 0).groupby("role")["changed"].agg(["sum", "size"])
     counts = ", ".join(f"{row['sum']} of {row['size']} {role}" for role, row in roles.iterrows())
     largest = table.head(n_shown).to_string(index=False, float_format=lambda value: f"{value:.3f}")

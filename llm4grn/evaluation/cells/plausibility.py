@@ -1,4 +1,4 @@
-"""Do synthetic cells look like cells? Types, markers, cells of no real type (the paper's Figures 3 to 9)."""
+"""Biological plausibility of synthetic cells: types, markers, cells of no real type (the paper's Figures 3 to 9)."""
 
 from __future__ import annotations
 
@@ -6,53 +6,51 @@ import re
 from collections.abc import Sequence
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from llm4grn.evaluation.cells.looks import Split
+from llm4grn.evaluation.cells.looks import Look, Split
 from llm4grn.evaluation.cells.run_cells import CellSet, RunCells, cell_sets, open_runs, split_key
 from llm4grn.evaluation.cells.type_scores_table import type_scores_table
 from llm4grn.report.blocks import Figure, Table
 from llm4grn.runtime.progress import progress
 
-if TYPE_CHECKING:
-    pass
-
 
 def plausibility(
     folders: Sequence[Path], figures: Path, store: Path | None, seed: int = 0, celltypist: Path | None = None
 ) -> list[Table | Figure]:
-    """Tables and figures on the biological plausibility of finished runs.
+    """Build the tables and figures on the biological plausibility of finished runs.
 
     Parameters
     ----------
     folders
-        Of finished runs, of any data sets; those of one setting differ by seeds.
+        Folders of finished runs, of any data sets; runs of one setting differ by seeds.
     figures
         Folder for the PNGs.
     store
-        Of finished stages: has training and validation cells and those of stage 1. What it lacks is left out, and the
-        notes say so.
+        Folder of finished stages, which has the training and validation cells and those of stage 1. Sets of cells that
+        it lacks are left out, and the notes say so.
     seed
-        Of everything random.
+        Seed for all random choices.
     celltypist
-        A model file of CellTypist, to predict types in place of a classifier trained on the data set's own types.
+        CellTypist model file that predicts types in place of a classifier trained on the data set's own types.
 
     Returns
     -------
-    First how good the classifier is, then one table of scores, then tables by cell type and pictures of each data set.
+    The classifier's table, then one table of scores, then tables by cell type and pictures of each data set.
 
     Raises
     ------
     UserError
-        A folder that holds no finished run, or no such model.
+        If a folder holds no finished run, or the model cannot be read.
     """
     from llm4grn.evaluation.cells.plausibility_figures import dataset_figures
     from llm4grn.evaluation.cells.plausibility_tables import classifier_table, proportions_table, scores_table
 
     runs = open_runs(folders, store)
     sets = cell_sets(runs)
-    splits, looks, details = [], [], []
-    for dataset, members in groupby(runs, key=lambda run: str(run.setting["dataset"])):
+    splits: list[Split] = []
+    looks: list[Look] = []
+    details: list[Table | Figure] = []
+    for dataset, members in groupby(runs, key=lambda run: run.dataset):
         own = _splits(list(members), seed, celltypist)
         pairs = [(split, cells) for split in own for cells in sets[split.key]]
         seen = [split.look(cells, seed) for split, cells in progress(pairs, desc=f"looking at {dataset}", unit="set")]
@@ -70,13 +68,13 @@ def plausibility(
 
 
 def _splits(runs: Sequence[RunCells], seed: int, celltypist: Path | None) -> list[Split]:
-    """One for all runs on the same real cells, in the order of their seeds."""
+    """Return one split for all runs on the same real cells, in the order of their seeds."""
     first = {split_key(run): run for run in reversed(runs)}
     return [Split.of(run, seed, celltypist) for run in sorted(first.values(), key=lambda run: (run.seed, run.key))]
 
 
 def _representative(splits: Sequence[Split], sets: dict[tuple[str, str], list[CellSet]]) -> tuple[Split, list[CellSet]]:
-    """The split with most settings, the first of equals, and the first set of each."""
+    """Return the split with the most settings (the first of them in a tie), and its first set of each setting."""
     firsts = [list({cells.name: cells for cells in reversed(sets[split.key])}.values())[::-1] for split in splits]
     best = max(range(len(splits)), key=lambda i: len(firsts[i]))
     return splits[best], firsts[best]

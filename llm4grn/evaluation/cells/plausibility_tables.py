@@ -1,10 +1,10 @@
-"""The tables on the biological plausibility of synthetic cells."""
+"""Tables on the biological plausibility of synthetic cells."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ from llm4grn.report.blocks import Cell, Table
 if TYPE_CHECKING:
     from llm4grn.evaluation.cells.looks import Look, Split
 
-# Header, value of a look (None: not known), decimals. Lower is better in all of them.
+# Header, value of a look (None: not available), decimals. Lower is better in all of them.
 _SCORES: tuple[tuple[str, Callable[[Look], float | None], int], ...] = (
     ("Cell types, total variation ↓", lambda look: look.total_variation, 3),
     ("Markers, difference of mean ↓", lambda look: look.marker_mean, 3),
@@ -29,19 +29,19 @@ _SCORES: tuple[tuple[str, Callable[[Look], float | None], int], ...] = (
 
 
 def classifier_table(splits: Sequence[Split]) -> Table:
-    """How well the classifier tells the types of real cells that it has not seen, by type."""
-    rows = []
-    for dataset in dict.fromkeys(split.run.setting["dataset"] for split in splits):
-        own = [split for split in splits if split.run.setting["dataset"] == dataset and split.types]
-        recalls = [split.types.recall() for split in own]
+    """Tabulate the classifier's recall on unseen real cells, by type."""
+    rows: list[list[Cell | str]] = []
+    for dataset in dict.fromkeys(split.run.dataset for split in splits):
+        own = [split.types for split in splits if split.run.dataset == dataset and split.types]
+        recalls = [types.recall() for types in own]
         known = [recall for recall in recalls if recall]
         if known:
-            n_cells = [float(sum(split.types.annotated_counts.values())) for split in own]
+            n_cells = [float(sum(types.annotated_counts.values())) for types in own]
             balanced = [fmean(recall.values()) for recall in known]
             rows.append([dataset, "all types: balanced accuracy", _cell(n_cells, 0), _cell(balanced, 3)])
-        for name in dict.fromkeys(name for split in own for name in split.types.names):
+        for name in dict.fromkeys(name for types in own for name in types.names):
             values = [recall[name] for recall in known if name in recall]
-            n_cells = [float(split.types.annotated_counts.get(name, 0)) for split in own]
+            n_cells = [float(types.annotated_counts.get(name, 0)) for types in own]
             rows += [[dataset, name, _cell(n_cells, 0), _cell(values, 3)]] if values else []
     held_out = all(split.types.held_out for split in splits if split.types)
     how = (
@@ -61,13 +61,13 @@ def classifier_table(splits: Sequence[Split]) -> Table:
 
 
 def scores_table(splits: Sequence[Split], looks: Sequence[Look], celltypist: Path | None) -> Table:
-    """One row per data set and setting, over seeds and samples."""
+    """Tabulate the scores of types, markers and clusters, one row per data set and setting over seeds and samples."""
     groups: dict[tuple[str, str], list[Look]] = {}
     for look in looks:
         groups.setdefault((look.cells.dataset, look.cells.name), []).append(look)
     order = {"control": 0, "stage1": 1, "run": 2}
     keys = sorted(groups, key=lambda key: (key[0], order[groups[key][0].cells.source]))
-    rows = []
+    rows: list[list[Cell | str]] = []
     for dataset, name in keys:
         own = groups[dataset, name]
         rivals = [groups[key] for key in keys if key[0] == dataset and groups[key][0].cells.source == "run"]
@@ -80,10 +80,10 @@ def scores_table(splits: Sequence[Split], looks: Sequence[Look], celltypist: Pat
 
 
 def proportions_table(dataset: str, splits: Sequence[Split], looks: Sequence[Look]) -> Table:
-    """The share of each type, real and synthetic, in percent."""
+    """Tabulate the share of each type among real and synthetic cells, in percent."""
     columns = mean_proportions(splits, looks)
     types = dict.fromkeys(name for shares in columns.values() for name in shares)
-    rows = [
+    rows: list[list[Cell | str]] = [
         [name, *(Cell(f"{100 * shares.get(name, 0):.1f}", 100 * shares.get(name, 0)) for shares in columns.values())]
         for name in types
     ]
@@ -98,8 +98,8 @@ def proportions_table(dataset: str, splits: Sequence[Split], looks: Sequence[Loo
 
 
 def mean_proportions(splits: Sequence[Split], looks: Iterable[Look]) -> dict[str, dict[str, float]]:
-    """The mean share of every type in real test cells, control, stage 1 and settings; common types first."""
-    columns: dict[str, list[dict[str, float]]] = {}
+    """Return the mean share of every type in real test cells, control, stage 1 and settings; common types first."""
+    columns: dict[str, list[Mapping[str, float]]] = {}
     typed = [split.types for split in splits if split.types]
     if annotated := [types.annotated for types in typed if types.annotated is not None]:
         columns["real, annotated"] = [proportions(labels) for labels in annotated]
@@ -114,12 +114,14 @@ def mean_proportions(splits: Sequence[Split], looks: Iterable[Look]) -> dict[str
     return {name: {each: shares.get(each, 0.0) for each in types} for name, shares in means.items()}
 
 
-def _mean_shares(shares: Sequence[dict[str, float]]) -> dict[str, float]:
+def _mean_shares(shares: Sequence[Mapping[str, float]]) -> dict[str, float]:
     names = {name for each in shares for name in each}
     return {name: fmean(each.get(name, 0.0) for each in shares) for name in names}
 
 
-def _score(own: Sequence[Look], rivals: Sequence[Sequence[Look]], value: Callable, digits: int) -> Cell:
+def _score(
+    own: Sequence[Look], rivals: Sequence[Sequence[Look]], value: Callable[[Look], float | None], digits: int
+) -> Cell:
     mine = _known(own, value)
     means = [fmean(known) for known in (_known(rival, value) for rival in rivals) if known]
     best = bool(mine) and own in rivals and len(means) > 1 and fmean(mine) == min(means)
@@ -156,11 +158,11 @@ def _notes(splits: Sequence[Split], looks: Sequence[Look], celltypist: Path | No
     ]
     if celltypist is not None:
         notes.append(f"Types are those of the CellTypist model {celltypist.name}, for real and synthetic cells alike.")
-    untyped = dict.fromkeys(split.run.setting["dataset"] for split in splits if not split.types)
+    untyped = dict.fromkeys(split.run.dataset for split in splits if not split.types)
     notes += [f"{dataset}: no cell types, or one only, so types and markers are left out." for dataset in untyped]
     for source, what in ("control", "training and validation cells"), ("stage1", "cells of stage 1"):
         seen = {(look.cells.dataset, look.cells.run.seed) for look in looks if look.cells.source == source}
-        gone = {(split.run.setting["dataset"], split.run.seed) for split in splits} - seen
+        gone = {(split.run.dataset, split.run.seed) for split in splits} - seen
         gone_names = ", ".join(f"{dataset} seed {seed}" for dataset, seed in sorted(gone))
         notes += [f"Not in the store, and left out: {what} of {gone_names}."] if gone else []
     return notes

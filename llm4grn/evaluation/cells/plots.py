@@ -1,11 +1,11 @@
-"""Pictures of a run: real and generated cells in one embedding, and the losses of training."""
+"""Pictures of a run: real and generated cells in one embedding, and the training losses."""
 
 from __future__ import annotations
 
 import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from scipy.sparse import spmatrix
 
-    Cells = np.ndarray | spmatrix
+    Cells: TypeAlias = np.ndarray | spmatrix
 
 _REAL = "#9a9a9a"
 _LOSSES_PER_ROW = 3
-_LEGEND = {"frameon": False, "ncols": 2, "markerscale": 1.8, "handletextpad": 0.1, "columnspacing": 1.0}
+_LEGEND: dict[str, Any] = {"frameon": False, "ncols": 2, "markerscale": 1.8, "handletextpad": 0.1, "columnspacing": 1.0}
 
 
 def joint_tsne(
@@ -35,10 +35,10 @@ def joint_tsne(
     max_cells: int = 500,
     base: str = "real test cells",
 ) -> Path:
-    """Draw every set of cells over the real test cells, one panel each, all in ONE t-SNE.
+    """Draw every set of cells over the real test cells, one panel each, all in one joint t-SNE.
 
-    The cells are shown as log1p of counts normalised to 20,000 per cell, reduced to 50 principal components of all sets
-    together: easier on the eye than the space of the metrics, which are computed without log.
+    The embedding starts from log1p of counts normalised to 20,000 per cell, reduced to 50 principal components of all
+    sets together. It is easier to read than the space of the metrics, which are computed without log.
 
     Parameters
     ----------
@@ -47,15 +47,15 @@ def joint_tsne(
     sets
         Label to cells over the same genes, in the order of the panels: control, stage 1, run.
     path
-        Of the PNG.
+        Output PNG path.
     seed
-        Of the subsampling and the embedding.
+        Seed for subsampling and the embedding.
     rf_auroc
-        Per label, the RF AUROC to print in the title.
+        Label to the RF AUROC that its title shows.
     max_cells
-        Cells drawn of each set: more take time and hide one another.
+        Maximum number of cells drawn of each set; more take longer and hide one another.
     base
-        What the grey cells are called.
+        Legend label of the grey cells.
 
     Returns
     -------
@@ -103,12 +103,12 @@ def _log_cells(cells: Cells, max_cells: int, rng: np.random.Generator) -> np.nda
 
 
 def read_history(path: Path) -> dict[str, list[float]]:
-    """The columns of a CSV of losses; an empty cell reads as NaN.
+    """Read the columns of a CSV of losses; an empty entry becomes NaN.
 
     Raises
     ------
     UserError
-        No such file, or a column that holds no numbers.
+        If the file does not exist, or a column holds text.
     """
     path = Path(path)
     if not path.is_file():
@@ -128,14 +128,19 @@ def plot_losses(histories: Mapping[str, Mapping[str, Sequence[float]]], path: Pa
     Parameters
     ----------
     histories
-        Stage to its table: column ``step`` and one column per loss, NaN where nothing was recorded
-        (:func:`read_history`; a data frame will do). A column without numbers, and ``epoch``, is left out.
+        Stage to its table (from :func:`read_history`, or a data frame): column ``step`` and one column per loss, NaN
+        where nothing was recorded. ``epoch`` and columns without numbers are left out.
     path
-        Of the PNG.
+        Output PNG path.
 
     Returns
     -------
     ``path``.
+
+    Raises
+    ------
+    UserError
+        If no loss was recorded, or a table has no column ``step``.
     """
     tables = {stage: _recorded(stage, table) for stage, table in histories.items()}
     longest = max((len(curves) for curves in tables.values()), default=0)
@@ -159,7 +164,7 @@ def plot_losses(histories: Mapping[str, Mapping[str, Sequence[float]]], path: Pa
 
 
 def _recorded(stage: str, table: Mapping[str, Sequence[float]]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Steps and values of each loss where both are numbers."""
+    """Return steps and values of each loss, where both are finite."""
     if "step" not in table:
         raise UserError(f"losses of {stage}: column 'step' missing; give a table of step and losses")
     steps, curves = np.asarray(table["step"], dtype=float), {}

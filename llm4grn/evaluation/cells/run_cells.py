@@ -1,9 +1,9 @@
-"""The cells of a finished run: real ones, synthetic ones, and those that only the store still has."""
+"""The cells of a finished run: real and synthetic ones in its folder, and those that only the store has."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunCells:
-    """Where the cells of one run lie.
+    """Access to the cells of one run.
 
     Parameters
     ----------
     folder
-        Of the finished run.
+        Folder of the finished run.
     store
-        Of finished stages; ``None`` if it is not at hand.
+        Folder of finished stages; ``None`` if it is not available.
     setting
-        The labels of the run: dataset, kb, inferer, llm, model, graph, seed.
+        Labels of the run: dataset, kb, inferer, llm, model, graph, seed.
     key
-        Of the run.
+        Key of the run.
     stages
-        Name to key of the stages it was made of.
+        Name of each of its stages to the stage's key.
     """
 
     folder: Path
@@ -42,12 +42,12 @@ class RunCells:
 
     @classmethod
     def open(cls, folder: Path, store: Path | None = None) -> RunCells:
-        """Read what a folder says of its run.
+        """Read the labels and keys of the run in ``folder``.
 
         Raises
         ------
         UserError
-            No results.json that ``train.py`` wrote, or no cells beside it.
+            If there is no results.json that ``train.py`` wrote, or no cells beside it.
         """
         folder = Path(folder)
         run = read_run(folder)
@@ -63,31 +63,34 @@ class RunCells:
         return cls(folder, None if store is None else Path(store), run["setting"], run["key"], run["stages"])
 
     @property
+    def dataset(self) -> str:
+        """Return the name of the data set."""
+        return str(self.setting["dataset"])
+
+    @property
     def seed(self) -> int:
-        """Of the run and of its split."""
+        """Return the seed of the run and of its split."""
         return int(self.setting["seed"])
 
     @property
     def data_file(self) -> Path | None:
-        """The cells of all splits; ``None`` if the store is not at hand or no longer has them."""
+        """Return the file with the cells of all splits; ``None`` without a store or if the store has removed it."""
         return self._stored(Path("data") / self.stages["data"] / "cells.h5ad")
 
     def test(self) -> AnnData:
-        """Real held-out cells."""
+        """Read the real test cells."""
         return _read(self.folder / "test.h5ad")
 
     def real(self, split: str) -> AnnData | None:
-        """Real cells of another split; ``None`` if the store has them no longer."""
-        from llm4grn.data import preprocess
-
-        return None if self.data_file is None else preprocess.split(_read(self.data_file), split)
+        """Read the real cells of another split; ``None`` where :attr:`data_file` is."""
+        return None if self.data_file is None else _read_split(self.data_file, split)
 
     def synthetic_files(self) -> list[Path]:
-        """One file per synthetic set of cells, in their order."""
+        """Return the files of the synthetic sets of cells, ordered by sample."""
         return _in_order(self.folder.glob("synthetic_*.h5ad"))
 
     def stage1_files(self) -> list[Path]:
-        """The same of the GAN without a graph; empty if the store has them no longer."""
+        """Return the files of the sets that the GAN without a graph made; empty if the store does not have them."""
         wanted = {"data": self.stages["data"], "generator": self.stages["controller"]}
         folders = [] if self.store is None else sorted((self.store / "cells").glob("*/stage.json"))
         for path in folders:
@@ -101,16 +104,16 @@ class RunCells:
 
 
 def open_runs(folders: Sequence[Path], store: Path | None = None) -> list[RunCells]:
-    """The runs in ``folders`` by data set, setting and seed; one that is given twice comes once."""
+    """Open the runs in ``folders``, sorted by data set, setting and seed, without duplicates."""
     runs = {run.key: run for run in (RunCells.open(folder, store) for folder in folders)}
     return sorted(runs.values(), key=lambda run: (*(str(v) for k, v in run.setting.items() if k != "seed"), run.seed))
 
 
 def setting_names(runs: Sequence[RunCells]) -> list[str]:
-    """For each run its KB and inferer, and whatever else sets its data set's runs apart, seeds aside.
+    """Name each run by its KB, its inferer and any other label, except the seed, that varies within its data set.
 
-    A language model that drew the edges stands under its own name; one that the names of KB and inferer do not show is
-    added where runs differ in it.
+    An LLM that drew the edges is shown in place of the inferer; one that is shown by neither KB nor inferer is added
+    where runs differ in it.
     """
     names = []
     for run in runs:
@@ -134,7 +137,13 @@ def _read(path: Path) -> AnnData:
     return anndata.read_h5ad(path)
 
 
-def _in_order(paths) -> list[Path]:
+def _read_split(path: Path, split: str) -> AnnData:
+    from llm4grn.data import preprocess
+
+    return preprocess.split(_read(path), split)
+
+
+def _in_order(paths: Iterable[Path]) -> list[Path]:
     return sorted(paths, key=lambda path: int(path.stem.rpartition("_")[2]))
 
 
@@ -144,18 +153,18 @@ STAGE1 = "stage 1"
 
 @dataclass(frozen=True)
 class CellSet:
-    """One set of cells to hold against the real test cells of its run.
+    """One set of cells to compare with the real test cells of its run.
 
     Parameters
     ----------
     source
         ``control``, ``stage1`` or ``run``, as in the results.
     name
-        In tables and pictures.
+        Name in tables and pictures.
     run, sample
-        One with the same real cells; which of its sets.
+        A run on the same real cells, and the index of the set within it.
     load
-        Reads the cells.
+        Function that reads the cells.
     """
 
     source: str
@@ -166,35 +175,38 @@ class CellSet:
 
     @property
     def dataset(self) -> str:
-        """Name of the data set."""
-        return str(self.run.setting["dataset"])
+        """Return the name of the data set."""
+        return self.run.dataset
 
 
 def cell_sets(runs: Sequence[RunCells]) -> dict[tuple[str, str], list[CellSet]]:
-    """What to look at beside the real test cells of each split, by data set and data: control, stage 1, runs.
+    """Collect the sets of cells to compare with the real test cells of each split: control, stage 1, runs.
 
-    The control is the validation cells: real ones that neither the generator nor the classifier has learned from.
+    The control consists of validation cells, which neither the generator nor the classifier was trained on.
+
+    Returns
+    -------
+    Split (see :func:`split_key`) to its sets of cells.
     """
-    found: dict[tuple[str, str], dict[tuple, CellSet]] = {}
+    sets: dict[tuple[str, str], dict[tuple, CellSet]] = {}
     for run, name in zip(runs, setting_names(runs), strict=True):
-        own = found.setdefault(split_key(run), {})
+        own = sets.setdefault(split_key(run), {})
         models = {peer.setting["model"] for peer in runs if peer.setting["dataset"] == run.setting["dataset"]}
         stage1 = f"{STAGE1} / {run.setting['model']}" if len(models) > 1 else STAGE1
         if run.data_file is not None:
-            own[(0,)] = CellSet("control", CONTROL, run, 0, lambda run=run: _control(run))
+            own[(0,)] = CellSet("control", CONTROL, run, 0, partial(_control, run, run.data_file))
         for i, path in enumerate(run.stage1_files()):
             own[1, stage1, run.stages["controller"], i] = CellSet("stage1", stage1, run, i, partial(_read, path))
         for i, path in enumerate(run.synthetic_files()):
             own[2, name, run.key, i] = CellSet("run", name, run, i, partial(_read, path))
-    return {key: [own[order] for order in sorted(own)] for key, own in found.items()}
+    return {key: [own[order] for order in sorted(own)] for key, own in sets.items()}
 
 
 def split_key(run: RunCells) -> tuple[str, str]:
-    """What runs on the same real cells have in common: data set, key of the data."""
-    return str(run.setting["dataset"]), run.stages["data"]
+    """Return what identifies the real cells of a run: the name of the data set and the key of the data stage."""
+    return run.dataset, run.stages["data"]
 
 
-def _control(run: RunCells) -> AnnData:
-    """Validation cells, no more than there are test cells: the first, which a shuffle has put there."""
-    cells, n_cells = run.real("validation"), run.test().n_obs
-    return cells[:n_cells]
+def _control(run: RunCells, data_file: Path) -> AnnData:
+    """Return as many validation cells as there are test cells, at most: the first ones, whose order was shuffled."""
+    return _read_split(data_file, "validation")[: run.test().n_obs]

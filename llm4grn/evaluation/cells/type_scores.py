@@ -1,6 +1,6 @@
-"""A metric within each cell type: real cells of the type against synthetic cells that are called the same.
+"""A metric within each cell type: real cells of the type compared with synthetic cells predicted to be of that type.
 
-The same as a torchmetrics class: :mod:`llm4grn.evaluation.cells.type_scores`.
+:func:`cell_type_scores` is the function, :class:`CellTypeScores` the same as a torchmetrics class.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from statistics import fmean
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -24,9 +24,12 @@ from llm4grn.runtime.seeding import derive_seed
 if TYPE_CHECKING:
     from scipy.sparse import spmatrix
 
-    Cells = np.ndarray | spmatrix
+    Cells: TypeAlias = np.ndarray | spmatrix
 
-#: Whole distributions, and every gene with the same weight.
+#: Cell types are names, or the numbers that stand for them.
+Label = TypeVar("Label", str, int)
+
+#: MMD compares whole distributions; gene means give every gene the same weight.
 TYPE_METRICS = ("mmd", "gene_means")
 N_CELLS = 20
 
@@ -34,16 +37,16 @@ N_CELLS = 20
 def cell_type_scores(
     real: Cells,
     synthetic: Cells,
-    real_types: Sequence[str],
-    synthetic_types: Sequence[str],
+    real_types: Sequence[Label],
+    synthetic_types: Sequence[Label],
     metric: str,
     seed: int,
     n_cells: int = N_CELLS,
-) -> dict[str, float]:
-    """A metric within each cell type.
+) -> dict[Label, float]:
+    """Compute a metric within each cell type.
 
-    Every type is scored with the same number of cells on both sides, drawn five times without replacement: most metrics
-    fall with the number of cells, so that a type which a generator makes rarely would seem the worse for it.
+    Every type is scored with the same number of cells on both sides, drawn five times without replacement. Most metrics
+    fall with the number of cells, so a type that a generator makes rarely would otherwise score worse.
 
     Parameters
     ----------
@@ -52,28 +55,28 @@ def cell_type_scores(
     real_types, synthetic_types
         One label per cell.
     metric
-        A name of the registry.
+        A name in the metric registry.
     seed
-        Of the draws, which are the same on the real side whatever the synthetic cells; and of a metric that draws.
+        Seed for the draws, which on the real side do not depend on the synthetic cells, and for a random metric.
     n_cells
-        On each side; a type with fewer on either scores NaN.
+        Number of cells drawn on each side; a type with fewer on either side scores NaN.
 
     Returns
     -------
-    For each type of the real cells, by name, the mean over the draws. Synthetic cells of other types take no part.
+    Mean over the draws for each type of the real cells. Synthetic cells of other types are ignored.
 
     Raises
     ------
     UserError
-        As many types as cells are wanted; an unknown metric.
+        If a side does not have one type per cell, or the metric is unknown.
     """
-    real_types, synthetic_types = np.asarray(real_types), np.asarray(synthetic_types)
-    for name, cells, types in ("real", real, real_types), ("synthetic", synthetic, synthetic_types):
+    labels = np.asarray(real_types), np.asarray(synthetic_types)
+    for name, cells, types in ("real", real, labels[0]), ("synthetic", synthetic, labels[1]):
         if cells.shape[0] != len(types):
             raise UserError(f"{cells.shape[0]} {name} cells and {len(types)} cell types: give one type for each cell")
-    scores = {}
-    for cell_type in np.unique(real_types).tolist():
-        sides = [np.flatnonzero(types == cell_type) for types in (real_types, synthetic_types)]
+    scores: dict[Label, float] = {}
+    for cell_type in np.unique(labels[0]).tolist():
+        sides = [np.flatnonzero(types == cell_type) for types in labels]
         values = []
         for draw in range(N_REPEATS if min(map(len, sides)) >= n_cells else 0):
             chosen = [
@@ -86,20 +89,18 @@ def cell_type_scores(
 
 
 class CellTypeScores(Metric):
-    """Any metric of the registry within each cell type.
-
-    See :func:`llm4grn.evaluation.cells.type_scores.cell_type_scores`.
+    """Any metric of the registry within each cell type, see :func:`cell_type_scores`.
 
     Parameters
     ----------
     metric
-        A name of the registry; its direction is this metric's.
+        A name in the metric registry, which also decides whether higher is better.
     cell_types
-        Names, by the number that stands for each in :meth:`update`.
+        Names of the types, in the order of their numbers in :meth:`update`.
     seed
-        Of the draws, and of the metric if it draws.
+        Seed for the draws, and for a random metric.
     n_cells
-        Drawn on each side; a type with fewer on either scores NaN.
+        Number of cells drawn on each side; a type with fewer on either side scores NaN.
 
     Examples
     --------
@@ -124,8 +125,8 @@ class CellTypeScores(Metric):
             self.add_state(name, default=[], dist_reduce_fx="cat")
 
     @property
-    def higher_is_better(self) -> bool:
-        """As that of the metric."""
+    def higher_is_better(self) -> bool:  # type: ignore[override]  # a constant of the class in torchmetrics
+        """Return the direction of the metric."""
         return METRICS[self.metric].higher_is_better
 
     def update(
@@ -138,12 +139,11 @@ class CellTypeScores(Metric):
         self.synthetic_types.append(synthetic_types)
 
     def compute(self) -> dict[str, torch.Tensor]:
-        """A float64 scalar for each type that has real cells, by name."""
-        real, synthetic, real_types, synthetic_types = (
-            dim_zero_cat(state).cpu().numpy()
-            for state in (self.real, self.synthetic, self.real_types, self.synthetic_types)
+        """Return type to score (a float64 scalar) for each type that has real cells."""
+        real, synthetic = (dim_zero_cat(state).cpu().numpy() for state in (self.real, self.synthetic))
+        numbers: tuple[list[int], list[int]] = (
+            dim_zero_cat(self.real_types).tolist(),
+            dim_zero_cat(self.synthetic_types).tolist(),
         )
-        scores = cell_type_scores(
-            real, synthetic, real_types, synthetic_types, self.metric, self.seed, n_cells=self.n_cells
-        )
+        scores = cell_type_scores(real, synthetic, *numbers, self.metric, self.seed, n_cells=self.n_cells)
         return {self.cell_types[number]: torch.tensor(value, dtype=torch.float64) for number, value in scores.items()}

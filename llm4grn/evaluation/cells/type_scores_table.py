@@ -1,4 +1,4 @@
-"""The table of cell types, each scored by itself."""
+"""The table of scores within each cell type."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from llm4grn.metrics.registry import METRICS
 from llm4grn.report.blocks import Cell, Table
 
 if TYPE_CHECKING:
+    from llm4grn.evaluation.cells.cell_types import RealTypes
     from llm4grn.evaluation.cells.looks import Look, Split
 
 
@@ -22,16 +23,20 @@ _DIGITS = 3
 
 
 def type_scores_table(dataset: str, splits: Sequence[Split], looks: Sequence[Look]) -> Table | None:
-    """One row per metric and set of cells, one column per cell type of a data set; None if all types are too rare.
+    """Tabulate the scores within cell types: one row per metric and set of cells, one column per cell type.
 
     Parameters
     ----------
     dataset
-        Name.
+        Name of the data set.
     splits, looks
         All of the data set; those without types are left out.
+
+    Returns
+    -------
+    The table; None if all types are too rare to be scored.
     """
-    counts = _real_counts([split for split in splits if split.types])
+    counts = _real_counts([split.types for split in splits if split.types])
     groups: dict[str, list[Look]] = {}
     for source in ("control", "stage1", "run"):
         for look in looks:
@@ -39,19 +44,23 @@ def type_scores_table(dataset: str, splits: Sequence[Split], looks: Sequence[Loo
                 groups.setdefault(look.cells.name, []).append(look)
     runs = [name for name, own in groups.items() if own[0].cells.source == "run"]
     columns = [_column(groups, runs, cell_type) for cell_type in counts]
-    kept = {of: column for of, column in zip(counts, columns, strict=True) if any(cell.text != "–" for cell in column)}
-    labels = [(f"{METRICS[of].label} {METRICS[of].arrow}", name) for of in TYPE_METRICS for name in groups]
-    rows = [[*label, *cells] for label, *cells in zip(labels, *kept.values(), strict=True)]
-    header = ("Metric", "Cells", *(f"{of} ({counts[of]:.0f})" for of in kept))
-    rare = ", ".join(f"{of} ({n:.0f})" for of, n in counts.items() if of not in kept)
+    scored = {
+        cell_type: column
+        for cell_type, column in zip(counts, columns, strict=True)
+        if any(cell.text != "–" for cell in column)
+    }
+    labels = [(f"{METRICS[metric].label} {METRICS[metric].arrow}", name) for metric in TYPE_METRICS for name in groups]
+    rows = [[*label, *cells] for label, *cells in zip(labels, *scored.values(), strict=True)]
+    header = ("Metric", "Cells", *(f"{cell_type} ({counts[cell_type]:.0f})" for cell_type in scored))
+    rare = ", ".join(f"{cell_type} ({n:.0f})" for cell_type, n in counts.items() if cell_type not in scored)
     notes = [*_NOTES, f"Too rare to be scored: {rare}."] if rare else _NOTES
     name = f"cell_type_scores_{re.sub(r'[^a-z0-9]+', '_', dataset.lower())}"
     title = f"Scores within the cell types of {dataset}"
-    return Table(name, title, header, rows, n_labels=2, notes=notes) if kept else None
+    return Table(name, title, header, rows, n_labels=2, notes=notes) if scored else None
 
 
 def _column(groups: Mapping[str, Sequence[Look]], runs: Sequence[str], cell_type: str) -> list[Cell]:
-    """Of one type, an entry for each metric and, within it, each group of sets."""
+    """Return the column of one cell type: an entry for each metric and, within it, each group of sets."""
     cells = []
     for metric in TYPE_METRICS:
         values = {
@@ -73,15 +82,15 @@ _NOTES = (
 )
 
 
-def _real_counts(splits: Sequence[Split]) -> dict[str, float]:
-    """Real test cells of each predicted type, mean over splits, the most common first."""
-    found = [Counter(split.types.predicted.tolist()) for split in splits]
-    means = {name: fmean(counts[name] for counts in found) for name in set().union(*found)}
+def _real_counts(typed: Sequence[RealTypes]) -> dict[str, float]:
+    """Return the number of real test cells of each predicted type, mean over splits, the most common first."""
+    counts: list[Counter[str]] = [Counter(types.predicted.tolist()) for types in typed]
+    means = {name: fmean(own[name] for own in counts) for name in set().union(*counts)}
     return dict(sorted(means.items(), key=lambda item: (-item[1], item[0])))
 
 
 def _best(values: Mapping[str, Sequence[float]], metric: str) -> set[str]:
-    """The best of several runs that were scored in every set."""
+    """Return the best of several runs, among those scored in every set."""
     whole = {run: METRICS[metric].shortfall(fmean(own)) for run, own in values.items() if not math.isnan(sum(own))}
     return {run for run, value in whole.items() if len(whole) > 1 and value == min(whole.values())}
 

@@ -1,1 +1,1 @@
-"""The networks of finished runs: files, overlaps, references, and whether the cells obey them."""
+"""Networks of finished runs: files, overlaps, reference edges, and whether the cells show the imposed edges."""

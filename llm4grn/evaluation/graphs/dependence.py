@@ -1,7 +1,7 @@
-"""Does an imposed edge show in the cells? Dependence of targets on TFs, with an edge between them and without.
+"""Dependence of targets on TFs in cells, compared between pairs with an imposed edge and pairs without.
 
-Both measures of dependence take the same cells twice, of shape (n_cells, n_tfs) and (n_cells, n_targets), in counts
-normalised to 20,000 per cell, and return one value per pair, of shape (n_tfs, n_targets).
+Both measures of dependence take the counts of TFs (n_cells, n_tfs) and of targets (n_cells, n_targets) in the same
+cells, normalised to 20,000 per cell, and return one value per pair, of shape (n_tfs, n_targets).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torchmetrics.utilities import dim_zero_cat
 
 from llm4grn.errors import UserError
 from llm4grn.grn.causal_graph import CausalGraph
-from llm4grn.metrics.arrays import one_thread, pair
+from llm4grn.metrics.arrays import one_thread, pair, to_numpy
 from llm4grn.metrics.summaries import standardised
 from llm4grn.report.blocks import Cell, Table
 from llm4grn.results import read_run
@@ -28,24 +28,24 @@ if TYPE_CHECKING:
     import anndata
     from scipy.sparse import spmatrix
 
-#: How dependence is measured, and its sign in tables.
+#: Measure of dependence -> its symbol in tables.
 MEASURES = {"correlation": "|r|", "mutual_information": "MI"}
-#: States of a gene for mutual information: not expressed, and this many equally full groups of expressed values.
+#: Number of quantile groups of expressed values; with "not expressed" they are the states for mutual information.
 EXPRESSED_STATES = 3
 
 
 @dataclass(frozen=True)
 class Dependence:
-    """How strongly targets depend on TFs in a set of cells, with an imposed edge between them and without.
+    """Dependence of targets on TFs in a set of cells, with an imposed edge between them and without.
 
     Parameters
     ----------
     imposed, other
         Mean dependence over the pairs with an edge, and over all other pairs of a TF and a target.
     auroc
-        Chance that a random imposed pair depends more than a random other one; 0.5 = the edges do not show.
+        Probability that a random imposed pair depends more than a random other one; 0.5 = the edges do not show.
     n_imposed, n_other
-        Pairs behind the means.
+        Number of pairs behind each mean.
     """
 
     imposed: float
@@ -56,16 +56,16 @@ class Dependence:
 
     @property
     def difference(self) -> float:
-        """Imposed minus other."""
+        """Return the mean over imposed pairs minus the mean over others."""
         return self.imposed - self.other
 
 
 def tf_target_dependence(cells: np.ndarray | spmatrix, graph: CausalGraph, measure: str = "correlation") -> Dependence:
-    """Whether the edges of a graph show in cells: imposed TF-target pairs against all others.
+    """Measure whether the edges of a graph show in cells: imposed TF-target pairs compared with all others.
 
-    TFs are the genes that regulate another and the graph's roots. The cells of a GRN inferred from data show its edges
-    even without a generator: compare with the dependence of the same pairs in real cells. A gene that no cell
-    expresses depends on nothing: 0.
+    TFs are the genes that regulate another and the graph's roots. The edges of a GRN inferred from real cells show in
+    these cells without any generator, so compare with the dependence of the same pairs in real cells. The dependence of
+    a gene that no cell expresses is 0.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def tf_target_dependence(cells: np.ndarray | spmatrix, graph: CausalGraph, measu
     Raises
     ------
     UserError
-        Cells of other genes than the graph's; an unknown measure; all pairs imposed, or none.
+        If the number of genes is not the graph's, the measure is unknown, or all pairs are imposed, or none.
     """
     if measure not in MEASURES:
         raise UserError(f"measure: {measure!r} unknown; choose from {', '.join(MEASURES)}")
@@ -100,7 +100,7 @@ def tf_target_dependence(cells: np.ndarray | spmatrix, graph: CausalGraph, measu
 
 
 def _pairs(graph: CausalGraph) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Columns of TFs and of targets; which of their pairs are imposed, which are possible: (n_tfs, n_targets) each."""
+    """Return the columns of TFs and of targets, and masks (n_tfs, n_targets) of the imposed and the possible pairs."""
     column = {gene: i for i, gene in enumerate(graph.genes)}
     regulating = {tf for tfs in graph.regulators.values() for tf in tfs}
     tfs = [gene for gene in graph.genes if gene in regulating or gene not in graph.regulators]
@@ -122,13 +122,13 @@ def _auroc(positive: np.ndarray, negative: np.ndarray) -> float:
 
 @one_thread()
 def absolute_correlation(tfs: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Absolute Pearson correlation of log1p counts; 0 where a gene is constant."""
-    tfs, targets = (pair(cells, cells, counts=True)[0] for cells in (tfs, targets))
+    """Compute the absolute Pearson correlation of log1p counts; 0 where a gene is constant."""
+    tfs, targets = (to_numpy(pair(cells, cells, counts=True)[0]) for cells in (tfs, targets))
     return np.abs(standardised(tfs).T @ standardised(targets))
 
 
 def mutual_information(tfs: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    r"""Mutual information, in nats, of genes in four states each: not expressed, and the thirds of expressed values.
+    r"""Compute the mutual information, in nats, of genes in four states: not expressed, and thirds of expressed values.
 
     .. math:: \sum_{a, b} p(a, b) \log \frac{p(a, b)}{p(a)\, p(b)}
 
@@ -140,14 +140,14 @@ def mutual_information(tfs: np.ndarray, targets: np.ndarray) -> np.ndarray:
         for a in of_tfs:
             for b in of_targets:
                 together, apart = (a.T @ b) / len(a), np.outer(a.mean(axis=0), b.mean(axis=0))
-                # Sums of whole numbers: 0 is exact, and adds nothing.
+                # Joint frequencies are sums of integers, so 0 is exact; such a term is 0 * log(1).
                 ratio = np.divide(together, apart, out=np.ones_like(apart), where=together > 0)
                 information += together * np.log(ratio)
     return np.maximum(information, 0.0)
 
 
 def _indicators(cells: np.ndarray) -> list[np.ndarray]:
-    """For each state, 1 where a gene is in it: arrays of shape (n_cells, n_genes)."""
+    """Return one array (n_cells, n_genes) per state, which is 1 where the gene is in that state."""
     states = np.zeros(cells.shape, dtype=np.int8)
     cuts = np.arange(1, EXPRESSED_STATES) / EXPRESSED_STATES
     for gene in range(cells.shape[1]):
@@ -162,19 +162,19 @@ _DIGITS = {"correlation": 3, "mutual_information": 4}
 
 
 def fidelity_table(folders: Iterable[Path], measure: str = "correlation") -> Table:
-    """Per finished run, how much imposed pairs depend on each other, against pairs without an edge.
+    """Tabulate, for each finished run, the dependence of imposed pairs and of pairs without an edge.
 
     Parameters
     ----------
     folders
-        Of finished runs, with ``graph.json``, ``test.h5ad`` and ``synthetic_*.h5ad``.
+        Folders of finished runs, with ``graph.json``, ``test.h5ad`` and ``synthetic_*.h5ad``.
     measure
-        As in :func:`~llm4grn.evaluation.graphs.dependence.tf_target_dependence`.
+        As in :func:`tf_target_dependence`.
 
     Raises
     ------
     UserError
-        A file is missing or holds other genes than the graph.
+        If a file is missing or has other genes than the graph.
     """
     sign = MEASURES.get(measure, measure)
     labels = ["Data set", "KB", "Inferer", "Model", "Graph", "Seed"]
@@ -196,19 +196,19 @@ def fidelity_table(folders: Iterable[Path], measure: str = "correlation") -> Tab
 
 def _row(folder: Path, measure: str) -> list[Cell | str]:
     graph = CausalGraph.from_json(folder / "graph.json")
-    sets = sorted(folder.glob("synthetic_*.h5ad"))
-    if not sets:
+    paths = sorted(folder.glob("synthetic_*.h5ad"))
+    if not paths:
         raise UserError(f"{folder}: no synthetic_*.h5ad in it; give the folder of a finished run of train.py")
-    generated = [tf_target_dependence(_read(path, graph).X, graph, measure) for path in sets]
+    generated = [tf_target_dependence(_read(path, graph).X, graph, measure) for path in paths]
     real = tf_target_dependence(_read(folder / "test.h5ad", graph).X, graph, measure)
     setting = read_run(folder)["setting"]
     names = [str(setting[name]) for name in ("dataset", "kb", "inferer", "model", "graph", "seed")]
     means = [
-        _cell([getattr(found, part) for found in of], _DIGITS[measure])
-        for of in (generated, [real])
+        _cell([getattr(dependence, part) for dependence in sets], _DIGITS[measure])
+        for sets in (generated, [real])
         for part in ("imposed", "other")
     ]
-    aurocs = [_cell([found.auroc for found in of], 3) for of in (generated, [real])]
+    aurocs = [_cell([dependence.auroc for dependence in sets], 3) for sets in (generated, [real])]
     return [*names, *means[:2], aurocs[0], *means[2:], aurocs[1]]
 
 
@@ -230,10 +230,9 @@ def _read(path: Path, graph: CausalGraph) -> anndata.AnnData:
 
 
 class TFTargetDependence(Metric):
-    """AUROC of the dependence of imposed TF-target pairs against others, in the cells seen.
+    """AUROC of the dependence of imposed TF-target pairs compared with others, see :func:`tf_target_dependence`.
 
-    See :func:`llm4grn.evaluation.graphs.dependence.tf_target_dependence`. 0.5 = the imposed edges do not show, 1 =
-    every imposed pair depends more than every other.
+    0.5 = the imposed edges do not show, 1 = every imposed pair depends more than every other.
 
     Parameters
     ----------
@@ -264,10 +263,10 @@ class TFTargetDependence(Metric):
         self.add_state("cells", default=[], dist_reduce_fx="cat")
 
     def update(self, cells: torch.Tensor) -> None:
-        """Add cells of shape (n_cells, n_genes), counts normalised to 20,000, in the order of ``graph.genes``."""
+        """Add cells of shape (n_cells, n_genes), counts normalised to 20,000, genes ordered as ``graph.genes``."""
         self.cells.append(cells.detach())
 
     def compute(self) -> torch.Tensor:
-        """The AUROC over all cells seen, a float64 scalar."""
-        found = tf_target_dependence(dim_zero_cat(self.cells).cpu().numpy(), self.graph, self.measure)
-        return torch.tensor(found.auroc, dtype=torch.float64)
+        """Return the AUROC over all cells added, a float64 scalar."""
+        dependence = tf_target_dependence(dim_zero_cat(self.cells).cpu().numpy(), self.graph, self.measure)
+        return torch.tensor(dependence.auroc, dtype=torch.float64)

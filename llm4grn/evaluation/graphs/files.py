@@ -1,4 +1,4 @@
-"""The network in the files that other tools read: GraphML (Cytoscape, Gephi, igraph) and geneRNIB's prediction."""
+"""Write networks in the formats of other tools: GraphML (Cytoscape, Gephi, igraph) and geneRNIB's prediction."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from llm4grn.grn import GRN
 from llm4grn.grn.causal_graph import CausalGraph
 from llm4grn.store import atomic_write
 
-#: geneRNIB reads no more edges than these.
+#: Maximum number of edges that geneRNIB reads.
 MAX_PREDICTED_EDGES = 50_000
 
 
 def write_graph_files(grn: GRN, graph: CausalGraph, folder: Path, *, dataset: str, method: str) -> dict[str, Path]:
-    """Write ``graph.graphml``, ``prediction.h5ad`` and ``degrees.png``; returns what they are and where."""
+    """Write ``graph.graphml``, ``prediction.h5ad`` and ``degrees.png``; return a description of each to its path."""
     return {
         "imposed graph, GraphML": write_graphml(graph, folder / "graph.graphml", grn),
         "edges for geneRNIB": write_prediction(grn, folder / "prediction.h5ad", dataset=dataset, method=method),
@@ -28,11 +28,11 @@ def write_graphml(graph: CausalGraph, path: str | Path, grn: GRN | None = None) 
     Parameters
     ----------
     graph
-        What is imposed.
+        The imposed graph.
     path
-        Of the GraphML file.
+        Output GraphML path.
     grn
-        Where the importances come from; an edge that is not ranked there gets none.
+        Ranked edges with the importances; an edge that is not ranked there has none.
     """
     import networkx as nx
 
@@ -51,19 +51,19 @@ def _importances(grn: GRN, edges: set[tuple[str, str]]) -> dict[tuple[str, str],
 
 
 def write_prediction(grn: GRN, path: str | Path, *, dataset: str, method: str) -> Path:
-    """Write the 50,000 surest edges as geneRNIB reads them: an ``.h5ad`` without cells.
+    """Write the 50,000 edges of highest importance in geneRNIB's format: an ``.h5ad`` without cells.
 
-    ``uns["prediction"]`` is a table of ``source``, ``target`` and ``weight`` (text, as geneRNIB asks for), the surest
-    edge first, beside ``uns["dataset_id"]`` and ``uns["method_id"]``.
+    ``uns["prediction"]`` is a table of ``source``, ``target`` and ``weight`` (text, as geneRNIB requires), the highest
+    weight first; ``uns["dataset_id"]`` and ``uns["method_id"]`` are the names.
 
     Parameters
     ----------
     grn
         Ranked edges.
     path
-        Of the file.
+        Output ``.h5ad`` path.
     dataset, method
-        Their names in geneRNIB's tables.
+        Names in geneRNIB's tables.
     """
     import anndata
 

@@ -1,4 +1,4 @@
-"""How much two imposed graphs have in common, and how much two random ones of their size would."""
+"""Overlap of imposed graphs, and its expectation for random graphs of their size."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from llm4grn.grn.causal_graph import CausalGraph, overlap
 
 @dataclass(frozen=True)
 class Overlap:
-    """Of the graphs of two settings, or of one setting with itself.
+    """The overlap of the graphs of two settings, or of the graphs of one setting.
 
     Parameters
     ----------
     a, b
-        The settings; the same twice for the consistency of one.
+        The settings; the same twice for the consistency of one setting.
     same_cells
-        Whether the graphs of each pair come from one split, so that the inference alone differs.
+        Whether the graphs of each pair come from one split, so that they differ by the inference alone.
     values
-        Of each pair of graphs: the mean over targets of the Jaccard index.
+        Overlap of each pair of graphs: the mean over targets of the Jaccard index.
     chance
-        Expected of random graphs with as many regulators per target, mean over the pairs.
+        Overlap expected of random graphs with as many regulators per target, mean over the pairs.
     targets
-        Compared, mean over the pairs.
+        Number of targets compared, mean over the pairs.
     """
 
     a: tuple[str, str, str]
@@ -39,27 +39,27 @@ class Overlap:
 
 
 def overlaps(runs: Sequence[GraphRun]) -> list[Overlap]:
-    """All pairs of settings of each data set that can be compared, a setting with itself over its seeds first.
+    """Compute the overlap of each two settings of a data set, and of each setting's graphs over seeds.
 
-    Graphs from one split are compared with each other if there are any, and across splits only if there are none.
+    Graphs of the same split are compared; only if there are none, graphs of different splits.
     """
     settings = by_setting(runs)
-    found = []
+    result = []
     for a, b in combinations_with_replacement(settings, 2):
         if a[0] != b[0]:
             continue
         pairs = list(combinations(settings[a], 2) if a == b else product(settings[a], settings[b]))
         within = [(one, other) for one, other in pairs if one.seed == other.seed]
-        compared = [_compare(one.causal_graph, other.causal_graph) for one, other in within or pairs]
-        compared = [each for each in compared if each is not None]
+        results = [_compare(one.causal_graph, other.causal_graph) for one, other in within or pairs]
+        compared = [each for each in results if each is not None]
         if compared:
             values, chances, targets = zip(*compared, strict=True)
-            found.append(Overlap(a, b, bool(within), values, fmean(chances), fmean(targets)))
-    return found
+            result.append(Overlap(a, b, bool(within), values, fmean(chances), fmean(targets)))
+    return result
 
 
 def _compare(a: CausalGraph, b: CausalGraph) -> tuple[float, float, int] | None:
-    """Overlap, its value by chance, and targets compared, on the genes both have; None without a common target."""
+    """Return overlap, its expectation by chance and the number of targets, on common genes; None without targets."""
     genes = set(a.genes) & set(b.genes)
     one, other = ({target: set(tfs) & genes for target, tfs in graph.regulators.items()} for graph in (a, b))
     targets = [gene for gene in a.genes if gene in one and gene in other and one[gene] | other[gene]]
@@ -74,24 +74,24 @@ def _compare(a: CausalGraph, b: CausalGraph) -> tuple[float, float, int] | None:
 
 @lru_cache
 def chance_overlap(n_a: int, n_b: int, n_shared: int, k_a: int, k_b: int) -> float:
-    """Expected Jaccard index of ``k_a`` of ``n_a`` TFs with ``k_b`` of ``n_b``, drawn at random.
+    """Compute the expected Jaccard index of ``k_a`` of ``n_a`` TFs and ``k_b`` of ``n_b`` TFs, drawn at random.
 
     Parameters
     ----------
     n_a, n_b, n_shared
-        TFs to draw from for the one and for the other, and how many of them are the same.
+        Sizes of the two sets of TFs to draw from, and of their intersection.
     k_a, k_b
-        TFs drawn.
+        Number of TFs drawn from each.
 
     Examples
     --------
-    >>> round(chance_overlap(3, 3, 3, 1, 1), 4)  # the same one of three
+    >>> round(chance_overlap(3, 3, 3, 1, 1), 4)  # one of the same three each
     0.3333
     """
     import numpy as np
     from scipy.stats import hypergeom
 
-    eligible = np.arange(k_a + 1)  # of the first draw, how many could be in the second one
+    eligible = np.arange(k_a + 1)  # number of TFs in the first draw that are in the second set
     in_both = np.arange(min(k_a, k_b) + 1)
     jaccard = in_both / (k_a + k_b - in_both)
     given_eligible = hypergeom.pmf(in_both, n_b, eligible[:, None], k_b) @ jaccard

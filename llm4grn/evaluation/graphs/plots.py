@@ -1,4 +1,4 @@
-"""Pictures of imposed graphs: who regulates how many, who is regulated by how many, how much graphs have in common."""
+"""Pictures of imposed graphs: out-degrees of TFs, in-degrees of targets, overlaps, recovery curves."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ _CURVES = {"synthetic": (COLOURS[1], "synthetic cells"), "real": (COLOURS[4], "r
 
 
 def out_degrees(graph: CausalGraph) -> Counter[str]:
-    """Targets of each regulator, roots without any included."""
+    """Return the number of targets of each regulator, including roots without targets."""
     degrees = Counter(dict.fromkeys(graph.tf_names, 0))
     degrees.update(tf for tfs in graph.regulators.values() for tf in tfs)
     return degrees
 
 
 def plot_degrees(graph: CausalGraph, path: Path) -> Path:
-    """Draw the targets of each TF, the busiest first and named, and how many targets have how many regulators.
+    """Draw the number of targets of each TF, with the largest hubs named, and of regulators of each target.
 
     Parameters
     ----------
     graph
-        With at least one edge.
+        A graph with at least one edge.
     path
-        Of the PNG.
+        Output PNG path.
 
     Returns
     -------
@@ -75,9 +75,9 @@ def plot_all_degrees(graphs: Mapping[str, Sequence[CausalGraph]], path: Path) ->
     Parameters
     ----------
     graphs
-        By label, those of one setting (of several seeds), each with at least one edge.
+        Label of a setting to its graphs (of several seeds), each with at least one edge.
     path
-        Of the PNG.
+        Output PNG path.
 
     Returns
     -------
@@ -107,20 +107,20 @@ def plot_all_degrees(graphs: Mapping[str, Sequence[CausalGraph]], path: Path) ->
 
 
 def _draw_tf_row(axis: Axes, row: int, graphs: Sequence[CausalGraph]) -> None:
-    """A dot per TF, side by side where many have about as many targets."""
+    """Draw one dot per TF, with vertical jitter to separate TFs with similar numbers of targets."""
     import numpy as np
 
-    found = [(100 * n / len(graph.targets), tf) for graph in graphs for tf, n in out_degrees(graph).items()]
-    shares = np.array([share for share, _ in found])
-    beside = np.random.default_rng(row).uniform(-0.24, 0.24, len(shares))
-    axis.scatter(shares, row + beside, s=9, color=COLOURS[1], alpha=0.45, linewidths=0)
+    hubs = [(100 * n / len(graph.targets), tf) for graph in graphs for tf, n in out_degrees(graph).items()]
+    shares = np.array([share for share, _ in hubs])
+    jitter = np.random.default_rng(row).uniform(-0.24, 0.24, len(shares))
+    axis.scatter(shares, row + jitter, s=9, color=COLOURS[1], alpha=0.45, linewidths=0)
     axis.plot([np.median(shares)] * 2, [row - 0.3, row + 0.3], color=INK, linewidth=1.4)
-    largest, hub = max(found)
+    largest, hub = max(hubs)
     axis.annotate(hub, (largest, row), (5, 0), textcoords="offset points", fontsize=7, color=INK, va="center")
 
 
 def _draw_target_row(axis: Axes, row: int, graphs: Sequence[CausalGraph]) -> None:
-    """A dot per number of regulators, its area the share of the targets that have so many."""
+    """Draw one dot per number of regulators, its area the share of targets with that number."""
     counts = Counter(len(tfs) for graph in graphs for tfs in graph.regulators.values())
     total = counts.total()
     axis.scatter(list(counts), [row] * len(counts), s=[160 * n / total for n in counts.values()], color=COLOURS[0])
@@ -136,10 +136,10 @@ def plot_overlaps(compared: Sequence[Overlap], path: Path) -> Path:
     Parameters
     ----------
     compared
-        At least one. A setting with itself stands on the diagonal; what was not compared stays empty; an overlap of
-        graphs from different splits has a star.
+        At least one overlap. A setting with itself is on the diagonal; pairs that were not compared are empty; an
+        overlap of graphs from different splits has a star.
     path
-        Of the PNG.
+        Output PNG path.
 
     Returns
     -------
@@ -178,9 +178,9 @@ def plot_curves(recoveries: Mapping[str, Mapping[str, Sequence[Recovery]]], path
     Parameters
     ----------
     recoveries
-        By label of the panel and kind of cells (``synthetic``, ``real``), those of all runs.
+        Panel label to kind of cells (``synthetic``, ``real``) to the recoveries of all runs.
     path
-        Of the PNG.
+        Output PNG path.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""How well a ranking finds the true edges: AUROC, average precision, early precision, with exact treatment of ties.
+"""Score a ranking against true edges: AUROC, average precision, early precision, with exact treatment of ties.
 
 All three depend on the positions of the true edges alone, so the hundreds of random references of a permutation
 test are scored at once.
@@ -19,14 +19,14 @@ _DRAWS_AT_ONCE = 100
 
 @dataclass(frozen=True, eq=False)
 class Ranking:
-    """Candidates grouped by tied scores, the best group first. Make one with :meth:`of`.
+    """Candidates grouped by tied scores, the best group first; build one with :meth:`of`.
 
     Parameters
     ----------
     group
-        (n_candidates,), the group of each candidate, from 0.
+        Group of each candidate, from 0 (n_candidates,).
     above
-        (n_groups + 1,), the number of candidates in better groups than each one; last, the number of all.
+        Number of candidates in better groups than each group, then the number of all (n_groups + 1,).
     """
 
     group: np.ndarray
@@ -34,7 +34,7 @@ class Ranking:
 
     @classmethod
     def of(cls, scores: np.ndarray) -> Ranking:
-        """Rank ``scores``, (n_candidates,), the largest first; -inf for candidates without a score: tied, last."""
+        """Rank ``scores`` (n_candidates,), the largest first; candidates without a score (-inf) are tied, last."""
         import numpy as np
 
         _, group, sizes = np.unique(-scores, return_inverse=True, return_counts=True)
@@ -42,6 +42,7 @@ class Ranking:
 
     @property
     def n_candidates(self) -> int:
+        """Return the number of candidates."""
         return len(self.group)
 
     def statistics(self, positives: np.ndarray) -> np.ndarray:
@@ -50,19 +51,19 @@ class Ranking:
         - AUROC: probability that a true edge is ranked above another candidate, ties counting half;
         - average precision, the area under the precision-recall curve by steps, sum over thresholds of (increase of
           recall) x precision, tied candidates entering together: scikit-learn's definition;
-        - early precision: precision among the first E candidates, E the number of true edges. Of the group that
-          position E cuts through, what is expected if its order is drawn at random.
+        - early precision: precision among the first E candidates, E the number of true edges. The tied group that
+          position E splits contributes its expectation under a random order.
 
         Parameters
         ----------
         positives
-            (n_sets, E) or (E,), positions of the true edges among the candidates; within a set all different, at least
+            Positions of the true edges among the candidates, (n_sets, E) or (E,); within a set all different, at least
             one, and not all candidates.
 
         Returns
         -------
         ndarray
-            (n_sets, 3) or (3,), in the order of ``STATISTICS``.
+            Statistics in the order of ``STATISTICS``, (n_sets, 3) or (3,).
         """
         import numpy as np
 
@@ -73,7 +74,7 @@ class Ranking:
         return np.concatenate([self._statistics(np.sort(self.group[part], axis=1)) for part in parts])
 
     def _statistics(self, groups: np.ndarray) -> np.ndarray:
-        """The same from the groups of the true edges, sorted within each set."""
+        """Compute the statistics from the groups of the true edges (n_sets, E), sorted within each set."""
         import numpy as np
 
         n_true = groups.shape[1]
@@ -81,26 +82,27 @@ class Ranking:
         n_false = self.n_candidates - n_true
         mean_position = (first + last + 1).mean(axis=1) / 2
         auroc = 1 - (mean_position - (n_true + 1) / 2) / n_false
-        auprc = (_found(groups) / last).mean(axis=1)
+        auprc = (_cumulative_counts(groups) / last).mean(axis=1)
         early = np.clip((n_true - first) / (last - first), 0, 1).mean(axis=1)
         return np.stack([auroc, auprc, early], axis=1)
 
 
 @dataclass(frozen=True, eq=False)
 class PermutationTest:
-    """Renames the targets of the true edges, all TFs alike, among targets with the same number of true regulators.
+    """Permutation test that renames the targets of the true edges among targets with the same number of regulators.
 
-    Where TFs are targets too, a renamed edge can fall on a gene and itself, which is no candidate. It is put on another
-    target of its TF at random, so that every random reference has as many edges.
+    Each renaming is the same for all TFs. Where TFs are targets too, a renamed edge can become a self-loop, which is
+    not a candidate. It is moved to another target of its TF at random, so that every random reference has as many
+    edges.
 
     Parameters
     ----------
     ranking
-        Of the candidates, in the row-major order of ``candidates``.
+        Ranking of the candidates, in the row-major order of ``candidates``.
     candidates
-        (n_tfs, n_targets), False for a gene and itself.
+        Mask (n_tfs, n_targets), False for self-loops.
     true
-        (n_edges, 2), rows and columns of ``candidates``, all different.
+        Rows and columns of the true edges in ``candidates`` (n_edges, 2), all different.
     """
 
     ranking: Ranking
@@ -108,29 +110,29 @@ class PermutationTest:
     true: np.ndarray
 
     def run(self, n: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The three statistics, their means over random references, and their p-values."""
+        """Return the three statistics, their means over ``n`` random references, and their p-values, (3,) each."""
         import numpy as np
 
         rng = np.random.default_rng(seed)
         position = np.cumsum(self.candidates.ravel()).reshape(self.candidates.shape) - 1
         tf, target = self.true.T
         observed = self.ranking.statistics(position[tf, target])
-        total, as_good = np.zeros(3), np.ones(3)  # the reference itself is one of those that score as well
+        total, as_good = np.zeros(3), np.ones(3)  # the reference itself counts as one that scores as well
         for start in range(0, n, _DRAWS_AT_ONCE):
             renamed = self._renamed(min(_DRAWS_AT_ONCE, n - start), rng)
             drawn = self.ranking.statistics(position[tf, renamed])
             total += drawn.sum(axis=0)
-            # The same value by another order of summation is as good, not worse.
+            # The tolerance counts equal values that another order of summation has rounded differently.
             as_good += (drawn >= observed - 1e-12).sum(axis=0)
         return observed, total / n, as_good / (1 + n)
 
     def _renamed(self, n: int, rng: np.random.Generator) -> np.ndarray:
-        """The targets of the true edges, (n, n_edges), each row by another renaming."""
+        """Return the targets of the true edges under ``n`` random renamings, (n, n_edges)."""
         import numpy as np
 
         tf, target = self.true.T
         degree = np.bincount(target, minlength=self.candidates.shape[1])
-        # Sorted by degree, and at random within a degree: the i-th place is taken by another target of its degree.
+        # Sorting by degree, at random within a degree, puts another target of the same degree in the i-th place.
         shuffled = np.argsort(degree + rng.random((n, len(degree))), axis=1)
         names = np.empty_like(shuffled)
         names[:, np.argsort(degree, kind="stable")] = shuffled
@@ -142,8 +144,8 @@ class PermutationTest:
         return renamed
 
 
-def _found(groups: np.ndarray) -> np.ndarray:
-    """For each entry of sorted rows, how many entries of its row are not larger."""
+def _cumulative_counts(groups: np.ndarray) -> np.ndarray:
+    """Return, for each entry of sorted rows, the number of entries in its row that are not larger."""
     import numpy as np
 
     n = groups.shape[1]

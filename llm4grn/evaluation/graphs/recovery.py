@@ -1,16 +1,16 @@
-"""The method's own check: is the GRN that was imposed on the generator found again in the cells it makes?"""
+"""Recovery of the imposed graph: infer a GRN from the generated cells and compare it with the one imposed on them."""
 
 from __future__ import annotations
 
 import json
 import logging
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeAlias
 
 from llm4grn.data.readers import digest
 from llm4grn.errors import UserError
@@ -28,18 +28,18 @@ from llm4grn.store import Stage, Store, atomic_write
 if TYPE_CHECKING:
     from anndata import AnnData
 
-    from llm4grn.inference.base import Inferer
-
 logger = logging.getLogger("llm4grn")
 
 CELLS = ("synthetic", "real")
 INFERERS = ("grnboost2", "correlation", "genie3", "pidc")
 _GENIE3_TREES = 20
 
+_Inferer: TypeAlias = GRNBoost2 | Correlation | GENIE3 | PIDC
+
 
 @dataclass(frozen=True)
 class _Group:
-    """The runs of one setting and model, and for each inferer and kind of cells the recovery of each of them."""
+    """The runs of one setting and model: inferer and kind of cells to the recovery of each run."""
 
     label: tuple[str, str, str, str]
     recoveries: dict[tuple[str, str], list[Recovery]]
@@ -55,27 +55,27 @@ def recovery_blocks(
     seed: int = 0,
     n_jobs: int = -1,
 ) -> list[Table | Figure]:
-    """Infer a network from each run's synthetic cells, told its TFs, and compare it with the graph that was imposed.
+    """Infer a network from each run's synthetic cells and TFs, and compare it with the graph that was imposed.
 
     Parameters
     ----------
     folders
-        Of finished runs; those without synthetic cells are left out.
+        Folders of finished runs; those without synthetic cells are left out.
     figures
-        Where the PNGs go.
+        Folder for the PNGs.
     store
-        Of finished stages: what was inferred before is read from it; None infers all of it.
+        Folder of finished stages, from which earlier recoveries are read; None computes all of them.
     inferers
         Some of ``INFERERS``.
     samples
-        How many of a run's sets of synthetic cells are taken together.
+        Number of a run's synthetic sets that are pooled.
     seed, n_jobs
-        Of the inferers; the second changes the time alone.
+        Seed and number of workers for the inferers; the number of workers changes only the time.
 
     Raises
     ------
     UserError
-        For an unknown inferer, or cells that are missing or over other genes than the graph.
+        If an inferer is unknown, or cells are missing or have other genes than the graph.
     """
     unknown = sorted(set(inferers) - set(INFERERS))
     if unknown or not inferers:
@@ -103,15 +103,15 @@ def _recover_all(
         for name in inferers:
             for kind in CELLS:
                 with _quiet():
-                    of = files[kind], _inferer(name, n_jobs), store, derive_seed(seed, "recovery", name)
-                    found = _recover(run, *of)
-                group.recoveries.setdefault((name, kind), []).append(found)
+                    inferer_seed = derive_seed(seed, "recovery", name)
+                    recovery = _recover(run, files[kind], _inferer(name, n_jobs), store, inferer_seed)
+                group.recoveries.setdefault((name, kind), []).append(recovery)
     return list(groups.values())
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """No messages of the store and the inferers: the table has a column for the genes that they warn of."""
+    """Silence the store and the inferers: the table has a column for the genes about which they warn."""
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
@@ -120,18 +120,18 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _inferer(name: str, n_jobs: int) -> Inferer:
-    made = {
+def _inferer(name: str, n_jobs: int) -> _Inferer:
+    constructors: dict[str, Callable[[], _Inferer]] = {
         "grnboost2": lambda: GRNBoost2(n_jobs=n_jobs),
         "correlation": Correlation,
         "genie3": lambda: GENIE3(n_trees=_GENIE3_TREES, n_jobs=n_jobs),
         "pidc": PIDC,
     }
-    return made[name]()
+    return constructors[name]()
 
 
-def _recover(run: GraphRun, files: Sequence[Path], inferer: Inferer, store: Store, seed: int) -> Recovery:
-    """Recovery from the cells in ``files``, taken together; read from the store if it is there."""
+def _recover(run: GraphRun, files: Sequence[Path], inferer: _Inferer, store: Store, seed: int) -> Recovery:
+    """Compute the recovery from the pooled cells in ``files``, or read it from the store."""
     missing = [path for path in files if not path.is_file()]
     if missing:
         raise UserError(f"{missing[0]}: no such file; the run has fewer sets of cells, or was not finished")
@@ -147,8 +147,9 @@ def _recover(run: GraphRun, files: Sequence[Path], inferer: Inferer, store: Stor
     inputs = {f"cells_{i}": digest(path) for i, path in enumerate(files)}
     graph = {name: digest(run.folder / f"{name}.json") for name in ("graph", "tfs")}
     stage = Stage("recovery", 1, args, {**graph, **inputs})
-    content: Mapping[str, Any] = json.loads((store.get_or_run(stage, build) / "recovery.json").read_text())
-    return Recovery(**{name: tuple(value) if isinstance(value, list) else value for name, value in content.items()})
+    content = json.loads((store.get_or_run(stage, build) / "recovery.json").read_text())
+    curve = {name: tuple(content[name]) for name in ("recall", "precision")}
+    return Recovery(**content | curve)
 
 
 def _read_cells(files: Sequence[Path], graph: CausalGraph) -> AnnData:
@@ -162,8 +163,8 @@ def _read_cells(files: Sequence[Path], graph: CausalGraph) -> AnnData:
 
 
 def recovery_table(groups: Sequence[_Group], samples: int) -> Table:
-    """One row per setting and inferer: what synthetic cells give away of the imposed graph, and what real ones do."""
-    rows = []
+    """Tabulate the recovery from synthetic and from real cells, one row per setting and inferer."""
+    rows: list[list[Cell | str]] = []
     for group in groups:
         for name in dict.fromkeys(name for name, _ in group.recoveries):
             synthetic, real = (group.recoveries[name, kind] for kind in CELLS)

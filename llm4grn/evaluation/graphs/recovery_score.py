@@ -1,4 +1,4 @@
-"""How well ranked edges find an imposed graph: precision at k, average precision, and the curve between them."""
+"""Score ranked edges against an imposed graph: precision at k, average precision, precision-recall curve."""
 
 from __future__ import annotations
 
@@ -15,25 +15,25 @@ if TYPE_CHECKING:
 
     from llm4grn.grn import GRN
 
-_POINTS = 100  # of a curve, beside its start
+_POINTS = 100  # recall levels of a curve
 
 
 @dataclass(frozen=True)
 class Recovery:
-    """How well a ranked network finds the edges of an imposed graph, among the TFs x the other genes.
+    """Agreement of a ranked network with an imposed graph, over all pairs of a TF and another gene.
 
     Parameters
     ----------
     precision_at_k
-        Share of true regulators among a target's k best, k their true number; mean over targets.
+        Share of true regulators among a target's k best ranked, k their true number; mean over targets.
     random_precision
-        Expected of a random order: k over the number of TFs, mean over targets.
+        Precision at k expected of a random order: k over the number of TFs, mean over targets.
     auprc, random_auprc
-        Average precision over the edges of all targets, and the share of true edges, its value at random.
+        Average precision over the edges of all targets, and its value for a random order: the share of true edges.
     silent
-        Share of targets for which no TF is ranked, as is the case for those that no cell expresses.
+        Share of targets for which no TF is ranked, for instance because no cell expresses them.
     recall, precision
-        The curve: the precision where so much recall is first reached.
+        Precision-recall curve: the precision at which each level of recall is first reached.
     """
 
     precision_at_k: float
@@ -53,9 +53,9 @@ def score_recovery(grn: GRN, graph: CausalGraph, tf_names: Sequence[str]) -> Rec
     grn
         Ranked TFs of targets; a pair that is not ranked is tied with others like it, last.
     graph
-        What was imposed. Edges onto a TF, as a layered graph has, are left out: the inferers rank none.
+        The imposed graph. Edges onto a TF, which a layered graph has, are left out because the inferers rank none.
     tf_names
-        The TFs that the inferer was told.
+        The TFs that the inferer was given.
     """
     import numpy as np
 
@@ -65,12 +65,12 @@ def score_recovery(grn: GRN, graph: CausalGraph, tf_names: Sequence[str]) -> Rec
     importance = np.nan_to_num(matrix.to_numpy(dtype=float), nan=-np.inf)
     place = {tf: i for i, tf in enumerate(tfs)}
     true = [np.array([place[tf] for tf in graph.regulators[target] if tf in place], dtype=int) for target in targets]
-    found = [_first_hits(column, own) for column, own in zip(importance.T, true, strict=True) if len(own)]
+    precisions = [_early_precision(column, own) for column, own in zip(importance.T, true, strict=True) if len(own)]
     ranking = Ranking.of(importance.T.ravel())
     positives = np.concatenate([i * len(tfs) + own for i, own in enumerate(true)])
     recall, precision = _curve(ranking, positives)
     return Recovery(
-        precision_at_k=fmean(found),
+        precision_at_k=fmean(precisions),
         random_precision=fmean(len(own) / len(tfs) for own in true if len(own)),
         auprc=float(ranking.statistics(positives)[1]) if len(positives) < ranking.n_candidates else 1.0,
         random_auprc=len(positives) / ranking.n_candidates,
@@ -80,8 +80,8 @@ def score_recovery(grn: GRN, graph: CausalGraph, tf_names: Sequence[str]) -> Rec
     )
 
 
-def _first_hits(scores: np.ndarray, true: np.ndarray) -> float:
-    """Share of ``true`` among as many best scores, ties in the middle of their orders."""
+def _early_precision(scores: np.ndarray, true: np.ndarray) -> float:
+    """Return the share of ``true`` among as many best scores, with its expectation over the orders of ties."""
     if len(true) == len(scores):
         return 1.0
     return float(Ranking.of(scores).statistics(true)[2])

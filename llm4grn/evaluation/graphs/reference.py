@@ -1,25 +1,26 @@
-"""A ranked network against edges that are known or curated: is it better than chance?
+"""Score a ranked network against known or curated edges, with a permutation test.
 
-What is scored
-    The candidates are all pairs of a TF and a target, where the TF is one that the network could name (the knowledge
-    base's, or every gene without one) and regulates something in the reference, and the target is any gene that the
-    network could name as one. A gene and itself are no candidate. Reference edges between other genes are counted, not
-    scored. Candidates that the network does not rank are tied, last.
+Candidates
+    The candidates are all pairs of a TF and a target, where the TF is one that the network could rank (a TF of the
+    knowledge base, or every gene without one) and regulates something in the reference, and the target is any gene that
+    the network could rank as a target. Self-loops are not candidates. Reference edges between other genes are counted,
+    not scored. Candidates that the network does not rank are tied, last.
 
-How sure it is
-    The p-value is the share of random references that score as well. A random reference renames the targets, all TFs
-    alike, among targets with the same number of regulators. So each TF keeps its number of targets, each target its
-    number of regulators, and two TFs the targets they share, as the members of a complex do. Without the second, a
-    network would look significant because it and the curators prefer the same highly expressed genes; without the
-    third, edges that are copies of each other would count as independent. The price: a target whose number of
-    regulators no other has is never renamed, so few targets with many regulators give large p-values.
+Permutation test
+    The p-value is the share of random references that score as well. A random reference renames the targets, in the
+    same way for all TFs, among targets with the same number of regulators. So each TF keeps its number of targets, each
+    target keeps its number of regulators, and two TFs keep the number of targets they share, as members of a complex
+    do. Without the second, a network would look significant because it and the curators prefer the same highly
+    expressed genes; without the third, edges that are copies of each other would count as independent. The cost: a
+    target with a unique number of regulators is never renamed, so references in which few targets have many regulators
+    give large p-values.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,23 +44,22 @@ METRICS = ("AUROC", "AUPRC", "AUPRC ratio", "early precision", "early precision 
 
 @dataclass(frozen=True)
 class ReferenceScores:
-    """How a network scores against a reference.
+    """The scores of a network against a reference.
 
     Parameters
     ----------
     reference
-        What it was scored against.
+        Name of the reference.
     reference_edges, edges_at_hand, edges
-        Edges of the reference; those between genes of the data set; those among the candidates, the E of early
-        precision.
+        Number of edges in the reference; between genes of the data set; among the candidates (E of early precision).
     tfs, targets, candidates, ranked
-        The universe: TFs, targets, pairs; the pairs that the network ranks.
+        Number of TFs, targets and candidate pairs; of candidates that the network ranks.
     values, at_random, by_degrees, p_values
-        By metric: the score, what a random order gets on average (for AUPRC: of many candidates), what the network gets
-        on average on random references, by the degrees alone, and the permutation p-value. The ratios are scores over
-        their value at random, so they share the p-value of the score.
+        By metric: the score; the expectation of a random order (for AUPRC: in the limit of many candidates); the mean
+        of the network over random references, which keep only the degrees; the permutation p-value. The ratios are
+        scores over their value at random, so they share the p-value of the score.
     permutations
-        Random references behind the p-values: none is below 1 / (permutations + 1).
+        Number of random references behind the p-values: none is below 1 / (permutations + 1).
     """
 
     reference: str
@@ -77,7 +77,7 @@ class ReferenceScores:
     permutations: int
 
     def table(self) -> pd.DataFrame:
-        """One row per metric: ``metric``, ``value``, ``at_random``, ``by_degrees``, ``p_value``."""
+        """Return one row per metric: ``metric``, ``value``, ``at_random``, ``by_degrees``, ``p_value``."""
         import pandas as pd
 
         columns = {"value": self.values, "at_random": self.at_random, "by_degrees": self.by_degrees}
@@ -85,7 +85,7 @@ class ReferenceScores:
         return pd.DataFrame({"metric": METRICS} | {name: list(of.values()) for name, of in columns.items()})
 
     def text(self) -> str:
-        """The table for the terminal, with what was compared above it."""
+        """Return the table for the terminal, below a description of what was compared."""
         rows = [
             f"{metric:24}{value:>11.4f}{at_random:>11.4f}{by_degrees:>11.4f}{_p(p, self.permutations):>11}"
             for metric, value, at_random, by_degrees, p in self.table().itertuples(index=False)
@@ -124,27 +124,27 @@ def score_against(
     permutations: int = PERMUTATIONS,
     seed: int = 0,
 ) -> ReferenceScores:
-    """Score a ranked network against reference edges; what is compared is said at the head of this module.
+    """Score a ranked network against reference edges; the module docstring defines candidates and p-values.
 
     Parameters
     ----------
     grn
         Ranked edges. All importances are compared with each other, also those of different targets.
     reference
-        ``TF`` and ``target``; an edge that is given twice counts once, a self-loop not at all.
+        Table with the columns ``TF`` and ``target``; duplicates and self-loops are dropped.
     genes
         All genes of the data set.
     tf_names
-        The TFs that the inferer was told; None if every gene was ranked for every other one.
+        The TFs that the inferer was given; None if every gene was ranked for every other one.
     name
-        Of the reference, for tables and messages.
+        Name of the reference in tables and messages.
     permutations, seed
-        Of the p-values.
+        Number of random references for the p-values, and their seed.
 
     Raises
     ------
     UserError
-        If no reference edge, or every candidate, is a true edge: there is nothing to score.
+        If no candidate, or every candidate, is a true edge, so that there is nothing to score.
     """
     import numpy as np
 
@@ -184,18 +184,18 @@ def score_against(
 
 
 def _positions(edges: pd.DataFrame, tfs: Sequence[str], targets: Sequence[str]) -> np.ndarray:
-    """Rows and columns, (n, 2), of the edges from ``tfs`` to ``targets``, in the order of the table."""
+    """Return rows and columns (n, 2) of the edges from ``tfs`` to ``targets``, in the order of the table."""
     import numpy as np
     import pandas as pd
 
-    rows = pd.Index(tfs).get_indexer(edges["TF"])
-    columns = pd.Index(targets).get_indexer(edges["target"])
+    rows = pd.Index(tfs).get_indexer(pd.Index(edges["TF"]))
+    columns = pd.Index(targets).get_indexer(pd.Index(edges["target"]))
     inside = (rows >= 0) & (columns >= 0)
     return np.stack([rows[inside], columns[inside]], axis=1)
 
 
-def _with_ratios(statistics: Sequence[float], prevalence: float) -> dict[str, float]:
-    """The three statistics and their two ratios, by metric."""
+def _with_ratios(statistics: Iterable[float], prevalence: float) -> dict[str, float]:
+    """Return the three statistics and their two ratios, by metric."""
     auroc, auprc, early = map(float, statistics)
     return dict(zip(METRICS, (auroc, auprc, auprc / prevalence, early, early / prevalence), strict=True))
 
@@ -206,27 +206,25 @@ def _p(value: float, permutations: int) -> str:
 
 
 COLLECTRI = "collectri_human.tsv.gz"
-_COLUMNS = {"tf": "TF", "source": "TF", "gene1": "TF", "source_genesymbol": "TF", "target": "target"}
-
-
-_COLUMNS |= {"gene2": "target", "target_genesymbol": "target"}
-
-
+_COLUMNS = {
+    **dict.fromkeys(("tf", "source", "gene1", "source_genesymbol"), "TF"),
+    **dict.fromkeys(("target", "gene2", "target_genesymbol"), "target"),
+}
 _EXPECTED = "expected a tab- or comma-separated table with the columns TF and target (or Gene1 and Gene2)"
 
 
 def load_reference(name: str, source: object = None, folder: str | Path = ".") -> pd.DataFrame:
-    """The edges that ``reference=name`` means.
+    """Load the edges that the option ``reference=name`` selects.
 
     Parameters
     ----------
     name
-        ``truth``, the true graph of simulated data; ``collectri``, ``collectri_human.tsv.gz`` in ``folder``; else the
-        path of a table, see :func:`read_reference`.
+        ``truth`` for the true graph of simulated data; ``collectri`` for ``collectri_human.tsv.gz`` in ``folder``; else
+        the path of a table, see :func:`read_reference`.
     source
-        Of the cells, for ``truth``.
+        Source of the simulated cells, for ``truth``.
     folder
-        ``paths.data``.
+        Folder of downloaded data (``paths.data``).
 
     Raises
     ------
@@ -247,17 +245,17 @@ def load_reference(name: str, source: object = None, folder: str | Path = ".") -
 
 
 def read_reference(path: str | Path) -> pd.DataFrame:
-    """Reference edges from a tab- or comma-separated table, also gzip-compressed.
+    """Read reference edges from a tab- or comma-separated table, which may be gzip-compressed.
 
     Returns
     -------
     DataFrame
-        ``TF`` and ``target``, as text; other columns are left out.
+        Columns ``TF`` and ``target``, as text; other columns are left out.
 
     Raises
     ------
     UserError
-        If it cannot be read, or has no such columns or edges.
+        If the file cannot be read, or has no such columns or edges.
     """
     import zlib
 
@@ -267,7 +265,7 @@ def read_reference(path: str | Path) -> pd.DataFrame:
     try:
         with open_text(path) as file:
             separator = "\t" if "\t" in file.readline() else ","
-        # Names stay text: a gene can be called NA or NAN.
+        # Names are kept as text because a gene can be called NA or NAN.
         table = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except (OSError, EOFError, ValueError, zlib.error) as error:  # pandas' own errors are ValueErrors
         reason = " ".join(str(error).split())[:160]

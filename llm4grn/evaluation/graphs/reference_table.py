@@ -1,4 +1,4 @@
-"""All ranked networks against one reference, in one table."""
+"""The table of all ranked networks scored against one reference."""
 
 from __future__ import annotations
 
@@ -37,23 +37,23 @@ def reference_table(
     seed: int = 0,
     permutations: int = PERMUTATIONS,
 ) -> Table:
-    """One row per data set, KB and inferer: means over seeds, with p-values.
+    """Tabulate means over seeds, with p-values, one row per data set, KB and inferer.
 
-    The p-value of a row is that of its one network, or twice the median of its networks' p-values, which holds for
-    networks that depend on each other as those of several splits do (Meinshausen, Meier and Buhlmann, JASA
+    The p-value of a row is that of its one network, or twice the median of its networks' p-values, which is valid for
+    networks that depend on each other, as those of several splits do (Meinshausen, Meier and Buhlmann, JASA
     104:1671, 2009). That of the AUPRC is corrected for the number of rows by Holm's method.
 
     Parameters
     ----------
     runs
-        As :func:`~llm4grn.evaluation.graphs.runs.read_graph_runs` gives them; networks that differ by nothing but what
-        is imposed of them count once.
+        Runs from :func:`~llm4grn.evaluation.graphs.runs.read_graph_runs`; networks that differ only in the edges
+        imposed count once.
     reference
         ``truth`` (runs on data that are not simulated are left out), ``collectri``, or the path of a table.
     data
-        ``paths.data``, where ``collectri`` is.
+        Folder of downloaded data (``paths.data``), for ``collectri``.
     seed, permutations
-        Of the p-values.
+        Seed of the random references for the p-values, and their number.
 
     Raises
     ------
@@ -71,8 +71,7 @@ def reference_table(
         try:
             edges = _truth(run) if shared is None else shared
             scores[group][key] = score_against(
-                *(run.grn, edges, run.causal_graph.genes, run.candidates),
-                **{"name": name, "permutations": permutations, "seed": seed},
+                run.grn, edges, run.causal_graph.genes, run.candidates, name=name, permutations=permutations, seed=seed
             )
         except UserError as error:
             refused[run.dataset] = error
@@ -94,7 +93,7 @@ def _truth(run: GraphRun) -> pd.DataFrame:
 
 
 def simulated_source(config: Mapping[str, Any]) -> SimulatedSource | None:
-    """The simulation that a run's configuration describes; None for other data."""
+    """Return the simulation that a run's configuration describes; None for other data."""
     source = dict(config["dataset"]["source"])
     kind = _SIMULATED.get(source.pop("_target_").rpartition(".")[2])
     return kind and kind(**source)
@@ -108,7 +107,7 @@ def _rows(scored: Mapping[tuple[str, str, str], Sequence[ReferenceScores]]) -> l
         for group, own in scored.items()
     }
     corrected = multipletests([of["AUPRC"] for of in p.values()], method="holm")[1]
-    rows = []
+    rows: list[list[Cell | str]] = []
     for (group, own), holm in zip(scored.items(), corrected, strict=True):
         numbers = [over_seeds([of.edges for of in own], 0), over_seeds([of.candidates for of in own], 0)]
         for metric in _DIGITS:
@@ -123,7 +122,7 @@ def _rows(scored: Mapping[tuple[str, str, str], Sequence[ReferenceScores]]) -> l
 
 
 def merged_p(p_values: Sequence[float]) -> float:
-    """One p-value for all: twice their median, at most 1; of one value, itself."""
+    """Merge p-values into one: twice their median, at most 1; a single value is returned as it is."""
     return p_values[0] if len(p_values) == 1 else min(1.0, 2 * median(p_values))
 
 

@@ -1,4 +1,4 @@
-"""The graphs of finished runs, named by what sets them apart; a graph that several runs share comes once."""
+"""Read the graphs of finished runs, and name each by the options in which the runs differ."""
 
 from __future__ import annotations
 
@@ -17,26 +17,27 @@ from llm4grn.grn.causal_graph import CausalGraph
 from llm4grn.knowledge.base import TFSet
 from llm4grn.report.blocks import Cell
 
-# Fields of a configuration that change no edge, or that stand elsewhere in a label (k: in the name of the graph).
+# Fields of a configuration that change no edge, or that are elsewhere in a label (k: in the name of the graph).
 _NOT_IN_NAMES = {"n_jobs", "backend", "scheduler", "device", "context", "k", "cache", "max_cost", "chat"}
-# Another sample of a language model's answers is what another seed is to other methods.
+# For a language model, another sample of answers corresponds to another seed of other methods.
 _NOT_IN_NAMES |= {"first_sample"}
 
 
 @dataclass(frozen=True)
 class GraphRun:
-    """What one folder of ``train.py`` or ``infer_grn.py`` says about its graph.
+    """The graph in one folder of ``train.py`` or ``infer_grn.py``.
 
     Parameters
     ----------
     folder
-        With ``config.yaml``, ``tfs.json``, ``grn.tsv`` and ``graph.json``.
+        Folder with ``config.yaml``, ``tfs.json``, ``grn.tsv`` and ``graph.json``.
     dataset, kb, inferer
-        Names, with the fields in brackets that set apart what would have the same name.
+        Names, followed in brackets by the fields that distinguish options of the same name.
     graph
-        Which ranks are imposed, for instance ``top 10``; empty where all graphs of the data set have the same.
+        The rule that selects the imposed edges, for instance ``top 10``; empty if it is the same for all graphs of the
+        data set.
     seed, inference_seed
-        Of the split; of the inference.
+        Seeds of the split and of the inference.
     config
         The configuration.
     """
@@ -52,41 +53,44 @@ class GraphRun:
 
     @property
     def setting(self) -> tuple[str, str, str]:
-        """Data set, KB, and inferer with the graph, if that varies: runs that have it in common differ by seeds."""
+        """Return data set, KB, and inferer (with the graph, if that varies): runs of one setting differ by seeds."""
         return self.dataset, self.kb, ", ".join(filter(None, (self.inferer, self.graph)))
 
     @property
     def curated(self) -> bool:
-        """Whether the TFs come from a list made by people."""
+        """Return True if the TFs come from a curated list."""
         return self.config["kb"]["method"]["_target_"].endswith(".CuratedList")
 
     @cached_property
     def causal_graph(self) -> CausalGraph:
+        """Return the imposed graph."""
         return CausalGraph.from_json(self.folder / "graph.json")
 
     @cached_property
     def grn(self) -> GRN:
+        """Return the ranked edges."""
         return GRN.read(self.folder / "grn.tsv")
 
     @cached_property
     def tf_names(self) -> tuple[str, ...]:
+        """Return the TFs of the knowledge base."""
         return TFSet.from_json(self.folder / "tfs.json").names
 
     @property
     def candidates(self) -> tuple[str, ...] | None:
-        """The TFs that the inferer was told; None if it ranked all genes."""
+        """Return the TFs that the inferer was given; None if it ranked all genes."""
         return None if self.config["kb"]["method"]["_target_"].endswith(".NoPriorList") else self.tf_names
 
 
 def read_graph_runs(folders: Sequence[Path], distinct: bool = True) -> list[GraphRun]:
-    """The graphs in ``folders``, by data set, KB (curated ones first), inferer and seeds.
+    """Read the graphs in ``folders``, sorted by data set, KB (curated ones first), inferer and seeds.
 
     Parameters
     ----------
     folders
-        Of ``train.py`` or ``infer_grn.py``.
+        Folders of ``train.py`` or ``infer_grn.py``.
     distinct
-        Whether a graph of the same setting and seeds in several folders, of several models, comes once.
+        Whether to return a graph once that several folders share, for instance runs of several models.
 
     Raises
     ------
@@ -109,7 +113,7 @@ def read_graph_runs(folders: Sequence[Path], distinct: bool = True) -> list[Grap
 
 
 def by_setting(runs: Sequence[GraphRun]) -> dict[tuple[str, str, str], list[GraphRun]]:
-    """Runs that differ by seeds alone, together."""
+    """Group runs that differ only by seeds."""
     groups = defaultdict(list)
     for run in runs:
         groups[run.setting].append(run)
@@ -117,14 +121,14 @@ def by_setting(runs: Sequence[GraphRun]) -> dict[tuple[str, str, str], list[Grap
 
 
 def over_seeds(values: Sequence[float], digits: int, factor: float = 1) -> Cell:
-    """Mean, with the sample standard deviation where the values differ."""
+    """Return the mean of ``factor * values``, with the sample standard deviation if the values differ."""
     scaled = [factor * value for value in values]
     text = f"{fmean(scaled):.{digits}f}"
     return Cell(text if len(set(scaled)) == 1 else f"{text} ± {stdev(scaled):.{digits}f}", fmean(scaled))
 
 
 def file_name(text: str) -> str:
-    """``text`` with only letters that any file system takes."""
+    """Replace the characters of ``text`` that a file system may not accept."""
     return "".join(letter if letter.isalnum() or letter in "-_" else "_" for letter in text)
 
 
@@ -152,19 +156,25 @@ def _read_config(folder: Path) -> Mapping[str, Any]:
 
 
 def _names(configs: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, str, str]]:
-    """Data set, KB, inferer and graph of each."""
+    """Return data set, KB, inferer and graph of each configuration."""
     groups = {
         "dataset": ([str(config["dataset"]["name"]) for config in configs], ("source", "preprocessing")),
         "kb": ([str(config["kb"]["name"]) for config in configs], ("method",)),
         "inferer": ([_inferer(config) for config in configs], ("method",)),
     }
-    names: list[tuple[str, ...]] = [()] * len(configs)
+    columns: list[list[str]] = []
     for group, (given, parts) in groups.items():
         fields = [dict(_flat({part: config[group].get(part) for part in parts})) for config in configs]
-        names = _set_apart([(*before, name) for before, name in zip(names, given, strict=True)], fields)
+        columns.append(_set_apart(list(zip(*columns, given, strict=True)), fields))
+    datasets, kbs, inferers = columns
     graphs = [_graph(config["graph"]) for config in configs]
-    varied = {name[0] for name in names if len({g for n, g in zip(names, graphs, strict=True) if n[0] == name[0]}) > 1}
-    return [(*name, graph if name[0] in varied else "") for name, graph in zip(names, graphs, strict=True)]
+    rules = defaultdict(set)
+    for dataset, graph in zip(datasets, graphs, strict=True):
+        rules[dataset].add(graph)
+    return [
+        (dataset, kb, inferer, graph if len(rules[dataset]) > 1 else "")
+        for dataset, kb, inferer, graph in zip(datasets, kbs, inferers, graphs, strict=True)
+    ]
 
 
 def _graph(options: Mapping[str, Any]) -> str:
@@ -173,23 +183,23 @@ def _graph(options: Mapping[str, Any]) -> str:
 
 
 def _inferer(config: Mapping[str, Any]) -> str:
-    """The language model by its own name, or the method."""
+    """Return the name of the language model that draws the edges, else that of the inferer."""
     return str(config["llm"]["name"] if "llm" in config["inferer"]["method"] else config["inferer"]["name"])
 
 
-def _set_apart(names: Sequence[tuple[str, ...]], fields: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
-    """Names whose last part says which fields differ, where things of one name are not the same."""
+def _set_apart(names: Sequence[tuple[str, ...]], fields: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the last part of each name, with the fields in which it differs from others of the same name."""
     result = []
     for name, own in zip(names, fields, strict=True):
         same = [other for each, other in zip(names, fields, strict=True) if each == name]
         varied = [field for field in own if len({str(other.get(field, own[field])) for other in same}) > 1]
-        told = ", ".join(f"{field.rpartition('.')[2]}={own[field]}" for field in varied)
-        result.append((*name[:-1], f"{name[-1]} ({told})" if told else name[-1]))
+        options = ", ".join(f"{field.rpartition('.')[2]}={own[field]}" for field in varied)
+        result.append(f"{name[-1]} ({options})" if options else name[-1])
     return result
 
 
 def _flat(value: object, path: str = "") -> Iterator[tuple[str, object]]:
-    """The leaves of nested mappings by dotted path."""
+    """Yield the leaves of nested mappings with their dotted paths."""
     if not isinstance(value, Mapping):
         yield path, value
         return

@@ -1,4 +1,4 @@
-"""What the imposed graphs are like, and how much they have in common: the paper's Tables 3, 5, 6 and Figure 2."""
+"""Tables of the imposed graphs and their overlap: the paper's Tables 3, 5, 6 and Figure 2."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ def graph_blocks(
     data: str | Path = "data",
     seed: int = 0,
 ) -> list[Table | Figure]:
-    """Everything about the graphs of finished runs.
+    """Build all tables and figures about the graphs of finished runs.
 
     Parameters
     ----------
     folders
-        Of ``train.py`` or ``infer_grn.py``.
+        Folders of ``train.py`` or ``infer_grn.py``.
     figures
-        Where the PNGs go.
+        Folder for the PNGs.
     reference
-        What the ranked edges are scored against: ``truth``, ``collectri``, the path of a table; None: nothing.
+        Reference for the ranked edges: ``truth``, ``collectri`` or the path of a table; None to score nothing.
     data
-        ``paths.data``, where ``collectri`` is.
+        Folder of downloaded data (``paths.data``), for ``collectri``.
     seed
-        Of the permutations.
+        Seed for the permutations.
 
     Raises
     ------
@@ -60,14 +60,14 @@ def graph_blocks(
 
 
 def density_table(runs: Sequence[GraphRun]) -> Table:
-    """TFs, targets and edges per data set and KB (Tables 3 and 6 of the paper).
+    """Tabulate TFs, targets and edges per data set and KB (Tables 3 and 6 of the paper).
 
     Inferers with equal numbers share a row.
 
     Parameters
     ----------
     runs
-        As :func:`~llm4grn.evaluation.graphs.runs.read_graph_runs` gives them.
+        Runs from :func:`~llm4grn.evaluation.graphs.runs.read_graph_runs`.
     """
     inferers: dict[tuple, list[str]] = {}
     for (dataset, kb, inferer), members in by_setting(runs).items():
@@ -98,8 +98,8 @@ def _sizes(run: GraphRun) -> dict[str, float]:
 
 
 def tf_overlap_table(runs: Sequence[GraphRun]) -> Table | None:
-    """TFs that two KBs name in the same genes (Table 5 of the paper); None if no data set has two KBs."""
-    rows = []
+    """Tabulate the TFs that two KBs share among the same genes (Table 5 of the paper); None without two KBs."""
+    rows: list[list[Cell | str]] = []
     for dataset in dict.fromkeys(run.dataset for run in runs):
         named = _tfs_by_kb([run for run in runs if run.dataset == dataset])
         for a, b in combinations(named, 2):
@@ -108,20 +108,8 @@ def tf_overlap_table(runs: Sequence[GraphRun]) -> Table | None:
             pairs = [(named[a][seed], named[b][seed]) for seed in seeds]
             counts = [over_seeds([len(part) for part in parts], 0) for parts in zip(*pairs, strict=True)]
             shared = [len(one & other) for one, other in pairs]
-            shares = [
-                [len(one & other) / len(pair[i]) for one, other in pairs for pair in [(one, other)]] for i in (0, 1)
-            ]
-            rows.append(
-                [
-                    dataset,
-                    a,
-                    b,
-                    str(len(seeds)),
-                    *counts,
-                    over_seeds(shared, 0),
-                    *(over_seeds(s, 1, 100) for s in shares),
-                ]
-            )
+            shares = [over_seeds([len(pair[0] & pair[1]) / len(pair[i]) for pair in pairs], 1, 100) for i in (0, 1)]
+            rows.append([dataset, a, b, str(len(seeds)), *counts, over_seeds(shared, 0), *shares])
     if not rows:
         return None
     header = ["Data set", "KB A", "KB B", "Seeds", "TFs of A", "TFs of B", "Shared", "% of A", "% of B"]
@@ -133,7 +121,7 @@ def tf_overlap_table(runs: Sequence[GraphRun]) -> Table | None:
 
 
 def _tfs_by_kb(runs: Sequence[GraphRun]) -> dict[str, dict[int, set[str]]]:
-    """TFs by KB and seed; where they follow the inferer (``kb=none``), the KB is named with it."""
+    """Return KB to seed to TFs; if the TFs depend on the inferer (``kb=none``), the key names it too."""
     sets = {(run.kb, run.seed, run.tf_names) for run in runs}
     several = {kb for (kb, _), count in Counter((kb, seed) for kb, seed, _ in sets).items() if count > 1}
     named: dict[str, dict[int, set[str]]] = {}
@@ -144,8 +132,8 @@ def _tfs_by_kb(runs: Sequence[GraphRun]) -> dict[str, dict[int, set[str]]]:
 
 
 def overlap_table(compared: Sequence[Overlap]) -> Table:
-    """Overlap of the graphs of each two settings, and of each setting's own graphs."""
-    rows = []
+    """Tabulate the overlap of the graphs of each two settings, and of each setting's own graphs."""
+    rows: list[list[Cell | str]] = []
     for each in compared:
         (dataset, *a), (_, *b) = each.a, each.b
         pair = ["itself, other seed" if each.a == each.b else " · ".join(b), str(len(each.values))]
@@ -161,7 +149,7 @@ def overlap_table(compared: Sequence[Overlap]) -> Table:
 
 
 def overlap_notes(compared: Sequence[Overlap]) -> list[str]:
-    """How to read overlaps."""
+    """Return the notes that explain the overlaps."""
     notes = [
         "Overlap = mean over targets of the Jaccard index of their two sets of regulators; mean ± standard deviation "
         "over pairs of graphs. By chance: expected of random graphs with as many regulators per target.",
@@ -177,8 +165,8 @@ def overlap_notes(compared: Sequence[Overlap]) -> list[str]:
 
 
 def hub_table(runs: Sequence[GraphRun]) -> Table:
-    """The TFs with the most targets, per setting."""
-    rows = []
+    """Tabulate the TFs with the most targets, per setting."""
+    rows: list[list[Cell | str]] = []
     for setting, members in by_setting(runs).items():
         degrees = [out_degrees(run.causal_graph) for run in members]
         shares = [
@@ -186,9 +174,9 @@ def hub_table(runs: Sequence[GraphRun]) -> Table:
         ]
         mean = {tf: fmean(of.get(tf, 0.0) for of in shares) for tf in {tf for of in shares for tf in of}}
         for tf in sorted(mean, key=lambda tf: (-mean[tf], tf))[:HUBS]:
-            found = [of[tf] for of in degrees if tf in of]
-            graphs = Cell(f"{len(found)} of {len(members)}", len(found) / len(members))
-            rows.append([*setting, tf, graphs, over_seeds(found, 0), Cell(f"{100 * mean[tf]:.1f}", 100 * mean[tf])])
+            n_targets = [of[tf] for of in degrees if tf in of]
+            graphs = Cell(f"{len(n_targets)} of {len(members)}", len(n_targets) / len(members))
+            rows.append([*setting, tf, graphs, over_seeds(n_targets, 0), Cell(f"{100 * mean[tf]:.1f}", 100 * mean[tf])])
     notes = [
         f"The {HUBS} TFs with the largest share of a setting's edges, mean over its graphs; a graph without the TF "
         "(another seed can have other highly variable genes) counts as a share of 0. Targets: mean over the graphs "

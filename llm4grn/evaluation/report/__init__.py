@@ -1,1 +1,1 @@
-"""What shows a comparison: tables and figures in a terminal, in files, on a page."""
+"""Reports of runs and comparisons: in files, on an HTML page and in Weights & Biases."""

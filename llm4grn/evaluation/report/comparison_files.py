@@ -1,4 +1,4 @@
-"""The files of a comparison, and the page that shows them."""
+"""Write a comparison to files, and to an HTML page that shows them."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from llm4grn.store import atomic_write
 
 
 def write_comparison(comparison: Comparison, folder: Path, command: str, html: bool = True) -> dict[str, Path]:
-    """Write ``comparison.md``, ``comparison.csv`` (tidy results), each table in several forms, and ``report.html``.
+    """Write ``comparison.md``, ``comparison.csv`` (tidy results), each table in several formats, and ``report.html``.
 
-    What an earlier comparison left there, and this one does not have, is removed.
+    Tables and figures of an earlier comparison that are not part of this one are removed.
 
     Parameters
     ----------
     comparison
-        From ``compare_runs``, with the same ``folder``.
+        Comparison from ``compare_runs``, with the same ``folder``.
     folder
-        Where to.
+        Output folder.
     command
-        What to type to get the same again.
+        Command that reproduces the comparison.
     html
         Whether to write the page.
 
     Returns
     -------
-    What it is, to path.
+    Description of each file to its path.
 
     Raises
     ------
     UserError
-        The folder is that of a run.
+        If the folder is that of a run.
     """
     folder = Path(folder)
     if (folder / "results.json").exists():

@@ -1,4 +1,4 @@
-"""A comparison of finished runs, whole: the answer, what it rests on, tables and figures."""
+"""The full comparison of finished runs: verdicts with their evidence, tables and figures."""
 
 from __future__ import annotations
 
@@ -22,26 +22,26 @@ _GRAPHS = "What is imposed on the generator, and how much do the graphs have in 
 
 @dataclass(frozen=True)
 class Options:
-    """What is compared beyond the scores.
+    """Options of a comparison.
 
     Parameters
     ----------
     paper
-        Set the paper's own numbers beside ours.
+        Whether to show the paper's numbers beside ours.
     reference
-        Score the ranked edges against it: ``collectri``, ``truth``, the path of a table; None: not.
+        Reference for the ranked edges: ``collectri``, ``truth`` or the path of a table; None to score no edges.
     rescore
-        Score the saved cells again, instead of reading their scores.
+        Whether to score the saved cells again instead of reading their scores.
     plausibility
-        Cell types, markers and t-SNE of the synthetic cells.
+        Whether to compare cell types, markers and t-SNE of the synthetic cells.
     celltypist
-        A model of CellTypist to tell the types by.
+        CellTypist model file that predicts the types.
     recovery
-        Infer networks from the synthetic cells, and look for the imposed edges in them.
+        Whether to infer networks from the synthetic cells and score them against the imposed graphs.
     seed
-        Of resampling, permutations, classifiers and embeddings.
+        Seed for resampling, permutations, classifiers and embeddings.
     data, store
-        Folders: of downloaded data, of finished stages.
+        Folders of downloaded data and of finished stages.
     """
 
     paper: bool = False
@@ -57,20 +57,20 @@ class Options:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What a comparison found.
+    """The outcome of a comparison.
 
     Parameters
     ----------
     title, subtitle
-        Of the report.
+        Title and subtitle of the report.
     results
-        All of them, tidy.
+        Tidy results of all runs.
     verdict
-        One per data set.
+        One verdict per data set.
     sections
-        Tables and figures; the pictures are on disk.
+        Sections of tables and figures; the pictures are on disk.
     commands
-        Run and the command that made it.
+        Name of each run and the command that made it.
     """
 
     title: str
@@ -82,31 +82,34 @@ class Comparison:
 
     @property
     def blocks(self) -> list[Table | Figure]:
+        """Return all tables and figures, in the order shown."""
         return [*(entry.figure for entry in self.verdict if entry.figure), *blocks_of(self.sections)]
 
     @property
     def main_table(self) -> Table:
-        """The scores or, without any, the overlap of the graphs."""
+        """Return the table of scores or, without scores, of graph overlap."""
         tables = [block for block in self.blocks if isinstance(block, Table)]
         return next((table for table in tables if table.name in ("scores", "graph_overlap")), tables[0])
 
 
 def compare_runs(folders: Sequence[Path], folder: Path, options: Options) -> Comparison:
-    """Compare finished runs; the pictures are written below ``folder``, all else is for ``write_comparison``.
+    """Compare finished runs.
+
+    The pictures are written below ``folder``; ``write_comparison`` writes everything else.
 
     Parameters
     ----------
     folders
-        Of finished runs.
+        Folders of finished runs.
     folder
-        Of the comparison.
+        Output folder of the comparison.
     options
-        What to do.
+        Options of the comparison.
 
     Raises
     ------
     UserError
-        A run lacks a file, or the runs, the reference or the model of CellTypist cannot be used.
+        If a run lacks a file, or the runs, the reference or the CellTypist model cannot be used.
     """
     from llm4grn.evaluation.report.run_check import check_runs
     from llm4grn.evaluation.scores.score_plot import with_figures
@@ -115,7 +118,7 @@ def compare_runs(folders: Sequence[Path], folder: Path, options: Options) -> Com
     if options.celltypist is not None:
         from llm4grn.evaluation.cells.celltypist_model import CellTypistModel
 
-        CellTypistModel.read(options.celltypist)  # a file that is none is refused before any work
+        CellTypistModel.read(options.celltypist)  # an invalid file is refused before any work
     figures = Path(folder) / "figures"
     results, n_cells = load_runs(folders, rescore=options.rescore)
     rows = summarise(results)
@@ -136,7 +139,7 @@ def compare_runs(folders: Sequence[Path], folder: Path, options: Options) -> Com
 
 
 def compare_graphs(folders: Sequence[Path], folder: Path, options: Options) -> Comparison:
-    """The same for folders of ``infer_grn.py``, which have a graph and no scores."""
+    """Compare folders of ``infer_grn.py``, which have a graph and no scores; arguments as in :func:`compare_runs`."""
     from llm4grn.evaluation.graphs.runs import read_graph_runs
     from llm4grn.evaluation.graphs.tables import graph_blocks
 
@@ -152,7 +155,7 @@ _Part = tuple[str, str, Callable[[], list[Table | Figure]]]
 def _parts(
     folders: Sequence[Path], figures: Path, options: Options, results: Sequence[Result], n_cells: Mapping[str, int]
 ) -> list[_Part]:
-    """Title, question and what answers it; each imports what it needs, so that one that is not wanted costs nothing."""
+    """Return title, question and builder of each section; builders import lazily, so an unused one costs nothing."""
 
     def scores() -> list[Table | Figure]:
         return [*score_tables(folders, options.rescore, options.paper, options.seed, loaded=(results, n_cells))]
@@ -189,11 +192,11 @@ def _parts(
 
 
 def command_of(run: Path) -> str | None:
-    """The command that made a run, from its report; None if there is none to read."""
+    """Return the command that made a run, from its report; None if there is no report or no command in it."""
     report = Path(run) / "report.md"
     text = report.read_text(encoding="utf-8") if report.is_file() else ""
-    found = re.search(r"^## Again\n+```\n(.*?)\n```", text, re.M | re.S)
-    return found and found[1]
+    match = re.search(r"^## Again\n+```\n(.*?)\n```", text, re.M | re.S)
+    return match and match[1]
 
 
 def _counted(number: int, what: str) -> str:

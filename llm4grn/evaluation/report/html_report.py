@@ -1,4 +1,4 @@
-"""One HTML page that holds everything it shows: tables that sort, pictures, and no file or network beside it."""
+"""Write a self-contained HTML page: sortable tables and embedded pictures, without other files or network access."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from llm4grn.report.terminal import cells_of
 from llm4grn.store import atomic_write
 
 _TEMPLATES = Path(__file__).parent / "html"
-_CSS_DPI = 96  # of a CSS pixel, by definition
-_MOST_LETTERS = 135  # side by side on an upright page; report.css turns the page of a wider table
+_CSS_DPI = 96  # CSS pixels per inch, by definition
+_MOST_LETTERS = 135  # maximum width of a table on an upright page; report.css turns the page of a wider one
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,11 @@ class Section:
     Parameters
     ----------
     title
-        Of the section.
+        Heading of the section.
     blocks
-        In the order shown.
+        Tables and figures in the order shown.
     intro
-        What is asked here, in a sentence or two.
+        The question, in a sentence or two.
     """
 
     title: str
@@ -50,23 +50,23 @@ def write_html(
     *,
     subtitle: str = "",
 ) -> Path:
-    """Write a self-contained page: same input, same bytes.
+    """Write a self-contained page, with the same bytes for the same input.
 
-    Pictures are embedded as data URIs, style and script stand in the page, and its content security policy forbids the
-    browser to fetch anything.
+    Pictures are embedded as data URIs, style and script are part of the page, and its content security policy forbids
+    the browser to fetch anything.
 
     Parameters
     ----------
     path
-        Of the page; its folder is made if it does not exist.
+        Output HTML path; its folder is created if it does not exist.
     title, subtitle
-        Of the page.
+        Title and subtitle of the page.
     verdict
-        What stands at the top, one entry per data set.
+        Verdicts at the top of the page, one per data set.
     sections
-        In the order shown; one without blocks is left out.
+        Sections in the order shown; those without blocks are left out.
     commands
-        What they made, and the command: how to reproduce it.
+        Name of each result and the command that reproduces it.
     versions
         Package to version.
 
@@ -76,7 +76,7 @@ def write_html(
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    # Everything in a table or a caption may come from a file of the user: all of it is escaped.
+    # Any text in a table or a caption can come from a file of the user, so all of it is escaped.
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
@@ -105,22 +105,23 @@ def write_html(
 
 
 class _Ids:
-    """Names of places in the page, each given once."""
+    """Generator of unique HTML element ids."""
 
     def __init__(self) -> None:
-        self._given: set[str] = {"verdict", "reproduce", "contents"}
+        self._used: set[str] = {"verdict", "reproduce", "contents"}
 
     def new(self, title: str) -> str:
+        """Return an id derived from ``title``, numbered if it is already used."""
         slug = re.sub(r"[^a-z0-9]+", "-", title.lower()).strip("-") or "part"
         number = 1
-        while (name := slug if number == 1 else f"{slug}-{number}") in self._given:
+        while (name := slug if number == 1 else f"{slug}-{number}") in self._used:
             number += 1
-        self._given.add(name)
+        self._used.add(name)
         return name
 
 
 def _verdict(entry: Verdict) -> dict[str, object]:
-    """Its picture embedded; numbers in brackets apart, and of each detail what it is about, before its colon."""
+    """Return the template's data: numbers in brackets split off, the lead of each detail (before its colon) too."""
     details = []
     for detail in entry.details:
         lead, colon, text = detail.partition(": ")
@@ -164,12 +165,12 @@ def _table(table: Table) -> dict[str, object]:
 
 
 def _unbroken(text: str) -> str:
-    """An arrow that tells the better direction stays with the last word."""
+    """Keep the arrow that shows the better direction on the line of the last word."""
     return re.sub(r" (?=[↑↓]$)", "\N{NO-BREAK SPACE}", text)
 
 
 def _repeated(row: Sequence[Cell], before: Sequence[Cell] | None, n_labels: int) -> int:
-    """How many labels from the left, all but the last, say the same as in the row above."""
+    """Return how many labels from the left, the last one excluded, repeat those of the row above."""
     count = 0
     for cell, upper in zip(row[: n_labels - 1], (before or ())[: n_labels - 1], strict=False):
         if cell.text != upper.text:
@@ -199,5 +200,5 @@ def _data_uri(data: bytes, kind: str) -> str:
 
 
 def blocks_of(sections: Iterable[Section]) -> list[Table | Figure]:
-    """All tables and figures, in order."""
+    """Return all tables and figures of the sections, in order."""
     return [block for section in sections for block in section.blocks]

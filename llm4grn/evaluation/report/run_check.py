@@ -1,4 +1,4 @@
-"""Are the folders of finished runs whole, and may their scores stand side by side? Asked before any work."""
+"""Check, before any work, that the folders of finished runs are complete and that their scores are comparable."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ _AGAIN = "delete its results.json and run the same command again, which writes t
 
 
 def check_runs(folders: Sequence[Path]) -> None:
-    """Refuse runs that cannot be compared.
+    """Raise UserError unless the runs can be compared.
 
-    Runs of one data set and seed must have been scored against the same cells, in the same genes: otherwise their
-    controls are different ones, and so is the scale of every metric.
+    Runs of one data set and seed must have been scored against the same cells and genes; otherwise their controls
+    differ, and so does the scale of every metric.
 
     Parameters
     ----------
     folders
-        Of finished runs.
+        Folders of finished runs.
 
     Raises
     ------
     UserError
-        Names the folder and the file that is missing or damaged; or the two runs of different cells or genes.
+        If a file is missing or damaged, or two runs of one data set and seed have different cells or genes.
     """
     seen: dict[tuple[str, int], tuple[Path, list[str], list[str]]] = {}
     for folder in folders:
@@ -55,13 +55,13 @@ def check_runs(folders: Sequence[Path]) -> None:
 
 
 def _names(path: Path) -> tuple[list[str], list[str]]:
-    """Of the cells and the genes in an ``.h5ad``, without its counts."""
+    """Read the names of cells and genes in an ``.h5ad``, without its counts."""
     import h5py
 
     try:
         with h5py.File(path) as file:
-            found = [file[axis][file[axis].attrs["_index"]].asstr()[:].tolist() for axis in ("obs", "var")]
+            cells, genes = (file[axis][file[axis].attrs["_index"]].asstr()[:].tolist() for axis in ("obs", "var"))
             _ = file["X"]
     except (OSError, KeyError, TypeError, AttributeError) as error:
         raise UserError(f"{path}: cannot be read as .h5ad; {_AGAIN}") from error
-    return found[0], found[1]
+    return cells, genes

@@ -1,4 +1,4 @@
-"""The report of one run: a verdict no stronger than its numbers, the table, the pictures, and how to repeat it."""
+"""The report of one run: a verdict that its numbers support, the table, the pictures, the command that repeats it."""
 
 from __future__ import annotations
 
@@ -55,26 +55,26 @@ def write_report(
     Parameters
     ----------
     path
-        Of the report; pictures and files are linked relative to it.
+        Output Markdown path; pictures and files are linked relative to it.
     results
-        Of the run, its control and its stage 1.
+        Results of the run, its control and its stage 1.
     command
-        What to type to get the same numbers again.
+        Command that reproduces the run.
     n_tfs, n_targets, n_edges
-        Of the graph that was imposed.
+        Size of the imposed graph.
     pictures, files
-        Caption to PNG; what it is, to path.
+        Caption to PNG path; description to file path.
     n_cells
-        Cells on each side of a comparison, if known.
+        Number of cells on each side of a comparison, if known.
     audits
-        By stage, what its language model was asked and answered (see :func:`llm4grn.llm.audit.audit`).
+        Stage to the summary of its language model requests (see :func:`llm4grn.llm.audit.audit`).
     versions
-        Package to version; those installed when None.
+        Package to version; the installed versions if None.
 
     Raises
     ------
     ValueError
-        The results are not those of exactly one run.
+        If the results are not those of exactly one run.
     """
     path = Path(path)
     run = _only_run(summarise(results))
@@ -106,7 +106,7 @@ def _graph(n_tfs: int, n_targets: int, n_edges: int) -> str:
 
 
 def _links(report: Path, pictures: Mapping[str, Path], files: Mapping[str, Path]) -> list[str]:
-    """The sections of pictures and of files, if there are any."""
+    """Return the sections of pictures and of files, if there are any."""
     shown = [f"![{caption}]({_link(picture, report)})\n\n{caption}" for caption, picture in pictures.items()]
     listed = [f"- {what}: [{link}]({link})" for what, file in files.items() for link in [_link(file, report)]]
     return [*(["## Pictures", *shown] if shown else []), *(["## Files", "\n".join(listed)] if listed else [])]
@@ -118,7 +118,7 @@ def _origin(seeds: Sequence[int], versions: Mapping[str, str]) -> str:
 
 
 def verdict(results: Sequence[Result]) -> str:
-    """Where one run lies against the control and stage 1, in words.
+    """Compare one run with the control and stage 1, in words.
 
     Differences no larger than the two rows' joint standard deviation are called level; the words follow from RF AUROC
     and MMD only.
@@ -126,7 +126,7 @@ def verdict(results: Sequence[Result]) -> str:
     Raises
     ------
     ValueError
-        The results are not those of exactly one run.
+        If the results are not those of exactly one run.
     """
     rows = summarise(results)
     run = _only_run(rows)
@@ -137,7 +137,7 @@ def verdict(results: Sequence[Result]) -> str:
         )
     bases = {row.source: row for row in rows if row.source in _BASELINES}
     metrics = [name for name in DECISIVE if name in run.mean]
-    found = {
+    outcomes = {
         source: [_compare(run, base, name) for name in metrics if name in base.mean] for source, base in bases.items()
     }
     details = [_detail(run, bases, name) for name in metrics]
@@ -149,18 +149,18 @@ def verdict(results: Sequence[Result]) -> str:
     if len(run.seeds) == 1 and run.n > 1:
         caution += " All come from one seed, so the spread between trainings is not in it."
     lost = f"{run.collapsed} collapsed set(s) are left out. " if run.collapsed else ""
-    return f"**{_headline(found)}** {lost}{'; '.join(details)}. {caution}"
+    return f"**{_headline(outcomes)}** {lost}{'; '.join(details)}. {caution}"
 
 
 def installed_versions() -> dict[str, str]:
-    """Python and the packages behind the numbers, as installed."""
-    found = {"python": platform.python_version()}
+    """Return the installed versions of Python and of the packages behind the numbers."""
+    versions = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:
-            found[package] = version(package)
+            versions[package] = version(package)
         except PackageNotFoundError:
-            found[package] = "not installed"
-    return found
+            versions[package] = "not installed"
+    return versions
 
 
 def _only_run(rows: Sequence[Row]) -> Row:
@@ -171,15 +171,15 @@ def _only_run(rows: Sequence[Row]) -> Row:
 
 
 def _compare(run: Row, base: Row, name: str) -> str:
-    """``better``, ``worse`` or ``level``, from the run's point of view."""
+    """Return whether the run is ``better`` than the baseline, ``worse`` or ``level``."""
     gap = METRICS[name].shortfall(run.mean[name]) - METRICS[name].shortfall(base.mean[name])
     if abs(gap) <= math.hypot(run.std.get(name, 0.0), base.std.get(name, 0.0)):
         return "level"
     return "worse" if gap > 0 else "better"
 
 
-def _headline(found: Mapping[str, Sequence[str]]) -> str:
-    control, stage1 = (set(found.get(source, ())) for source in _BASELINES)
+def _headline(outcomes: Mapping[str, Sequence[str]]) -> str:
+    control, stage1 = (set(outcomes.get(source, ())) for source in _BASELINES)
     if control and "worse" not in control:
         return "By RF AUROC and MMD the generated cells lie as close to held-out real cells as real training cells do."
     parts = {

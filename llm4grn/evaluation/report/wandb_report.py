@@ -1,11 +1,11 @@
-"""A comparison in Weights & Biases: the same tables and figures, as one run of the job type ``comparison``."""
+"""Show a comparison in Weights & Biases: the same tables and figures, as one run of the job type ``comparison``."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from llm4grn.errors import UserError
 from llm4grn.report.blocks import Cell, Figure, Table
@@ -18,39 +18,41 @@ logger = logging.getLogger("llm4grn")
 
 
 def check_tracker(tracker: Tracker) -> None:
-    """Refuse a tracker that shows no comparisons.
+    """Raise UserError if the tracker cannot show comparisons.
 
     Raises
     ------
     UserError
+        If the tracker is neither ``csv`` nor ``wandb``.
     """
     from llm4grn.tracking.base import FilesOnly
+    from llm4grn.tracking.wandb import WeightsAndBiases
 
-    if not isinstance(tracker, FilesOnly) and not _is_wandb(tracker):
+    if not isinstance(tracker, (FilesOnly, WeightsAndBiases)):
         raise UserError("logger: evaluate.py shows comparisons as files or in W&B; use logger=csv or logger=wandb")
 
 
 def show_in_wandb(tracker: Tracker, comparison: Comparison, name: str, folder: Path) -> None:
-    """Open a run, add everything, close it; nothing if ``tracker`` writes files only.
+    """Open a W&B run, log the comparison, close the run; do nothing if ``tracker`` writes files only.
 
-    What goes wrong here is a warning: the files of the comparison are already there.
+    An error of W&B becomes a warning, because the files of the comparison are complete without it.
 
     Parameters
     ----------
     tracker
-        From the configuration.
+        Tracker of the configuration.
     comparison
-        What to show.
+        Comparison to show.
     name
-        Of the run.
+        Name of the run.
     folder
-        Of the comparison; what is kept offline goes beside it.
+        Folder of the comparison; offline runs are kept beside it.
     """
-    if not _is_wandb(tracker):
+    from llm4grn.tracking.wandb import WeightsAndBiases, prepare_wandb
+
+    if not isinstance(tracker, WeightsAndBiases):
         return
     import wandb
-
-    from llm4grn.tracking.wandb import prepare_wandb
 
     mode = prepare_wandb(tracker.mode, folder.parent / "wandb")
     try:
@@ -60,7 +62,7 @@ def show_in_wandb(tracker: Tracker, comparison: Comparison, name: str, folder: P
             name=name,
             job_type="comparison",
             dir=str(folder.parent),
-            mode=mode,
+            mode=cast(Literal["online", "offline"], mode),  # or whatever WANDB_MODE says, which W&B checks
             config={"runs": [run for run, _ in comparison.commands]},
             notes="\n".join(f"{entry.dataset}: {' '.join(entry.answer)}" for entry in comparison.verdict),
             settings=wandb.Settings(silent=True, console="off", disable_git=True, save_code=False, init_timeout=30),
@@ -79,7 +81,7 @@ def to_wandb(run: Any, blocks: Iterable[Table | Figure]) -> None:
     run
         An open W&B run.
     blocks
-        What to show.
+        Tables and figures to log.
     """
     import wandb
 
@@ -91,16 +93,16 @@ def to_wandb(run: Any, blocks: Iterable[Table | Figure]) -> None:
             )
         else:
             columns, data = numbers_and_words(block)
-            shown[f"tables/{block.name}"] = wandb.Table(columns=columns, data=data)
+            shown[f"tables/{block.name}"] = wandb.Table(columns=[*columns], data=[*data])
     run.log(shown)
 
 
 def numbers_and_words(table: Table) -> tuple[list[str], list[list[str | float | None]]]:
-    """Columns of one type each, as W&B wants them: a column with values also keeps its texts, where they say more.
+    """Split a table into columns of one type each, as W&B requires; a column of means also keeps its texts.
 
     Returns
     -------
-    Names, each once, and rows.
+    Unique column names, and rows.
     """
     cells = [[cell if isinstance(cell, Cell) else Cell(cell) for cell in row] for row in table.rows]
     columns: dict[str, list[str | float | None]] = {}
@@ -114,7 +116,3 @@ def numbers_and_words(table: Table) -> tuple[list[str], list[list[str | float | 
         else:
             columns[name] = [cell.text for cell in own]
     return list(columns), [list(row) for row in zip(*columns.values(), strict=True)]
-
-
-def _is_wandb(tracker: Tracker) -> bool:
-    return type(tracker).__name__ == "WeightsAndBiases"

@@ -1,1 +1,1 @@
-"""Numbers of finished runs: read, summarised, tested, tabulated, put into words."""
+"""Scores of finished runs: reading, summaries, statistical tests, tables and verdicts in words."""

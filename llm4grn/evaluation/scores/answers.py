@@ -1,4 +1,4 @@
-"""Can a language model draw the network? What the scores of one data set answer, in at most three sentences."""
+"""Answer from the scores of one data set, in at most three sentences, whether a language model can draw the network."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from llm4grn.evaluation.scores.statistics import Difference, differences_of, use
 from llm4grn.evaluation.scores.summary import ASKED, CURATED, Row
 from llm4grn.metrics.registry import METRICS
 
-#: What separates graphs; the distances of mean cells hardly do (protocol section 7). Lower is better in both.
+#: The metrics that separate graphs; distances of mean cells hardly do (protocol section 7). Lower is better in both.
 DECISIVE = ("mmd", "rf_auroc")
 _METHODS = {"grnboost2": "GRNBoost2", "genie3": "GENIE3", "pidc": "PIDC", "regdiffusion": "RegDiffusion"}
 _NETWORKS = {
@@ -36,18 +36,18 @@ _OUTCOMES = {
 
 @dataclass(frozen=True)
 class Answer:
-    """One network and what it is compared with: settings of the same data set, KB, model and graph.
+    """One network and those it is compared with: settings of the same data set, KB, model and graph.
 
     Parameters
     ----------
     subject
-        The network the question is about.
+        The network that the question is about.
     random
         The random graph.
     rival
         GRNBoost2 or, without a language model, the second best method.
     consensus
-        Of the language model and GRNBoost2.
+        The consensus of the language model and GRNBoost2.
     """
 
     subject: Row
@@ -57,14 +57,17 @@ class Answer:
 
     @property
     def pairs(self) -> list[tuple[Row, Row]]:
-        """Everything that is compared: at most four pairs."""
+        """Return the pairs that are compared, at most four."""
         pairs = [(self.subject, self.random), (self.subject, self.rival)]
         pairs += [(self.consensus, self.subject), (self.consensus, self.rival)] if self.consensus else []
         return [(first, second) for first, second in pairs if first and second]
 
     @cached_property
     def tests(self) -> dict[tuple[int, int], list[Difference]]:
-        """Per pair its tests in the decisive metrics, corrected by Holm's method over the pairs of this answer."""
+        """Return the tests of each pair in the decisive metrics, with Holm's correction over the pairs of this answer.
+
+        A key consists of the ids of the two rows, which are not hashable.
+        """
         tests = differences_of(self.pairs)
         return {
             (id(first), id(second)): [
@@ -77,23 +80,24 @@ class Answer:
         }
 
     def sentences(self) -> list[str]:
-        """One to three, without their full stops: about the random network, the rival and the consensus."""
+        """Return one to three sentences, without full stops: on the random network, the rival and the consensus."""
         who, where = network(self.subject), tfs(self.subject)
         if self.random:
-            said = [f"{where}, {who} {self._clause(self.subject, self.random)}"]
+            sentences = [f"{where}, {who} {self._clause(self.subject, self.random)}"]
         else:
             missing = "there is no random network of the same model and graph size to compare"
-            said = [f"{where}, {missing} {who} with; add inferer=random"]
+            sentences = [f"{where}, {missing} {who} with; add inferer=random"]
         if self.rival:
-            said.append(f"{_capital(who)} {self._clause(self.subject, self.rival)}")
+            sentences.append(f"{_capital(who)} {self._clause(self.subject, self.rival)}")
         if self.consensus:
-            said.append(self._about_consensus(self.consensus))
+            sentences.append(self._about_consensus(self.consensus))
         n_seeds = {len(test.seeds) for tests in self.tests.values() for test in tests}
         if n_seeds == {1}:
-            said[0] = f"One seed: no test, so this may be chance: {said[0][0].lower()}{said[0][1:]}"
+            first = sentences[0]
+            sentences[0] = f"One seed: no test, so this may be chance: {first[0].lower()}{first[1:]}"
         elif 1 in n_seeds:
-            said[-1] += "; where only one seed is shared there is no test, so that may be chance"
-        return said
+            sentences[-1] += "; where only one seed is shared there is no test, so that may be chance"
+        return sentences
 
     def _about_consensus(self, consensus: Row) -> str:
         others = [other for first, other in self.pairs if first is consensus]
@@ -102,9 +106,9 @@ class Answer:
         clauses = ", and ".join([first, *(clause.removeprefix(shared) for clause in more)])
         who = _capital(network(consensus))
         outcomes = [{_outcome(test) for test in self._of(consensus, other)} for other in others]
-        if len(others) == 1 or not any(found & {"closer", "farther", "open"} for found in outcomes):
+        if len(others) == 1 or not any(own & {"closer", "farther", "open"} for own in outcomes):
             return f"{who} {clauses}"
-        beaten = [network(other) for other, found in zip(others, outcomes, strict=True) if found == {"closer"}]
+        beaten = [network(other) for other, own in zip(others, outcomes, strict=True) if own == {"closer"}]
         lead = ("is not shown to beat either", f"beats only {''.join(beaten)}", "beats both")[len(beaten)]
         return f"{who} {lead}: it {clauses}"
 
@@ -112,7 +116,7 @@ class Answer:
         return self.tests[id(first), id(second)]
 
     def _clause(self, first: Row, second: Row) -> str:
-        """Verb, other network, seeds and numbers."""
+        """Return the comparison of ``first`` with ``second``: verb, other network, seeds and numbers."""
         other, tests = network(second).replace("'s network", "'s"), self._of(first, second)
         if not tests:
             return f"shares no seed with {other} to be compared on"
@@ -132,37 +136,38 @@ class Answer:
 
 
 def answers(rows: Sequence[Row]) -> list[Answer]:
-    """What can be answered about one data set; the first is the answer, the others are about other networks.
+    """Return the answers for one data set, the main one first.
 
-    There is one per network of a language model or, without one, one per KB, model and graph, about its best network by
-    mean MMD. The first has curated TFs if any has, a random network to compare with if any has, and the lowest MMD.
+    There is one per network of a language model or, without any, one per KB, model and graph, about its best network by
+    mean MMD. They are sorted so that the first has curated TFs and a random network to compare with, if any has, and
+    the lowest MMD.
 
     Parameters
     ----------
     rows
-        Of one data set; only runs that did not collapse and have a decisive metric take part.
+        Rows of one data set; runs that collapsed or have no decisive metric are ignored.
     """
     scored = [row for row in rows if any(name in row.mean for name in DECISIVE)]
     runs = [row for row in scored if row.source == "run" and not row.failed]
     drawn = sorted((row for row in runs if row.inferer != "random"), key=_loss)
-    found = [_with_peers(row, drawn, runs) for row in drawn if row.inferer == "llm"]
-    if not found:
+    result = [_with_peers(row, drawn, runs) for row in drawn if row.inferer == "llm"]
+    if not result:
         groups: dict[tuple[str, ...], list[Row]] = {}
         for row in drawn:
             groups.setdefault(_group(row), []).append(row)
-        found = [Answer(best, useless_run(best, runs), next(iter(rest), None)) for best, *rest in groups.values()]
-    return sorted(found, key=_importance)
+        result = [Answer(best, useless_run(best, runs), next(iter(rest), None)) for best, *rest in groups.values()]
+    return sorted(result, key=_importance)
 
 
 def network(row: Row) -> str:
-    """What a network is called in a sentence."""
+    """Return the name of a network in a sentence."""
     if row.inferer in _NETWORKS and not (row.inferer == "llm" and row.llm):
         return _NETWORKS[row.inferer]
     return f"{_METHODS.get(row.inferer, inferer_name(row))}'s network"
 
 
 def tfs(row: Row) -> str:
-    """Where the transcription factors of a network come from."""
+    """Return the phrase that says where the transcription factors of a network come from."""
     if row.setting == CURATED:
         return "With the curated list of TFs"
     return f"With TFs named by {row.kb}" if row.setting == ASKED else _TFS.get(row.kb, f"With the TFs of {row.kb}")
@@ -189,7 +194,7 @@ def _loss(row: Row) -> tuple[float, ...]:
 
 
 def _outcome(test: Difference) -> str:
-    """A key of ``_OUTCOMES``: without a test nothing is claimed but what was seen."""
+    """Return the key of ``_OUTCOMES`` for a test; without a p-value it only describes the observed means."""
     if test.p_holm is not None and not test.is_beyond_chance:
         return "open"
     if test.better is None:
@@ -199,7 +204,7 @@ def _outcome(test: Difference) -> str:
 
 
 def _each(tests: Sequence[Difference]) -> str:
-    """Numbers, seeds and p of each metric."""
+    """Return numbers, seeds and p-value of each metric."""
     return "; ".join(", ".join(filter(None, (_values(test), _direction(test), _p(test)))) for test in tests)
 
 
@@ -232,7 +237,7 @@ def _p(test: Difference) -> str:
 
 
 def _p_values(tests: Sequence[Difference]) -> str:
-    """``p = 0.010 and 0.020``."""
+    """Return the p-values as in ``p = 0.010 and 0.020``."""
     shown = [p_value(test.p_holm) for test in tests if test.p_holm is not None]
     if len(shown) > 1 and len({*shown}) == 1:
         return f"{shown[0]} for both"
@@ -240,10 +245,10 @@ def _p_values(tests: Sequence[Difference]) -> str:
 
 
 def p_value(value: float) -> str:
-    """As sentences show it."""
+    """Format a p-value for a sentence."""
     return "p < 0.001" if value < 0.001 else f"p = {value:.{3 if value < 0.1 else 2}f}"
 
 
 def _capital(text: str) -> str:
-    """A name of a model or method keeps its letters."""
+    """Capitalise the article; the name of a model or method stays as it is."""
     return f"T{text[1:]}" if text.startswith("the ") else text

@@ -1,4 +1,4 @@
-"""Finished runs found on disk, read or scored again from their cells, and compared in tables."""
+"""Find finished runs on disk, read their scores or compute them again from the cells, and compare them in tables."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ logger = logging.getLogger("llm4grn")
 
 
 def find_runs(patterns: Sequence[str]) -> list[Path]:
-    """Folders of finished runs that match, sorted; where no run has scores, folders of graphs (``infer_grn.py``).
+    """Return the folders of finished runs that match, sorted; if none has scores, folders of ``infer_grn.py``.
 
     Raises
     ------
     UserError
-        If a pattern matches neither, or graphs alone where others match runs with scores.
+        If a pattern matches neither, or only graphs while another matches runs with scores.
     """
     if not patterns:
         raise UserError("runs=[]: name at least one folder of a run, or a pattern like 'outputs/*'")
-    found: dict[str, set[Path]] = {}
+    selected: dict[str, set[Path]] = {}
     for pattern in patterns:
         folders = [Path(path) for path in glob.glob(pattern)]
         matching = {folder for folder in folders if is_scored(folder) or (folder / "graph.json").is_file()}
@@ -41,12 +41,12 @@ def find_runs(patterns: Sequence[str]) -> list[Path]:
             raise UserError(
                 f"runs={pattern}: no finished run there (a folder with results.json); train one with python train.py"
             )
-        found[pattern] = {folder for folder in matching if is_scored(folder)} or matching
-        if left_out := len(matching - found[pattern]):
+        selected[pattern] = {folder for folder in matching if is_scored(folder)} or matching
+        if left_out := len(matching - selected[pattern]):
             logger.info("runs=%s: left out, as without scores: %d folder(s) of infer_grn.py", pattern, left_out)
-    every = set().union(*found.values())
+    every = {folder for folders in selected.values() for folder in folders}
     scored = {folder for folder in every if is_scored(folder)}
-    if scored and (alone := [pattern for pattern, folders in found.items() if not folders & scored]):
+    if scored and (alone := [pattern for pattern, folders in selected.items() if not folders & scored]):
         raise UserError(
             f"runs={alone[0]}: a graph of infer_grn.py, without scores, among finished runs; compare graphs by "
             "themselves, or train with the same options first"
@@ -55,27 +55,32 @@ def find_runs(patterns: Sequence[str]) -> list[Path]:
 
 
 def is_scored(folder: Path) -> bool:
-    """Whether the folder is that of a finished run, rather than of a graph alone."""
+    """Return True if the folder is that of a finished run, rather than of a graph alone."""
     return (folder / "results.json").is_file()
 
 
 def load_runs(folders: Sequence[Path], rescore: bool = False) -> tuple[list[Result], dict[str, int]]:
-    """Results of all runs, and the cells on each side of a comparison by data set.
+    """Read the results of all runs, and the number of cells on each side of a comparison by data set.
 
     Parameters
     ----------
     folders
-        Of finished runs.
+        Folders of finished runs.
     rescore
-        Score the runs' synthetic cells again, instead of reading their scores.
+        Whether to score the runs' synthetic cells again instead of reading their scores.
+
+    Raises
+    ------
+    UserError
+        If a file is missing or damaged, or cells to score have other genes than the test cells.
     """
     results: list[Result] = []
     n_cells: dict[str, int] = {}
-    found = {folder: read_results(folder / "results.json") for folder in folders}
+    by_folder = {folder: read_results(folder / "results.json") for folder in folders}
     models = model_labels(
-        {folder: next((result.model for result in own if result.model), "") for folder, own in found.items()}
+        {folder: next((result.model for result in own if result.model), "") for folder, own in by_folder.items()}
     )
-    for folder, own in found.items():
+    for folder, own in by_folder.items():
         run = read_run(folder / "results.json")
         read = [replace(result, model=models[folder]) if result.model else result for result in own]
         results += [result for result in read if result.source != "run" or not rescore]
@@ -86,14 +91,14 @@ def load_runs(folders: Sequence[Path], rescore: bool = False) -> tuple[list[Resu
 
 
 def model_labels(names: Mapping[Path, str]) -> dict[Path, str]:
-    """What the model of each run is called: its name and, where runs of one name were trained otherwise, how.
+    """Label the model of each run: its name and, if runs of one name were trained differently, the options that differ.
 
-    Else a short training would be averaged with a long one.
+    Without the options, a short training would be averaged with a long one.
 
     Parameters
     ----------
     names
-        Folder of a run, and the name of its model.
+        Folder of each run to the name of its model.
     """
     configs = {folder: (name, _model_options(folder)) for folder, name in names.items()}
     labels = {}
@@ -101,21 +106,21 @@ def model_labels(names: Mapping[Path, str]) -> dict[Path, str]:
         others = [of for other, of in configs.values() if other == name]
         shared = [(of, field) for of in others for field in of.keys() & options.keys()]
         differing = sorted({field for of, field in shared if of[field] != options[field]})
-        told = ", ".join(f"{field}={options[field]}" for field in differing)
-        labels[folder] = f"{name} ({told})" if told else name
+        shown = ", ".join(f"{field}={options[field]}" for field in differing)
+        labels[folder] = f"{name} ({shown})" if shown else name
     return labels
 
 
 def _model_options(folder: Path) -> dict[str, object]:
-    """Those of both stages; none if the run's configuration is not there."""
+    """Return the model options of both stages; none if the run's configuration is missing."""
     import yaml
 
     path = folder / "config.yaml"
     config = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    found = config.get("model") or {} if isinstance(config, dict) else {}
+    stages = config.get("model") or {} if isinstance(config, dict) else {}
     return {
         f"{stage}.{field}": value
-        for stage, fields in found.items()
+        for stage, fields in stages.items()
         if isinstance(fields, dict)
         for field, value in fields.items()
     }
@@ -128,20 +133,20 @@ def score_tables(
     seed: int = 0,
     loaded: tuple[Sequence[Result], Mapping[str, int]] | None = None,
 ) -> list[Table]:
-    """Everything that scores of finished runs say, as tables.
+    """Build all tables on the scores of finished runs.
 
     Parameters
     ----------
     folders
-        Of finished runs, of any data sets.
+        Folders of finished runs, of any data sets.
     rescore
-        Score the runs' synthetic cells again, instead of reading their scores.
+        Whether to score the runs' synthetic cells again instead of reading their scores.
     paper
-        Set the numbers of the paper beside ours, for the data sets it has.
+        Whether to show the numbers of the paper beside ours, for the data sets it has.
     seed
-        Of the bootstrap.
+        Seed for the bootstrap.
     loaded
-        What :func:`load_runs` gave for these arguments, so that nothing is scored twice.
+        Result of :func:`load_runs` for these arguments, so that nothing is scored twice.
 
     Returns
     -------
@@ -155,40 +160,41 @@ def score_tables(
     if paper and (without := sorted({row.dataset for row in rows} - {row.dataset for row in theirs})):
         notes.append(f"The paper has no numbers for {', '.join(without)}.")
     tables = [*scores_tables(results, n_cells, theirs, notes), interval_table(intervals(rows, seed), seed)]
-    found = differences(rows)
-    return [*tables, difference_table(found)] if found else tables
+    tested = differences(rows)
+    return [*tables, difference_table(tested)] if tested else tables
 
 
 def run_notes(folders: Sequence[Path], rescored: bool = False) -> list[str]:
-    """What the runs' own files say that a reader of their scores must know, in lines that name the run.
+    """Return notes on training warnings and outdated metric parameters in the runs' files, each naming its run.
 
-    Warnings of a training do not leave a run out: whether its cells collapsed is read off their scores. Metrics that
-    were scored with other choices than today's are named, unless they were scored again.
+    A run with training warnings is not left out: whether its cells collapsed is decided by their scores. Metrics that
+    were scored with other parameters than the current ones are named, unless they were scored again.
     """
     warnings, changes = [], []
     for folder in folders:
         run = read_run(folder / "results.json")
-        for stage, found in run.get("training_warnings", {}).items():
-            warnings += [f"Warning from the training of {folder.name} ({stage}): {', '.join(found)}."] if found else []
+        for stage, texts in run.get("training_warnings", {}).items():
+            warnings += [f"Warning from the training of {folder.name} ({stage}): {', '.join(texts)}."] if texts else []
         if not rescored:
             scored = {result.metric for result in read_results(folder / "results.json")}
-            recorded = {name: then for name, then in run.get("metrics", {}).items() if name in scored}
+            recorded = {name: old for name, old in run.get("metrics", {}).items() if name in scored}
             changes += [f"{folder.name}: {line}; use rescore=true." for line in _changes(recorded)]
     return warnings + changes
 
 
 def _changes(recorded: Mapping[str, Mapping[str, object]]) -> list[str]:
-    """Metrics whose parameters are no longer those that are printed below the table."""
-    now = json.loads(json.dumps(metric_parameters()))
+    """Name the metrics whose recorded parameters differ from those that are printed below the table."""
+    current = json.loads(json.dumps(metric_parameters()))
     lines = []
-    for name, then in recorded.items():
-        was = [f"{key.replace('_', ' ')}: {value}" for key, value in then.items() if now[name].get(key, value) != value]
-        lines += [f"{METRICS[name].label} was scored otherwise ({'; '.join(was)})"] if was else []
+    for name, old in recorded.items():
+        changed = {key: value for key, value in old.items() if current[name].get(key, value) != value}
+        shown = "; ".join(f"{key.replace('_', ' ')}: {value}" for key, value in changed.items())
+        lines += [f"{METRICS[name].label} was scored otherwise ({shown})"] if changed else []
     return lines
 
 
 def _score(folder: Path, recorded: Sequence[Result]) -> list[Result]:
-    """The recorded results of source ``run``, with values from the cells in the folder."""
+    """Return the recorded results of source ``run``, with values computed from the cells in the folder."""
     import anndata
 
     from llm4grn.evaluation.scores.score import score

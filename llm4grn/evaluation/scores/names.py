@@ -1,4 +1,4 @@
-"""How settings are named and ordered wherever their scores are shown."""
+"""Names and order of settings wherever their scores are shown."""
 
 from __future__ import annotations
 
@@ -9,48 +9,52 @@ from llm4grn.evaluation.scores.paper_numbers import PaperRow
 from llm4grn.evaluation.scores.summary import SETTINGS, Row
 from llm4grn.results import SOURCES
 
-#: Columns that are there only where they tell rows apart.
+#: Columns that are shown only if rows differ in them.
 VARYING = {"llm": "LLM", "model": "Model", "graph": "Graph"}
 _BASELINES = {"control": "control", "stage1": "stage 1"}
 _FIRST, _LAST = ("llm", "consensus", "grnboost2"), "random"
 
 
 def inferer_name(row: Row | PaperRow) -> str:
-    """Who drew the edges: the baseline, the language model by its own name, or the method."""
+    """Return the baseline, the language model that drew the edges, or the inferer."""
     return _BASELINES.get(row.source) or (row.inferer == "llm" and row.llm) or row.inferer
 
 
 def varying_labels(rows: Sequence[Row | PaperRow]) -> list[str]:
-    """Which of LLM, model and graph tables must show row by row.
+    """Return which of LLM, model and graph need a column of their own.
 
-    Model and graph where they take several values; the language model only where rows with the same data set, KB and
-    inferer differ in it, as the names of KB and inferer say it otherwise.
+    Model and graph do if they take several values; the language model does only if rows with the same data set, KB and
+    inferer differ in it, because otherwise the names of KB and inferer show it.
     """
     llms = defaultdict(set)
     for row in rows:
         llms[row.dataset, row.kb, inferer_name(row)].add(row.llm)
-    needed = ["llm"] if any(len(found - {""}) > 1 for found in llms.values()) else []
+    needed = ["llm"] if any(len(names - {""}) > 1 for names in llms.values()) else []
     return needed + [name for name in VARYING if name != "llm" and len({getattr(row, name) for row in rows} - {""}) > 1]
 
 
 def label_header(varying: Sequence[str]) -> list[str]:
-    """The columns that name a row."""
+    """Return the headers of the columns that name a row."""
     return ["Data set", "Setting", "KB", "Inferer", *(VARYING[name] for name in varying)]
 
 
 def labels(row: Row | PaperRow, varying: Sequence[str]) -> list[str]:
-    """Entries below :func:`label_header`."""
+    """Return a row's entries in the columns of :func:`label_header`."""
     return [row.dataset, row.setting, row.kb, inferer_name(row), *(getattr(row, name) for name in varying)]
 
 
 def setting_name(row: Row | PaperRow, varying: Sequence[str]) -> str:
-    """One phrase: ``human / grnboost2``, ``human / claude``, and what varies."""
+    """Return the name of a setting, such as ``human / grnboost2`` or ``human / claude``, with the labels that vary."""
     names = [row.kb, inferer_name(row)]
     return " / ".join(filter(None, names + [more for name in varying if (more := getattr(row, name)) not in names]))
 
 
 def row_order(row: Row | PaperRow) -> tuple:
-    """Baselines, then per KB: language model, consensus, GRNBoost2, other methods, random; ours above the paper's."""
+    """Return the sort key of a row.
+
+    Baselines come first, then per KB: language model, consensus, GRNBoost2, other methods, random; our rows above the
+    paper's.
+    """
     rank = _FIRST.index(row.inferer) if row.inferer in _FIRST else len(_FIRST) + (row.inferer == _LAST)
     group = (row.dataset, SETTINGS.index(row.setting), SOURCES.index(row.source), row.kb, rank, row.inferer)
     return (*group, row.llm, isinstance(row, PaperRow), row.model, row.graph)

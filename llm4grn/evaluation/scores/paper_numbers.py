@@ -1,4 +1,4 @@
-"""The numbers that the paper prints in its Tables 1, 2 and 4, to set beside one's own."""
+"""The numbers of the paper's Tables 1, 2 and 4, for comparison with one's own."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from llm4grn.metrics.registry import METRICS
 
 @dataclass(frozen=True)
 class PaperRow:
-    """One line of a table of the paper, named as ours are.
+    """One row of a table of the paper, with our names.
 
     Parameters
     ----------
     table
-        Its number in the paper.
+        Number of the table in the paper.
     dataset, source, kb, inferer, llm
         As in :class:`~llm4grn.evaluation.scores.summary.Row`.
     printed
-        Metric -> mean and standard deviation as printed, so with the paper's digits.
+        Metric to mean and standard deviation as printed, with the paper's digits.
     """
 
     table: str
@@ -33,28 +33,28 @@ class PaperRow:
     inferer: str
     llm: str
     printed: dict[str, tuple[str, str]]
-    # Always model=paper and graph.k=10: said once, below the table, as no row differs from another in them.
+    # All rows have model=paper and graph.k=10, which a note below the table says; no column is needed.
     model: str = ""
     graph: str = ""
 
     @property
     def setting(self) -> str:
-        """As of our own rows."""
+        """Return the group of the paper's tables, as for our own rows."""
         return setting_of(self.source, self.kb, self.llm)
 
     @property
     def mean(self) -> dict[str, float]:
-        """Per metric."""
+        """Return the mean of each metric."""
         return {name: float(mean) for name, (mean, _) in self.printed.items()}
 
     @property
     def std(self) -> dict[str, float]:
-        """Per metric: the spread over 4 synthetic sets and 2 seeds (section 5.2)."""
+        """Return the standard deviation of each metric over 4 synthetic sets and 2 seeds (section 5.2)."""
         return {name: float(std) for name, (_, std) in self.printed.items()}
 
 
 def paper_rows(datasets: Iterable[str]) -> list[PaperRow]:
-    """The paper's lines on these data sets, in its order; none for a data set it does not have."""
+    """Return the paper's rows on these data sets, in its order; none for a data set that it does not have."""
     wanted = set(datasets)
     return [row for row in _all_rows() if row.dataset in wanted]
 
@@ -66,6 +66,9 @@ def _all_rows() -> tuple[PaperRow, ...]:
 
 
 def _parse(line: dict[str, str]) -> PaperRow:
-    mean_and_std = {name: tuple(line[name].split("±")) for name in METRICS if name in line}
+    printed = {}
+    for name in (name for name in METRICS if name in line):
+        mean, std = line[name].split("±")
+        printed[name] = mean, std
     labels = {name: line[name] for name in ("table", "dataset", "source", "kb", "inferer", "llm")}
-    return PaperRow(**labels, printed=mean_and_std)
+    return PaperRow(**labels, printed=printed)

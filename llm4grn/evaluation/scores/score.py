@@ -1,4 +1,4 @@
-"""All metrics of one synthetic data set against held-out real cells."""
+"""Score one set of synthetic cells against held-out real cells in all metrics."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def score(
     metrics: Sequence[str] | None = None,
     device: str | torch.device = "cpu",
 ) -> dict[str, float]:
-    """Metric values of ``synthetic`` against ``real`` (protocol section 6).
+    """Compute the metrics of ``synthetic`` against ``real`` (protocol section 6).
 
     Parameters
     ----------
@@ -31,17 +31,21 @@ def score(
         Dense or sparse matrices of shape (n_cells, n_genes), same genes in the same order, in counts normalised to
         20,000 per cell. If they differ in number, the larger one is subsampled 5 times and the values are averaged.
     seed
-        Of the subsampling, of split and forest, and of the components behind the t-SNE.
+        Seed for the subsampling, for split and forest, and for the components behind the t-SNE.
     metrics
-        Names from the registry, in the order wanted; all when None.
+        Names in the metric registry, in the order of the result; all if None.
     device
-        Where to compute, for instance ``cuda:0``: the linear algebra of the metrics, in float64. Forest and t-SNE stay
-        on the CPU, and so does all on a device without float64 (Apple's).
+        Device for the linear algebra of the metrics, in float64, for instance ``cuda:0``. Forest and t-SNE stay on the
+        CPU, and so does everything if the device has no float64 (Apple's).
+
+    Returns
+    -------
+    Metric to value.
 
     Raises
     ------
     UserError
-        An unknown metric, different genes, NaN or infinite values, too few cells.
+        If a metric is unknown, the genes differ, a value is NaN or infinite, or there are too few cells.
     """
     names = list(METRICS) if metrics is None else list(metrics)
     if unknown := [name for name in names if name not in METRICS]:
@@ -52,6 +56,6 @@ def score(
 
 
 def _dense(cells: np.ndarray | spmatrix) -> np.ndarray:
-    if hasattr(cells, "toarray"):
-        return cells.astype(np.float64).toarray()  # the few stored values are converted, not a dense copy of them
-    return np.asarray(cells, dtype=np.float64)
+    if isinstance(cells, np.ndarray) or not hasattr(cells, "toarray"):
+        return np.asarray(cells, dtype=np.float64)
+    return cells.astype(np.float64).toarray()  # converting only the stored values saves a dense copy

@@ -1,4 +1,4 @@
-"""The answer as a picture: the scored sets of cells of every setting between real cells and a random network."""
+"""Draw the answer: the scored sets of cells of every setting between real cells and a random network."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ _DASHED = "Dashed line: the mean of {name}, a network drawn at random. "
 
 
 def with_figures(verdicts: Sequence[Verdict], rows: Sequence[Row], figures: Path) -> list[Verdict]:
-    """Add to each verdict the picture of its data set, if one was scored in a metric that counts.
+    """Add to each verdict the picture of its data set, if a run was scored in a decisive metric.
 
     Parameters
     ----------
     verdicts, rows
-        Of the same results.
+        Verdicts and rows of the same results.
     figures
         Folder for the PNGs, ``answer_DATASET.png``.
     """
@@ -70,15 +70,15 @@ def plot_answer(rows: Sequence[Row], metrics: Sequence[str], path: Path, title: 
     Parameters
     ----------
     rows
-        Of one data set.
+        Rows of one data set.
     metrics
-        At least one, lower is better.
+        At least one metric; lower is better.
     path
         Output PNG path.
     title
-        Above the panels.
+        Title above the panels.
     random
-        The random network that a line is drawn for.
+        The random network for which a dashed line is drawn.
     """
     from llm4grn.report.figures import INK, panels, save
 

@@ -1,9 +1,9 @@
-"""Intervals and differences as tables, with what they can and cannot show."""
+"""Tables of intervals and differences, with notes on what they can and cannot show."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from llm4grn.evaluation.scores.names import label_header, labels, row_order, setting_name, varying_labels
 from llm4grn.evaluation.scores.statistics import CONFIDENCE, N_RESAMPLES, Difference, Interval, critical_t
@@ -14,21 +14,21 @@ from llm4grn.report.renderers import MISSING
 _LEVEL = f"{CONFIDENCE:.0%}"
 
 
-def interval_table(found: Sequence[Interval], seed: int) -> Table:
-    """One row per metric and setting: mean, its interval, and how far it is between useless and as good as can be.
+def interval_table(intervals: Sequence[Interval], seed: int) -> Table:
+    """Tabulate each mean, its interval, and its position between random graph and control, by metric and setting.
 
     Parameters
     ----------
-    found
-        From :func:`~llm4grn.evaluation.scores.statistics.intervals`.
+    intervals
+        Intervals from :func:`~llm4grn.evaluation.scores.statistics.intervals`.
     seed
-        That they were made with, for the notes.
+        Seed of their bootstrap, for the notes.
     """
-    varying = varying_labels([interval.row for interval in found])
+    varying = varying_labels([interval.row for interval in intervals])
     dataset, *others = label_header(varying)
     metrics = list(METRICS)
-    rows = []
-    for one in sorted(found, key=lambda one: (one.row.dataset, metrics.index(one.metric), row_order(one.row))):
+    rows: list[list[Cell | str]] = []
+    for one in sorted(intervals, key=lambda one: (one.row.dataset, metrics.index(one.metric), row_order(one.row))):
         name, *rest = labels(one.row, varying)
         values = (one.mean, one.std, one.low, one.high, one.floor, one.useless)
         rows.append(
@@ -46,21 +46,21 @@ def interval_table(found: Sequence[Interval], seed: int) -> Table:
         header=[dataset, "Metric", *others, *header],
         rows=rows,
         n_labels=len(others) + 2,
-        notes=_interval_notes(found, seed),
+        notes=_interval_notes(intervals, seed),
     )
 
 
-def difference_table(found: Sequence[Difference]) -> Table:
-    """One row per metric and pair of settings: their difference and whether it is more than chance.
+def difference_table(differences: Sequence[Difference]) -> Table:
+    """Tabulate the difference of each pair of settings in each metric, and whether it is more than chance.
 
     Parameters
     ----------
-    found
-        From :func:`~llm4grn.evaluation.scores.statistics.differences`.
+    differences
+        Differences from :func:`~llm4grn.evaluation.scores.statistics.differences`.
     """
-    varying = varying_labels([row for one in found for row in (one.first, one.second)])
-    rows = []
-    for one in found:
+    varying = varying_labels([row for one in differences for row in (one.first, one.second)])
+    rows: list[list[Cell | str]] = []
+    for one in differences:
         info = METRICS[one.metric]
         rows.append(
             [
@@ -78,12 +78,12 @@ def difference_table(found: Sequence[Difference]) -> Table:
         header=["Data set", "Metric", "First", "Second", *header],
         rows=rows,
         n_labels=4,
-        notes=_difference_notes(found),
+        notes=_difference_notes(differences),
     )
 
 
-def _cell(value: float | None, text) -> Cell:
-    return Cell(MISSING) if value is None else Cell(text(value), value)
+def _cell(value: float | None, format_value: Callable[[float], str]) -> Cell:
+    return Cell(MISSING) if value is None else Cell(format_value(value), value)
 
 
 def _p(value: float) -> str:
@@ -98,18 +98,18 @@ def _verdict(one: Difference) -> str:
     return "first is better" if one.better is one.first else "second is better"
 
 
-def _interval_notes(found: Sequence[Interval], seed: int) -> list[str]:
+def _interval_notes(intervals: Sequence[Interval], seed: int) -> list[str]:
     notes = [
         f"Confidence interval (CI) of the mean: {_LEVEL} percentile bootstrap, {N_RESAMPLES} resamples, seed {seed}. "
         "Seeds are drawn with replacement, then samples within each, as those of a seed share a split and a training."
     ]
-    if any(one.seeds == 1 for one in found):
+    if any(one.seeds == 1 for one in intervals):
         notes.append(
             "With one seed only its samples are drawn: the interval says nothing about other splits and trainings."
         )
-    if any(1 < one.seeds < 5 for one in found):
+    if any(1 < one.seeds < 5 for one in intervals):
         notes.append("With fewer than 5 seeds the interval is too narrow: how much seeds differ is hardly known.")
-    if any(one.useless is not None for one in found):
+    if any(one.useless is not None for one in intervals):
         notes.append(
             "Useless: the random graph of the same data set, model, KB and graph size; beside control and stage 1, "
             "which have no KB, the first. Share: of the way from it to the floor (control); 0 = no better than a "
@@ -118,9 +118,9 @@ def _interval_notes(found: Sequence[Interval], seed: int) -> list[str]:
     return notes
 
 
-def _difference_notes(found: Sequence[Difference]) -> list[str]:
-    """The tests, then what as many seeds as there are can show."""
-    tested = Counter((one.dataset, one.metric) for one in found if one.p is not None)
+def _difference_notes(differences: Sequence[Difference]) -> list[str]:
+    """Return notes on the tests, then on what their numbers of seeds can show."""
+    tested = Counter((one.dataset, one.metric) for one in differences if one.p is not None)
     notes = [
         "Per seed the mean over its samples; the difference of these is averaged over the seeds both settings have. "
         f"Interval ({_LEVEL}, uncorrected) and p: paired t-test, two-sided. Collapsed sets are left out."
@@ -131,18 +131,18 @@ def _difference_notes(found: Sequence[Difference]) -> list[str]:
             f"p (Holm): corrected for the pairs of a data set and metric ({' or '.join(map(str, sizes))} of them), not "
             f"for the number of metrics. More than chance: p (Holm) < {1 - CONFIDENCE:.2f}."
         )
-    notes += [_what_seeds_show(n) for n in sorted({len(one.seeds) for one in found}) if n < 5]
-    if any(one.p is None and len(one.seeds) > 1 for one in found):
+    notes += [_power_note(n) for n in sorted({len(one.seeds) for one in differences}) if n < 5]
+    if any(one.p is None and len(one.seeds) > 1 for one in differences):
         notes.append("Not tested with several seeds: the difference is the very same in all, so its spread is unknown.")
     return notes
 
 
-def _what_seeds_show(n: int) -> str:
+def _power_note(n: int) -> str:
     if n == 1:
         return "1 shared seed: nothing can be said about chance; the difference may be that of one split or training."
     limit = critical_t(n)
     text = f"{n} shared seeds: p < {1 - CONFIDENCE:.2f} needs a difference of {limit:.1f} standard errors"
     if n == 2:
-        # With d1 and d2, t = (d1 + d2) / |d1 - d2|.
+        # For two differences d1 and d2, t = (d1 + d2) / |d1 - d2|.
         text += f", that is two differences within {2 / limit:.0%} of their mean of each other"
     return f"{text}. A small difference will not reach that: 'no' does not mean that two settings are alike."

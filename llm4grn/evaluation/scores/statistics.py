@@ -1,4 +1,4 @@
-"""How sure the scores are: an interval for every mean, a test for every two settings."""
+"""Statistics of the scores: a confidence interval for every mean, a paired test for every two settings."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ N_RESAMPLES = 10_000
 
 @dataclass(frozen=True)
 class Interval:
-    """How well one setting does in one metric, and how well that is known.
+    """The mean of one setting in one metric, with its confidence interval.
 
     Parameters
     ----------
     row
         The setting.
     metric
-        A name of the metric registry.
+        A name in the metric registry.
     mean, std
         As in the row; ``std`` is None for a single value.
     low, high
-        Of the confidence interval of the mean; None for a single value.
+        Ends of the confidence interval of the mean; None for a single value.
     floor
-        Mean of the control of the data set, None without one.
+        Mean of the control of the data set; None without one.
     useless
-        Mean of the random-graph run of the data set, None without one (see :func:`useless_run`).
+        Mean of the random-graph run of the data set; None without one (see :func:`useless_run`).
     share
-        How much of the way from ``useless`` (0) to ``floor`` (1) the mean has gone; None where one of the two is
-        missing, or where the random graph does not fall short of the control.
+        Position of the mean between ``useless`` (0) and ``floor`` (1); None if one of the two is missing, or if the
+        random graph is no worse than the control.
     seeds
-        How many seeds the values come from.
+        Number of seeds behind the values.
     n
-        How many values.
+        Number of values.
     """
 
     row: Row
@@ -61,25 +61,25 @@ class Interval:
 
 @dataclass(frozen=True)
 class Difference:
-    """Two settings of a data set in one metric, paired over the seeds both have.
+    """The difference of two settings of a data set in one metric, paired over the seeds that both have.
 
     Parameters
     ----------
     dataset, metric
-        Where.
+        Data set and metric.
     first, second
         The settings.
     seeds
-        Those both have.
+        Seeds that both settings have.
     difference
         Mean over these seeds of (mean of the first's samples - mean of the second's).
     low, high
-        Of its confidence interval (Student's t); None where there is no test.
+        Ends of its confidence interval (Student's t); None without a test.
     p
-        Of the two-sided paired t-test over seed means. None with fewer than 2 seeds, and where the difference is the
-        very same in all of them (counts can be so), which leaves no spread to measure it by; 1 where it is always 0.
+        p-value of the two-sided paired t-test over seed means. None with fewer than 2 seeds, or if the difference is
+        the same on all seeds (possible for counts), so that it has no variance; 1 if it is 0 on all seeds.
     p_holm
-        ``p`` corrected by Holm's method for all pairs that are compared in the same data set and metric.
+        ``p`` corrected by Holm's method over all pairs that are compared in the same data set and metric.
     """
 
     dataset: str
@@ -95,23 +95,26 @@ class Difference:
 
     @property
     def is_beyond_chance(self) -> bool:
-        """Whether the corrected p is below 5 %."""
+        """Return True if the corrected p-value is below 5 %."""
         return self.p_holm is not None and self.p_holm < 1 - CONFIDENCE
 
     @property
     def means(self) -> tuple[float, float]:
-        """Of both settings, over the shared seeds."""
+        """Return the means of both settings over the shared seeds."""
         first, second = (_seed_means(row, self.metric) for row in (self.first, self.second))
         return fmean(first[seed] for seed in self.seeds), fmean(second[seed] for seed in self.seeds)
 
     @property
     def better(self) -> Row | None:
-        """The setting nearer the metric's optimum over the shared seeds; None if they are level."""
+        """Return the setting nearer the metric's optimum over the shared seeds; None if they are level."""
         return self._nearer(*self.means)
 
     @property
     def leads(self) -> int:
-        """On how many of the shared seeds the better setting is nearer the optimum; of level ones: both are level."""
+        """Return the number of shared seeds on which the better setting is nearer the optimum.
+
+        If the settings are level, it is the number of seeds on which they are level.
+        """
         first, second = (_seed_means(row, self.metric) for row in (self.first, self.second))
         return sum(self._nearer(first[seed], second[seed]) is self.better for seed in self.seeds)
 
@@ -121,37 +124,37 @@ class Difference:
 
 
 def intervals(rows: Sequence[Row], seed: int = 0) -> list[Interval]:
-    """One record per row and metric, in the order of the rows and of the registry; none of rows that wholly collapsed.
+    """Compute the interval of each row and metric, ordered as the rows and the registry; failed rows are left out.
 
     Parameters
     ----------
     rows
-        From :func:`~llm4grn.evaluation.scores.summary.summarise`.
+        Rows from :func:`~llm4grn.evaluation.scores.summary.summarise`.
     seed
-        Of the resampling; every interval has a stream of its own.
+        Seed for resampling; every interval has its own random stream.
     """
     kept = [row for row in rows if not row.failed]
     return [_interval(row, name, rows, seed) for row in kept for name in METRICS if name in row.mean]
 
 
 def bootstrap_interval(samples: Mapping[int, Sequence[float]], seed: int) -> tuple[float, float] | None:
-    """Percentile interval of the mean, from resampled seeds and then resampled samples within each.
+    """Compute a percentile interval of the mean by resampling seeds, then samples within each seed.
 
-    The samples of a seed share a split and two trained networks, so they are alike: resampling all values at once would
-    take them for independent and give too narrow an interval. Few seeds still give too narrow a one: simulated, with 4
-    samples a seed that differ as much within as between seeds, 95 % intervals held the true mean in 75 % of cases for 2
-    seeds, 84 % for 3, 90 % for 5, 93 % for 10. With one seed only its samples are resampled.
+    The samples of a seed share a split and two trained networks, so they are correlated: resampling all values at once
+    would treat them as independent and give too narrow an interval. With few seeds the interval is still too narrow: in
+    a simulation with 4 samples per seed that vary as much within as between seeds, 95 % intervals contained the true
+    mean in 75 % of cases for 2 seeds, 84 % for 3, 90 % for 5, 93 % for 10. With one seed only samples are resampled.
 
     Parameters
     ----------
     samples
-        Seed -> values.
+        Seed to values.
     seed
-        Of the resampling.
+        Seed for resampling.
 
     Returns
     -------
-    Low and high end, or None for a single value.
+    Low and high end; None for a single value.
     """
     sizes = np.array([len(values) for values in samples.values()])
     if sizes.sum() < 2:
@@ -170,9 +173,9 @@ def bootstrap_interval(samples: Mapping[int, Sequence[float]], seed: int) -> tup
 
 
 def useless_run(row: Row, rows: Sequence[Row]) -> Row | None:
-    """The random graph to compare ``row`` with, which has its data set, model, KB and graph; None if there is none.
+    """Return the random-graph run with the data set, model, KB and graph of ``row``; None if there is none.
 
-    A baseline has no KB and no graph, and a control no model: it is compared with the first that has what it has.
+    A baseline has no KB and no graph, and a control no model: only the labels that it has must agree.
     """
     names = [name for name in ("dataset", "model", "kb", "graph") if row.source == "run" or getattr(row, name)]
     randoms = (other for other in rows if (other.source, other.inferer, other.failed) == ("run", "random", False))
@@ -180,46 +183,46 @@ def useless_run(row: Row, rows: Sequence[Row]) -> Row | None:
 
 
 def differences_of(pairs: Sequence[tuple[Row, Row]]) -> list[Difference]:
-    """The given pairs of settings in every metric, corrected by Holm's method over exactly these pairs."""
-    found = []
+    """Test the given pairs of settings in every metric, with Holm's correction over exactly these pairs."""
+    corrected = []
     for name in METRICS:
         tests = [_difference(first.dataset, name, first, second) for first, second in pairs]
-        found += _corrected([test for test in tests if test])
-    return found
+        corrected += _corrected([test for test in tests if test])
+    return corrected
 
 
 def differences(rows: Sequence[Row]) -> list[Difference]:
-    """Every two runs of a data set in every metric; runs of which all sets collapsed are left out.
+    """Test every two runs of a data set in every metric; runs of which all sets collapsed are left out.
 
-    Ordered by data set, metric and pair. With one shared seed only the difference is known, without any there is no
-    record.
+    The result is ordered by data set, metric and pair. Pairs with one shared seed have a difference but no test; pairs
+    without a shared seed are left out.
     """
-    found = []
+    tests: list[Difference] = []
     runs: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         if row.source == "run" and not row.failed:
             runs[row.dataset].append(row)
     for members in runs.values():
-        found += differences_of(list(combinations(members, 2)))
-    return found
+        tests += differences_of(list(combinations(members, 2)))
+    return tests
 
 
 def differences_from(rows: Sequence[Row], source: str) -> list[Difference]:
-    """Every run of a data set against its ``control``, or against the ``stage1`` of its model, in every metric.
+    """Test every run against the ``control`` of its data set, or the ``stage1`` of its model, in every metric.
 
-    Runs of which all sets collapsed are left out. Holm's correction is for the runs of the same data set and metric.
+    Runs of which all sets collapsed are left out. Holm's correction is over the runs of the same data set and metric.
     """
-    found = []
+    tests: list[Difference] = []
     runs = [row for row in rows if row.source == "run" and not row.failed]
     for dataset in dict.fromkeys(row.dataset for row in runs):
         bases = [row for row in rows if (row.dataset, row.source) == (dataset, source) and not row.failed]
         own = [run for run in runs if run.dataset == dataset]
-        found += differences_of([(run, base) for run in own for base in bases if base.model in ("", run.model)])
-    return found
+        tests += differences_of([(run, base) for run in own for base in bases if base.model in ("", run.model)])
+    return tests
 
 
 def critical_t(n_seeds: int) -> float:
-    """How many standard errors a difference over ``n_seeds`` seeds must have for p < 5 %."""
+    """Return the number of standard errors that a difference over ``n_seeds`` seeds needs for p < 5 %."""
     from scipy import stats
 
     return float(stats.t.ppf((1 + CONFIDENCE) / 2, n_seeds - 1))
@@ -265,12 +268,12 @@ def _difference(dataset: str, name: str, first: Row, second: Row) -> Difference 
     if not seeds:
         return None
     gaps = [a[seed] - b[seed] for seed in seeds]
-    found = Difference(dataset, name, first, second, seeds, fmean(gaps))
+    difference = Difference(dataset, name, first, second, seeds, fmean(gaps))
     if len(seeds) < 2 or all(math.isclose(gap, gaps[0]) for gap in gaps):
-        return replace(found, p=1.0) if len(seeds) > 1 and not gaps[0] else found
+        return replace(difference, p=1.0) if len(seeds) > 1 and not gaps[0] else difference
     test = stats.ttest_rel([a[seed] for seed in seeds], [b[seed] for seed in seeds])
     low, high = test.confidence_interval(CONFIDENCE)
-    return replace(found, low=float(low), high=float(high), p=float(test.pvalue))
+    return replace(difference, low=float(low), high=float(high), p=float(test.pvalue))
 
 
 def _corrected(pairs: Sequence[Difference]) -> list[Difference]:

@@ -1,4 +1,4 @@
-"""From tidy results to one row per setting: shared baselines counted once, collapsed runs kept out and named."""
+"""Summarise tidy results in one row per setting: shared baselines count once, collapsed sets are left out and named."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from llm4grn.results import SOURCES, Result
 
 COLLAPSE_FACTOR = 10.0
 
-#: Who names the transcription factors: the groups of the paper's tables, in their order.
+#: Groups of the paper's tables, by who names the transcription factors, in their order.
 BASELINE, CURATED, ASKED, OTHER = SETTINGS = ("Baseline", "Setting 1", "Setting 2", "Other TFs")
 _CURATED_KBS = ("human",)
 _LLM_KBS = ("gpt4", "llama")
@@ -22,26 +22,27 @@ _LABELS = ("dataset", "source", "kb", "inferer", "llm", "model", "graph")
 
 @dataclass(frozen=True)
 class Row:
-    """One setting over its samples and seeds.
+    """The scores of one setting over its samples and seeds.
 
     Parameters
     ----------
     dataset, source, kb, inferer, llm, model, graph
-        As in :class:`~llm4grn.results.Result`; empty where they play no part in a control or stage 1.
+        As in :class:`~llm4grn.results.Result`; empty if they do not apply to a control or stage 1.
     seeds
-        The run seeds behind the row, also those whose sets all collapsed.
+        Seeds of the runs behind the row, including those whose sets all collapsed.
     samples
-        Metric -> seed -> values of the scored sets of cells that count.
+        Metric to seed to values of the scored sets of cells that count.
     collapsed_sets
         Seed and sample of sets whose mean cell lies more than ten times as far from the real one as the control's. They
-        are left out of ``samples``, unless all are, or all results are wanted.
+        are left out of ``samples``, unless all sets collapsed or collapsed sets were requested.
     failed
-        Whether all collapsed: the means then show the collapse.
+        Whether all sets collapsed; the means then show the collapse.
     ambiguous
-        The same setting, seed and sample came with different values: something the row does not name was varied.
+        Whether the same setting, seed and sample has different values, because an option that no label shows was
+        varied.
     best, best_of_setting
-        Metrics in which this run is the best run of its data set, or of its setting (the paper's 1 or 2) on it, if
-        there is more than one to choose from.
+        Metrics in which this run is the best of its data set, or of its setting (the paper's 1 or 2) on it, among at
+        least two.
     """
 
     dataset: str
@@ -61,37 +62,37 @@ class Row:
 
     @property
     def setting(self) -> str:
-        """One of ``SETTINGS``. A knowledge base with a name of your own is among the other TFs."""
+        """Return the group in ``SETTINGS``; a user-defined knowledge base is among the other TFs."""
         return setting_of(self.source, self.kb, self.llm)
 
     @property
     def collapsed(self) -> int:
-        """How many sets collapsed."""
+        """Return the number of collapsed sets."""
         return len(self.collapsed_sets)
 
     @cached_property
     def values(self) -> dict[str, list[float]]:
-        """Per metric, the values of all seeds together."""
+        """Return the values of each metric, of all seeds together."""
         return {name: [value for part in seeds.values() for value in part] for name, seeds in self.samples.items()}
 
     @cached_property
     def mean(self) -> dict[str, float]:
-        """Per metric."""
+        """Return the mean of each metric."""
         return {name: statistics.fmean(values) for name, values in self.values.items()}
 
     @cached_property
     def std(self) -> dict[str, float]:
-        """Per metric the sample standard deviation; no entry where only one value stands."""
+        """Return the sample standard deviation of each metric that has more than one value."""
         return {name: statistics.stdev(values) for name, values in self.values.items() if len(values) > 1}
 
     @property
     def n(self) -> int:
-        """Scored sets of cells (samples x seeds) behind the means."""
+        """Return the number of scored sets of cells (samples x seeds) behind the means."""
         return max(len(values) for values in self.values.values())
 
 
 def setting_of(source: str, kb: str, llm: str) -> str:
-    """Which group of the paper's tables: a baseline, curated TFs, TFs named by a language model, or others."""
+    """Return the group of the paper's tables: a baseline, curated TFs, TFs named by a language model, or others."""
     if source != "run":
         return BASELINE
     if kb in _CURATED_KBS:
@@ -100,27 +101,27 @@ def setting_of(source: str, kb: str, llm: str) -> str:
 
 
 def summarise(results: Iterable[Result], with_collapsed: bool = False) -> list[Row]:
-    """Rows per data set: control, stage 1, then the runs by name.
+    """Summarise results in rows, per data set: control, stage 1, then the runs by name.
 
-    A control belongs to its data set and seed, a stage 1 to its data set, seed and model: copies that several runs
-    wrote down count once, and so does a run that is given twice.
+    A control belongs to its data set and seed, a stage 1 to its data set, seed and model: copies in the results of
+    several runs count once, and so does a run that is given twice.
 
     Parameters
     ----------
     results
-        Of any number of runs.
+        Results of any number of runs.
     with_collapsed
-        Whether collapsed sets of cells count too.
+        Whether to count collapsed sets of cells too.
     """
     groups: dict[tuple, set[Result]] = defaultdict(set)
     for result in results:
-        own = _without_what_plays_no_part(result)
+        own = _with_labels_that_apply(result)
         groups[own.dataset, SOURCES.index(own.source), own.kb, own.inferer, own.llm, own.model, own.graph].add(own)
     limits = _collapse_limits(groups)
     return _mark_best([_row(groups[key], limits.get(key[0]), with_collapsed) for key in sorted(groups)])
 
 
-def _without_what_plays_no_part(result: Result) -> Result:
+def _with_labels_that_apply(result: Result) -> Result:
     if result.source == "control":
         return replace(result, kb="", inferer="", llm="", graph="", model="")
     if result.source == "stage1":
@@ -164,7 +165,7 @@ def _row(members: set[Result], limit: float | None, with_collapsed: bool) -> Row
 
 
 def _mark_best(rows: Sequence[Row]) -> list[Row]:
-    """Mark the best runs; equally good ones (also: both at the floor) share the mark."""
+    """Mark the best runs; runs that are equally good, or all at the optimum, share the mark."""
     runs = [row for row in rows if row.source == "run" and not row.failed]
     marked = []
     for row in rows:
@@ -175,7 +176,7 @@ def _mark_best(rows: Sequence[Row]) -> list[Row]:
 
 
 def _won(row: Row, peers: Sequence[Row]) -> frozenset[str]:
-    """Metrics in which no peer (of which ``row`` is one) is better, if there are others that have the metric."""
+    """Return the metrics in which no peer is better, among those that another peer has; ``row`` is one of the peers."""
     won = set()
     for name, value in row.mean.items():
         shortfalls = [METRICS[name].shortfall(peer.mean[name]) for peer in peers if name in peer.mean]

@@ -1,4 +1,4 @@
-"""The table of scores in the layout of the paper, with the lines that say how to read it."""
+"""The table of scores in the layout of the paper, with notes that explain how to read it."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ _ABOUT = {
 
 
 def terminal_table(results: Iterable[Result], n_cells: Mapping[str, int] | None = None, explained: bool = True) -> str:
-    """Scores as plain text of at most 100 columns; where sets of cells collapsed, without and with them.
+    """Return the scores as plain text of at most 100 columns; if sets of cells collapsed, without and with them.
 
     Parameters
     ----------
     results
-        Of any number of runs; baselines they share are shown once.
+        Results of any number of runs; baselines that they share are shown once.
     n_cells
-        Per data set, the number of cells on each side of a comparison, if known.
+        Data set to the number of cells on each side of a comparison, if known.
     explained
-        With the lines below it that say how to read it.
+        Whether to add the notes that explain how to read the table.
     """
     tables = scores_tables(results, n_cells)
     return "\n".join(to_terminal(table if explained else replace(table, notes=(), definitions=())) for table in tables)
 
 
 def markdown_table(results: Iterable[Result], n_cells: Mapping[str, int] | None = None) -> str:
-    """The same in Markdown."""
+    """Return the scores in Markdown; arguments as in :func:`terminal_table`."""
     return "\n".join(to_markdown(table) for table in scores_tables(results, n_cells))
 
 
@@ -48,16 +48,16 @@ def scores_tables(
     paper: Sequence[PaperRow] = (),
     notes: Sequence[str] = (),
 ) -> list[Table]:
-    """The table without collapsed sets of cells, then, where there are any, the table with them.
+    """Return the table without collapsed sets of cells and, if there are any, the table with them.
 
     Parameters
     ----------
     results, n_cells
         As in :func:`terminal_table`.
     paper
-        Rows of the paper to set beside ours.
+        Rows of the paper to show beside ours.
     notes
-        More lines below.
+        Additional notes below the table.
     """
     results = list(results)
     rows = summarise(results)
@@ -74,7 +74,7 @@ def scores_table(
     notes: Sequence[str] = (),
     with_collapsed: bool = False,
 ) -> Table:
-    """Data set, setting, KB and inferer against metrics: the layout of the paper's Tables 1, 2 and 4.
+    """Tabulate metrics by data set, setting, KB and inferer, in the layout of the paper's Tables 1, 2 and 4.
 
     The entry of a metric shows mean ± standard deviation and has the mean as its value.
     """
@@ -98,14 +98,14 @@ def scores_table(
 
 
 def role(row: Row | PaperRow) -> str:
-    """What a row is there for: the floor of the metrics, a method that knows nothing, or the paper's numbers."""
+    """Return the role of a row: floor of the metrics, useless method, paper's numbers, or empty for other runs."""
     if isinstance(row, PaperRow):
         return PAPER
     return FLOOR if row.source == "control" else USELESS if row.inferer == "random" else ""
 
 
 def parameter_notes(metrics: Sequence[str]) -> list[str]:
-    """The fixed choices behind each metric, those of all of them in one line."""
+    """Return a note on the fixed parameters of each metric; those that all metrics share come first, in one note."""
     known = {name: metric_parameters()[name] for name in metrics}
     shared = {
         key: value
@@ -115,7 +115,7 @@ def parameter_notes(metrics: Sequence[str]) -> list[str]:
     notes = [f"All metrics: {_listed(shared)}."] if shared else []
     for name, parameters in known.items():
         own = {key: value for key, value in parameters.items() if key not in shared}
-        # What a control is, is said once; the rest is about this metric.
+        # The first part of the text defines the control, which another note does; the rest is about this metric.
         own |= {"floor": about} if (about := METRICS[name].floor.partition("; ")[2]) else {}
         notes.append(f"{METRICS[name].label}: {_listed(own)}.")
     return notes
@@ -126,7 +126,7 @@ def _listed(parameters: Mapping[str, object]) -> str:
 
 
 def _with_fixed(title: str, rows: Sequence[Row]) -> str:
-    """The title with what is the same everywhere."""
+    """Return the title with the labels that are the same in all rows."""
     parts = []
     for name, label in VARYING.items():
         values = {getattr(row, name) for row in rows} - {""}
@@ -150,13 +150,14 @@ def _entry(row: Row | PaperRow, name: str, with_collapsed: bool) -> Cell | str:
     text = METRICS[name].format(row.mean[name])
     if name in row.std:
         text = f"{text} ± {METRICS[name].format(row.std[name])}"
-    # As in the paper: what is best of all is best of its setting too, and needs no second mark.
+    # As in the paper, the best of all has no second mark as the best of its setting.
     is_best = name in row.best
     return Cell(text, row.mean[name], bold=is_best, underlined=name in row.best_of_setting and not is_best)
 
 
 def _reading(rows: Sequence[Row], paper: Sequence[PaperRow], n_cells: Mapping[str, int] | None) -> list[str]:
-    sizes = {name: n_cells[name] for name in dict.fromkeys(row.dataset for row in rows) if name in (n_cells or {})}
+    known = n_cells or {}
+    sizes = {name: known[name] for name in dict.fromkeys(row.dataset for row in rows) if name in known}
     cells = ", ".join(f"{size} ({dataset})" if len(sizes) > 1 else str(size) for dataset, size in sizes.items())
     notes = [
         "n = scored sets of cells (samples x seeds)"
@@ -169,7 +170,7 @@ def _reading(rows: Sequence[Row], paper: Sequence[PaperRow], n_cells: Mapping[st
         notes.append(
             "Useless method: regulators drawn at random; what the GAN reaches with a graph that knows nothing."
         )
-    present = {row.setting for row in (*rows, *paper)}
+    present = {row.setting for row in rows} | {row.setting for row in paper}
     if about := "; ".join(f"{name}: {what}" for name, what in _ABOUT.items() if name in present):
         notes.append(f"{about}.")
     if any(row.best for row in rows):
@@ -183,7 +184,7 @@ def _reading(rows: Sequence[Row], paper: Sequence[PaperRow], n_cells: Mapping[st
 
 
 def _collapses(rows: Sequence[Row], with_collapsed: bool) -> list[str]:
-    """Every row with collapsed sets by name, and where they are."""
+    """Return notes that name each row with collapsed sets, and these sets."""
     notes = []
     varying = varying_labels(rows)
     for row in rows:

@@ -1,4 +1,4 @@
-"""What the numbers of each data set say: the answer first, then what it rests on."""
+"""Verdicts in words on the scores of each data set: the answer, and the evidence for it."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ _BASES = {
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the numbers of one data set say.
+    """The verdict on one data set.
 
     Parameters
     ----------
     dataset
-        Whose.
+        Name of the data set.
     answer
         At most three sentences with the numbers.
     details
-        What the answer rests on, and what it does not say: a sentence or two each.
+        Evidence for the answer and its limits, a sentence or two each.
     figure
-        The same as a picture, if it is drawn.
+        Picture of the answer, if it is drawn.
     """
 
     dataset: str
@@ -44,26 +44,26 @@ class Verdict:
 
 
 def verdicts(rows: Sequence[Row]) -> list[Verdict]:
-    """One verdict per data set, from MMD and RF AUROC.
+    """Return one verdict per data set, from MMD and RF AUROC.
 
     Parameters
     ----------
     rows
-        From :func:`~llm4grn.evaluation.scores.summary.summarise`.
+        Rows from :func:`~llm4grn.evaluation.scores.summary.summarise`.
     """
     datasets = dict.fromkeys(row.dataset for row in rows)
     return [_verdict(dataset, [row for row in rows if row.dataset == dataset]) for dataset in datasets]
 
 
 def text_of(verdicts: Sequence[Verdict], details: bool = False) -> str:
-    """The answers for a terminal: below the name of each data set a paragraph per sentence.
+    """Return the answers for a terminal: the name of each data set, then a paragraph per sentence.
 
     Parameters
     ----------
     verdicts
-        Of any number of data sets.
+        Verdicts on any number of data sets.
     details
-        Whether what the answers rest on is there too.
+        Whether to add the evidence for the answers.
     """
     lines = []
     for one in verdicts:
@@ -75,15 +75,16 @@ def text_of(verdicts: Sequence[Verdict], details: bool = False) -> str:
 
 def _verdict(dataset: str, rows: Sequence[Row]) -> Verdict:
     runs = [row for row in rows if row.source == "run" and not row.failed]
-    found = answers(rows)
-    if len(runs) < 2 or not found:
-        answer = [_nothing(rows, runs)]
+    answered = answers(rows)
+    if len(runs) < 2 or not answered:
+        answer = [_no_verdict(rows, runs)]
     else:
-        answer = [*_failed_models(rows), *(f"{sentence}." for sentence in found[0].sentences())][:3]
-    return Verdict(dataset, tuple(answer), tuple(_Details(rows, runs, found).lines()))
+        answer = [*_failed_models(rows), *(f"{sentence}." for sentence in answered[0].sentences())][:3]
+    return Verdict(dataset, tuple(answer), tuple(_Details(rows, runs, answered).lines()))
 
 
-def _nothing(rows: Sequence[Row], runs: Sequence[Row]) -> str:
+def _no_verdict(rows: Sequence[Row], runs: Sequence[Row]) -> str:
+    """Return the reason why there is no verdict."""
     if not any(row.source == "run" for row in rows):
         return "No verdict: there is no run among the results."
     if not runs:
@@ -97,7 +98,7 @@ def _nothing(rows: Sequence[Row], runs: Sequence[Row]) -> str:
 
 
 def _failed_models(rows: Sequence[Row]) -> list[str]:
-    """A language model none of whose runs is left is named at the top."""
+    """Return a sentence that names the language models, if all their runs collapsed."""
     runs = [row for row in rows if row.source == "run" and row.inferer == "llm"]
     if not runs or not all(row.failed for row in runs):
         return []
@@ -106,20 +107,20 @@ def _failed_models(rows: Sequence[Row]) -> list[str]:
 
 
 class _Details:
-    """What the answer on one data set rests on."""
+    """The evidence for the answer on one data set."""
 
-    def __init__(self, rows: Sequence[Row], runs: Sequence[Row], found: Sequence[Answer]) -> None:
+    def __init__(self, rows: Sequence[Row], runs: Sequence[Row], answered: Sequence[Answer]) -> None:
         self.rows = rows
         self.runs = runs
-        self.found = found
+        self.answered = answered
         self.varying = varying_labels(rows)
         self.tests = [test for source in _BASES for test in differences_from(rows, source)]
 
     def lines(self) -> list[str]:
-        """Each with what it is about before its colon."""
-        if not self.found:
+        """Return the details, each with its topic before a colon."""
+        if not self.answered:
             return self._flawed()
-        main = self.found[0]
+        main = self.answered[0]
         return [
             *self._compared(main),
             *self._others(),
@@ -138,7 +139,7 @@ class _Details:
         lines = [f"Compared: {self.name(main.subject)} with {_listed(with_)}, of the same TFs, model and graph size."]
         if main.subject.inferer == "llm" and main.rival is None:
             lines.append("Missing: GRNBoost2 on the same TFs, model and graph size; add inferer=grnboost2.")
-        chosen = [other for other in self.found[1:] if other.subject.kb == main.subject.kb]
+        chosen = [other for other in self.answered[1:] if other.subject.kb == main.subject.kb]
         if chosen or (main.subject.inferer != "llm" and main.rival):
             lines.append(
                 f"Choice: {self.name(main.subject)} was chosen by these very scores, as the one with the lowest mean "
@@ -147,11 +148,11 @@ class _Details:
         return lines
 
     def _others(self) -> list[str]:
-        """The same comparison for each other network, in a sentence; Holm's method over its own comparisons."""
-        return [f"{self.name(other.subject)}: {'; '.join(other.sentences())}." for other in self.found[1:]]
+        """Return the same comparison for each other network, with Holm's correction over its own comparisons."""
+        return [f"{self.name(other.subject)}: {'; '.join(other.sentences())}." for other in self.answered[1:]]
 
     def _leaders(self) -> list[str]:
-        """Who has the lowest mean, whatever the tests say."""
+        """Return the networks with the lowest means, regardless of the tests."""
         if len(self.runs) < 2:
             return []
         lines = []
@@ -169,7 +170,7 @@ class _Details:
         return lines
 
     def _base(self, main: Answer, source: str, words: str) -> list[str]:
-        """The network of the answer compared with a baseline."""
+        """Compare the network of the answer with a baseline."""
         row = main.subject
         base = next((one for one in self.rows if one.source == source and one.model in ("", row.model)), None)
         outcomes: dict[str, list[str]] = {}
@@ -186,13 +187,13 @@ class _Details:
         return [f"{words}: compared with it, {self.name(row)} is {text}.{way}"]
 
     def _way(self, main: Answer, control: Row) -> str:
-        """How far from the random graph to the control."""
+        """Return how far the network is on the way from the random graph to the control."""
         rows = [main.subject, control, *([main.random] if main.random else [])]
         known = {one.metric: one.share for one in intervals(rows) if one.row is main.subject and one.share is not None}
         parts = [f"{100 * known[name]:.0f} % by {METRICS[name].label}" for name in DECISIVE if name in known]
         return f" It goes {_listed(parts)} of the way from the random network to the control." if parts else ""
 
-    # ---- how sure this is
+    # ---- the limits of the evidence
 
     def _caution(self, main: Answer) -> list[str]:
         lines = []
@@ -204,11 +205,11 @@ class _Details:
         if not tested:
             return lines
         seeds = sorted({len(test.seeds) for test in tested})
-        told = " to ".join(str(number) for number in dict.fromkeys((seeds[0], seeds[-1])))
+        n_seeds = " to ".join(str(number) for number in dict.fromkeys((seeds[0], seeds[-1])))
         n_pairs = max(sum(test.metric == name for test in tested) for name in DECISIVE)
         comparisons = f"{n_pairs} comparisons that the answer makes" if n_pairs > 1 else "one comparison of the answer"
         text = (
-            f"Tests: paired t-tests over {told} seeds, two-sided, at {1 - CONFIDENCE:.0%}. Means are over the seeds "
+            f"Tests: paired t-tests over {n_seeds} seeds, two-sided, at {1 - CONFIDENCE:.0%}. Means are over the seeds "
             "that both settings have. The p values are corrected by Holm's method, per metric over the "
             f"{comparisons}; those for stage 1 over the settings compared with it; those for the control are not "
             "corrected, as the more settings there are, the more each would look as good as real cells."
@@ -236,11 +237,12 @@ class _Details:
         return lines
 
     def name(self, row: Row) -> str:
+        """Return the name of the row's setting, with the labels that vary in this data set."""
         return setting_name(row, self.varying)
 
 
 def _outcome(test: Difference, is_control: bool) -> tuple[str, str]:
-    """Better, worse or not told apart, and the p value that says so."""
+    """Return whether the first is better, worse or not told apart, and the p-value in words."""
     side = "level" if test.better is None else "better" if test.better is test.first else "worse"
     p = test.p if is_control else test.p_holm
     if p is None:
