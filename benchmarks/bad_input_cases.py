@@ -157,7 +157,7 @@ LISTS = [
         file("t.txt", "FOS"),
     ),
     Case("organism unknown", ["dataset.organism=yeast"], ["dataset.organism=yeast", "human and mouse", "kb.path"]),
-    Case("kb.n=0", ["kb=random", "kb.n=0"], ["kb.n=0", "at least 1"]),
+    Case("kb.n=0", ["kb=random", "kb.n=0"], ["kb.n=0", "1 or more"]),
     Case("kb.n above the genes", [*H5AD, "kb=random", "kb.n=99"], ["kb.n=99", "40 genes", "choose"], h5ad()),
 ]
 
@@ -193,10 +193,10 @@ VALUES = [
     Case("metric unknown", ["evaluation.metrics=[fid]"], ["evaluation.metrics", "fid", "choose", "rf_auroc"]),
     Case("metrics no list", ["evaluation.metrics=rf_auroc"], ["evaluation.metrics", "rf_auroc", "list"]),
     Case("n_samples=0", ["evaluation.n_samples=0"], ["evaluation.n_samples=0", "1 or more"]),
-    Case("n_genes=0", ["dataset.preprocessing.n_genes=0"], ["dataset.preprocessing.n_genes", "at least 2"]),
-    Case("n_test=0", ["dataset.preprocessing.n_test=0"], ["dataset.preprocessing.n_test", "at least 1"]),
+    Case("n_genes=0", ["dataset.preprocessing.n_genes=0"], ["dataset.preprocessing.n_genes", "2 or more"]),
+    Case("n_test=0", ["dataset.preprocessing.n_test=0"], ["dataset.preprocessing.n_test", "1 or more"]),
     Case("n_jobs=0", ["inferer.n_jobs=0"], ["inferer.n_jobs=0", "-1 for all cores"], script="infer_grn.py"),
-    Case("k_max=0", ["inferer=random", "inferer.k_max=0"], ["inferer.k_max=0", "at least 1"]),
+    Case("k_max=0", ["inferer=random", "inferer.k_max=0"], ["inferer.k_max=0", "1 or more"]),
     Case("accelerator unknown", ["trainer.accelerator=abacus"], ["trainer.accelerator=abacus", "choose one of", "cpu"]),
     Case("no GPU here", ["trainer.accelerator=cuda"], ["trainer.accelerator=cuda", "no GPU", "trainer=cpu"]),
     Case("devices=0", ["trainer.devices=0"], ["trainer.devices=0", "1 or more"]),

@@ -76,7 +76,17 @@ class Setting:
     inference_seed: NonNegative = 1000
 
     def __post_init__(self) -> None:
-        check_fields(self, "graph", seed="seed", inference_seed="inference_seed", n_samples="evaluation.n_samples")
+        check_fields(
+            self,
+            "graph",
+            kb_name="kb.name",
+            inferer_name="inferer.name",
+            llm="llm.name",
+            n_samples="evaluation.n_samples",
+            metrics="evaluation.metrics",
+            seed="seed",
+            inference_seed="inference_seed",
+        )
         unknown = [metric for metric in self.metrics if metric not in METRICS]
         if unknown or not self.metrics:
             raise UserError(f"evaluation.metrics={list(self.metrics)}: choose some of {', '.join(METRICS)}")

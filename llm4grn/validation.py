@@ -27,6 +27,7 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Seconds = Annotated[float, Field(ge=1e-3, allow_inf_nan=False)]
 Rate = Annotated[float, Field(ge=1, allow_inf_nan=False)]  # per minute
 Text = Annotated[str, Field(pattern=r"\S", description="expected a text")]
+FilePath = Annotated[str, Field(pattern=r"\S", description="expected the path of a file")]
 _PLAIN = (bool, int, float, str, NoneType)
 
 

@@ -22,7 +22,7 @@ from llm4grn.data.gene_selection import (
 )
 from llm4grn.errors import UserError
 from llm4grn.runtime.seeding import derive_seed
-from llm4grn.validation import NonNegative, Positive, check_fields
+from llm4grn.validation import FilePath, NonNegative, Positive, check_fields
 
 if TYPE_CHECKING:
     import numpy as np
@@ -35,7 +35,6 @@ SPLITS = ("train", "validation", "test")
 # At their defaults, which follow the protocol, these fields are left out of the key, so that older keys stay valid.
 _OPTIONAL = {"optional": True}
 _AUTO_TFS = 200
-FilePath = Annotated[str, Field(description="expected the path of a text file")]
 
 
 @dataclass(frozen=True, kw_only=True)

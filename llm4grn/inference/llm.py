@@ -70,7 +70,7 @@ class LLMInferer(Inferer):
     first_sample: NonNegative = field(default=0, metadata={"optional": True})
 
     def __post_init__(self) -> None:
-        check_fields(self, "inferer", k="graph.k")
+        check_fields(self, "inferer", k="graph.k", context="dataset.context")
         for name, maximum in ("n_samples", 1), ("first_sample", 0):
             if getattr(self, name) > maximum and self.llm.temperature == 0:
                 raise UserError(

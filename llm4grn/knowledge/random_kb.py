@@ -38,7 +38,7 @@ class RandomGenes(KnowledgeBase):
     n: Positive | None = None
 
     def __post_init__(self) -> None:
-        check_fields(self, "kb")
+        check_fields(self, "kb", source="kb.list", organism="dataset.organism")
         if self.n is None:
             self._curated()
 

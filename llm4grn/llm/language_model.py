@@ -10,7 +10,9 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from llm4grn.errors import UserError
 from llm4grn.llm.answers_cache.cache import AnswerCache
@@ -20,9 +22,11 @@ from llm4grn.llm.prompts import Prompts
 from llm4grn.llm.questions import Interview, Question
 from llm4grn.llm.schema import answer_schema
 from llm4grn.runtime.progress import progress
-from llm4grn.validation import Amount, NonNegative, Positive, Text, check_fields
+from llm4grn.validation import Amount, FilePath, NonNegative, Positive, Text, check_fields
 
 _RESERVED = ("model", "messages", "stream", "n")  # parameters that would silently change the request or its cost
+
+Parameters = Annotated[Mapping[str, Any], Field(description="expected names and values, for instance {top_p: 0.9}")]
 
 
 @dataclass(frozen=True)
@@ -65,9 +69,9 @@ class LanguageModel:
     prompts: Prompts = field(default_factory=lambda: Prompts.load("cot_context"))
     temperature: Amount | None = 0.0
     max_tokens: Positive = 1500
-    parameters: Mapping[str, Any] | None = None
+    parameters: Parameters | None = None
     max_repairs: NonNegative = 2
-    cache: Text | None = field(default=None, compare=False)
+    cache: FilePath | None = field(default=None, compare=False)
     max_cost: Amount | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:

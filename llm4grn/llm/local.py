@@ -15,7 +15,7 @@ from pydantic import Field
 from llm4grn.errors import UserError
 from llm4grn.llm.messages import ChatModel, Reply, Request
 from llm4grn.llm.openai.chat import OpenAIChat
-from llm4grn.validation import Positive, Seconds, Text, check_fields
+from llm4grn.validation import FilePath, Positive, Seconds, check_fields
 
 logger = logging.getLogger("llm4grn")
 
@@ -49,7 +49,7 @@ class LocalChat(ChatModel):
         If a package or the file is missing, or the file is not a model; raised when the first question is asked.
     """
 
-    path: Text | None = None
+    path: FilePath | None = None
     n_threads: Positive = 1
     n_ctx: Annotated[int, Field(ge=64)] = 4096
     timeout: Seconds = 900.0

@@ -12,7 +12,7 @@ from pathlib import Path
 from llm4grn.errors import UserError
 from llm4grn.llm.answers_cache.jsonl import read_jsonl
 from llm4grn.llm.messages import ChatModel, Reply, Request
-from llm4grn.validation import Text, check_fields
+from llm4grn.validation import FilePath, check_fields
 
 
 @dataclass
@@ -33,7 +33,7 @@ class RecordedChat(ChatModel):
         If the file cannot be read, or a question is not in it.
     """
 
-    path: Text = field(compare=False)  # the key holds the file's content, see fingerprint
+    path: FilePath = field(compare=False)  # the key holds the file's content, see fingerprint
 
     def __post_init__(self) -> None:
         check_fields(self, "llm")
