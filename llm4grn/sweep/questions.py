@@ -82,7 +82,7 @@ def costs(pipelines: Mapping[int, PlannedPipeline], problems: Problems) -> list[
     interviews: dict[Names, _Interview] = {}
     seen: set[str] = set()
     for number, pipeline in pipelines.items():
-        for stage, part, names in asking(pipeline):
+        for stage, part, names in stages_that_ask(pipeline):
             if stage.key in seen:
                 continue
             seen.add(stage.key)
@@ -101,7 +101,7 @@ def costs(pipelines: Mapping[int, PlannedPipeline], problems: Problems) -> list[
     return [_cost(names, interview) for names, interview in interviews.items()]
 
 
-def asking(pipeline: PlannedPipeline) -> list[tuple[Stage, LLMKnowledgeBase | LLMInferer, Names]]:
+def stages_that_ask(pipeline: PlannedPipeline) -> list[tuple[Stage, LLMKnowledgeBase | LLMInferer, Names]]:
     """The stages that are not in the store and ask a language model: with who asks it, and the names of their costs."""
     setting = pipeline.setting
     parts: list[tuple[Stage, object, str]] = [(pipeline.tfs, setting.kb, "transcription factors")]

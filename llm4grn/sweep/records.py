@@ -22,7 +22,7 @@ logger = logging.getLogger("llm4grn")
 _held: list[KernelLock] = []  # until this process ends: the kernel lets go of them, however it ends
 
 
-def lead(sweep: Path) -> None:
+def lock_sweep(sweep: Path) -> None:
     """Keep the records of a sweep to this process until it ends; waits for another one that does."""
     sweep.mkdir(parents=True, exist_ok=True)
     lock = KernelLock(sweep / ".lock")
@@ -111,7 +111,7 @@ def read_record(sweep: Path, overrides: Sequence[str]) -> Record | None:
     return Record(**{**content, "overrides": tuple(content["overrides"])})
 
 
-def forget(sweep: Path, overrides: Sequence[str]) -> None:
+def remove_record(sweep: Path, overrides: Sequence[str]) -> None:
     """Remove what an earlier sweep wrote about a job, so that it cannot be taken for what this one did."""
     path = record_path(sweep, overrides)
     path.unlink(missing_ok=True)
