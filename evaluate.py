@@ -1,4 +1,4 @@
-"""Finished runs compared: a verdict in words, tables, figures, and one page that shows them all."""
+"""Compare finished runs: a verdict in words, tables, figures, and one page that shows them all."""
 
 from llm4grn.cli.evaluate import main
 

@@ -1,4 +1,4 @@
-"""Any number of cells from a finished run into one .h5ad, in constant memory."""
+"""Write any number of cells from a finished run to one .h5ad, in constant memory."""
 
 from llm4grn.cli.generate import main
 

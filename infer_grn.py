@@ -1,4 +1,4 @@
-"""The line up to the causal graph: who is a transcription factor, who regulates whom, and what would be imposed."""
+"""Run the pipeline up to the causal graph: transcription factors, ranked edges, and the graph to impose."""
 
 from llm4grn.cli.infer_grn import main
 

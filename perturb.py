@@ -1,4 +1,4 @@
-"""Interventions on a finished run: the same generated cells before and after, fold changes per gene, pictures."""
+"""Intervene on genes of a finished run: the same generated cells before and after, fold changes per gene, figures."""
 
 from llm4grn.cli.perturb import main
 

@@ -1,4 +1,4 @@
-"""The whole line for one setting: raw counts, TFs, GRN, causal graph, causal GAN, synthetic cells, scores."""
+"""Run the whole pipeline for one setting: counts, TFs, GRN, causal graph, causal GAN, synthetic cells, scores."""
 
 from llm4grn.cli.train import main
 

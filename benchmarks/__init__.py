@@ -1,1 +1,1 @@
-"""One runnable module per claim, each printing one JSON line last."""
+"""Benchmarks: one runnable module per claim, whose last output line is JSON."""

@@ -1,4 +1,4 @@
-"""Mistakes that a user can make, one case each: what is typed, and what the message must say."""
+"""Mistakes that a user can make, each with its command line and the words that the message must contain."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ SPLITS = ("dataset.preprocessing.n_test=10", "dataset.preprocessing.n_validation
 SMALL = (*SPLITS, "dataset.preprocessing.n_genes=40", "dataset.preprocessing.min_cells=5")
 H5AD = ("dataset=h5ad", "dataset.path=counts.h5ad", *SMALL)
 TENX = ("dataset=mtx", "dataset.path=tenx", *SMALL)
-CLOSED = "http://127.0.0.1:9/demo_data.tar"  # the discard port, where nothing listens
+CLOSED = "http://127.0.0.1:9/demo_data.tar"  # the discard port, on which nothing listens
 
 
 @dataclass(frozen=True)
 class Case:
-    """A mistake.
+    """One mistake.
 
     Parameters
     ----------
     name
-        In the table.
+        Name in the table.
     arguments
-        What is typed after the script, in a folder that ``make`` has filled.
+        Arguments of the script, which runs in a folder that ``make`` has filled.
     says
-        What the message must contain: the file or field, and a word of the remedy.
+        Texts that the message must contain: the file or field, and a word of the remedy.
     make
-        Writes files into the folder; ``None``: no file is needed.
+        Function that writes files into the folder; None if no file is needed.
     script
         ``train.py``, ``infer_grn.py`` or ``evaluate.py``.
     status
-        Exit status; with 0 it is a warning that must say so.
+        Expected exit status; with 0, the message is a warning.
     """
 
     name: str
@@ -59,7 +59,7 @@ class Case:
 
     @property
     def command(self) -> list[str]:
-        """Script and arguments, without a tracker unless the case is about one."""
+        """Script and arguments, with ``logger=csv`` unless the case is about a logger."""
         logger = ["logger=csv"] if self.script == "train.py" and "logger" not in " ".join(self.arguments) else []
         return [self.script, *self.arguments, *logger]
 
@@ -270,12 +270,12 @@ ANEW = "run the same command again"
 
 
 def comparison(name: str, arguments: Sequence[str], says: Sequence[str], make: Callable[[Path], None] | None = RUN):
-    """A case of ``evaluate.py``."""
+    """Return a case of ``evaluate.py``."""
     return Case(name, arguments, says, make, script="evaluate.py")
 
 
 def damaged(name: str, content: str | bytes) -> Callable[[Path], None]:
-    """Writer of a finished run, one of whose files holds something else."""
+    """Return a writer of a finished run with one damaged file."""
     return finished_run("a", replace={name: content})
 
 

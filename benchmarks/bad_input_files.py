@@ -1,4 +1,4 @@
-"""Files that a user could give by mistake: writers of each into a folder."""
+"""Writers of the files that a user could give by mistake."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NORMALISED = 1e4 * COUNTS / COUNTS.sum(axis=1, keepdims=True)
 
 
 def h5ad(counts: object = COUNTS, genes: Sequence[str] = GENES, barcodes: Sequence[str] = BARCODES, **layers: object):
-    """Writer of ``counts.h5ad``."""
+    """Return a writer of ``counts.h5ad``."""
 
     def make(folder: Path) -> None:
         shape = counts.shape
@@ -31,7 +31,7 @@ def h5ad(counts: object = COUNTS, genes: Sequence[str] = GENES, barcodes: Sequen
 
 
 def with_value(value: float) -> np.ndarray:
-    """The counts, one of them replaced."""
+    """Return the counts with one of them replaced."""
     counts = COUNTS.copy()
     counts[7, 3] = value
     return counts
@@ -44,7 +44,7 @@ def truncated(folder: Path) -> None:
 
 
 def tenx(replace: dict[str, str] | None = None, leave_out: str | None = None):
-    """Writer of a 10x folder ``tenx`` with an annotation table beside it, some of its files replaced by a text."""
+    """Return a writer of a 10x folder ``tenx`` and an annotation table, with some files replaced by a text."""
 
     def make(path: Path) -> None:
         folder = path / "tenx"
@@ -61,7 +61,7 @@ def tenx(replace: dict[str, str] | None = None, leave_out: str | None = None):
 
 
 def file(name: str, content: str | bytes):
-    """Writer of one file."""
+    """Return a writer of one file."""
 
     def make(folder: Path) -> None:
         path = folder / name
@@ -72,7 +72,7 @@ def file(name: str, content: str | bytes):
 
 
 def both(*makers: Callable[[Path], None]):
-    """Several writers as one."""
+    """Return one writer that calls several."""
 
     def make(folder: Path) -> None:
         for maker in makers:
@@ -89,7 +89,7 @@ def finished_run(
     leave_out: Sequence[str] = (),
     replace: dict[str, str | bytes] | None = None,
 ):
-    """Writer of ``outputs/name``, a finished run of ``train.py`` on the cells above, without some of its files."""
+    """Return a writer of ``outputs/name``, a finished run on the cells above, without some of its files."""
 
     def make(path: Path) -> None:
         from llm4grn.grn import GRN

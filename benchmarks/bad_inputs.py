@@ -1,4 +1,4 @@
-"""Mistakes that a user can make, and what the scripts answer: one line, before any training, without a traceback.
+"""Check that the scripts answer every mistake of a user in one line, before any training, without a traceback.
 
     python -m benchmarks.bad_inputs
 
@@ -21,12 +21,12 @@ from benchmarks.bad_input_cases import CASES, Case
 
 REPOSITORY = Path(__file__).parents[1]
 LIMIT_S = 20.0
-TRAINED = ("controller", "causal_gan")  # stages that no bad input may reach
+TRAINED = ("controller", "causal_gan")  # stages that no bad input must reach
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a script did with a case."""
+    """Result of running a case."""
 
     status: int
     output: str
@@ -36,13 +36,13 @@ class Outcome:
 
     @property
     def message(self) -> str:
-        """The line for the user: the error, or else the warning."""
+        """Return the line for the user: the error, or else the warning."""
         lines = [line for line in self.errors.splitlines() if line.startswith("error: ") or "warning: " in line]
         return lines[-1] if lines else ""
 
 
 def run(case: Case, folder: Path) -> Outcome:
-    """The script as a user starts it, in ``folder``."""
+    """Run the script of a case in ``folder`` as a user starts it."""
     if case.make:
         case.make(folder)
     environment = {
@@ -59,12 +59,12 @@ def run(case: Case, folder: Path) -> Outcome:
 
 
 def has_trained(folder: Path) -> bool:
-    """Whether the store of a script that ran in ``folder`` shows that a training was begun."""
+    """Return True if the store of a script that ran in ``folder`` has a training that began."""
     return any((folder / "outputs" / "store" / stage).exists() for stage in TRAINED)
 
 
 def problems(case: Case, outcome: Outcome) -> list[str]:
-    """What is wrong with the answer to a mistake; nothing, if all is well."""
+    """Return what is wrong with the answer to a mistake; empty if nothing is."""
     n_errors = sum(line.startswith("error: ") for line in outcome.errors.splitlines())
     wrong = {
         f"exit status {outcome.status}, not {case.status}": outcome.status != case.status,
@@ -78,7 +78,7 @@ def problems(case: Case, outcome: Outcome) -> list[str]:
 
 
 def main() -> None:
-    """Run all cases, or those whose names contain a word of the command line."""
+    """Run all cases, or only those whose names contain a word of the command line."""
     chosen = [case for case in CASES if all(word in case.name for word in sys.argv[1:])]
     seconds, passed = [], 0
     for case in chosen:

@@ -1,4 +1,4 @@
-"""One stage-2 training step at the paper's size: ours beside a masked-dense version of the same networks.
+"""Time and memory of one stage-2 training step at the paper's size, compared with masked-dense networks.
 
     python -m benchmarks.causal_gan                     1000 genes, 75 TFs, 925 targets, k 10, batch 1024
     python -m benchmarks.causal_gan --precision bfloat16     our products in bfloat16; the twin's stay in float32
@@ -7,14 +7,15 @@
     python -m benchmarks.causal_gan --device cuda --compile --steps 200 --precision bfloat16
     python -m benchmarks.causal_gan --genes 300 --batch 128 --repeats 5      smaller, to try it out
 
-The twin is the textbook way: target generators as dense layers times a 0/1 mask, the gradient penalty by a second
-backward pass through autograd; where it does not fit in memory, only the arithmetic of its generator is told. With
---compile two more are measured: the step in torch's operators, without the fused kernels of the CPU (on a GPU, ours is
-that already), and the same compiled (on a GPU as one CUDA graph as well); the time to compile is told apart. Each
-measurement is a process of its own (peak memory is that of the process, the interpreter and its libraries included; on
-a GPU that of its allocator), they alternate, and the last line is JSON with times, memory and ratios, the share of our
-step that is not matrix products (torch's profiler, one more step), and the losses at the first and at the last step:
-ours are those of the same training, whatever it runs on.
+The twin is the textbook implementation: target generators as dense layers times a 0/1 mask, and the gradient penalty by
+a second backward pass through autograd. Where it does not fit in memory, only the operations of its generator are
+counted. --compile adds two variants of our step: in torch's operators without the fused CPU kernels (on a GPU, our step
+is that already), and the same compiled (on a GPU also as one CUDA graph), with the compilation timed separately.
+
+Each measurement runs in a process of its own, and variants alternate. Peak memory is that of the process, including the
+interpreter and its libraries; on a GPU, that of the allocator. The last line is JSON with times, memory, ratios, the
+fraction of our step outside matrix products (torch's profiler, one more step), and the losses at the first and the last
+step, which agree for our variants on any hardware because they train the same networks.
 """
 
 from __future__ import annotations
@@ -41,12 +42,12 @@ from llm4grn.gan.target_generators import TargetGroup
 from llm4grn.grn import CausalGraph
 
 LIBRARY_SIZE = 20_000
-#: Steps before the clock starts, and steps between two looks at the clock: a GPU is not to wait for the host.
+#: Steps before timing starts, and steps between two readings of the clock, so that a GPU does not wait for the host.
 WARM_UP = {"cpu": 1, "cuda": 5}
 STEPS_PER_LOOK = {"cpu": 1, "cuda": 25}
 
 
-#: Shape of the target generators, and regulators per target.
+#: Shape of the target generators, and regulators per target, by model.
 MODELS = {"paper": {"depth": 2, "width": 1, "k": 10}, "groundgan": {"depth": 3, "width": 2, "k": 15}}
 
 
@@ -64,7 +65,7 @@ def hyperparameters(batch: int, precision: str = "float32", model: str = "paper"
 
 
 def problem(n_genes: int, n_tfs: int, k: int, batch: int) -> tuple[CausalGraph, Tensor, CellGenerator]:
-    """A random graph, random sparse cells and an untrained controller of the paper's size."""
+    """Return a random graph, random sparse cells and an untrained controller of the paper's size."""
     torch.manual_seed(0)
     genes = tuple(f"g{i:05d}" for i in range(n_genes))
     regulators = {gene: tuple(genes[j] for j in torch.randperm(n_tfs)[:k].tolist()) for gene in genes[n_tfs:]}
@@ -74,10 +75,11 @@ def problem(n_genes: int, n_tfs: int, k: int, batch: int) -> tuple[CausalGraph, 
 
 
 def masked_dense_arithmetic(args: argparse.Namespace) -> dict[str, float]:
-    """What the twin's generator alone must hold and compute in a step, in GB and TFLOP.
+    """Return the memory (GB) and operations (TFLOP) that a step of the twin's generator needs at least.
 
-    Each entry of its matrices is a weight, a mask, a gradient and three moments of AdamW with amsgrad; a step takes its
-    product forward for every update of the critic, for the generator and for the labelers, and back twice for one.
+    Each entry of its matrices has a weight, a mask, a gradient and three moments of AdamW with amsgrad. A step has one
+    forward pass for each critic update, for the generator and for the labelers; its one backward pass costs as much as
+    two of these.
     """
     hyper, n_targets = hyperparameters(args.batch, model=args.model), args.genes - args.tfs
     hidden = n_targets * hyper.width * (args.k + hyper.noise_per_gene)
@@ -98,7 +100,7 @@ class MaskedLinear(nn.Linear):
 
 
 class MaskedDenseGAN:
-    """The twin: same networks, losses and optimizers as :class:`CausalGAN`, in dense layers under autograd."""
+    """The twin: networks, losses and optimizers of :class:`CausalGAN`, in dense layers under autograd."""
 
     def __init__(self, cells: Tensor, graph: CausalGraph, controller: CellGenerator, hyper: CausalGANHyperparameters):
         self.hyper, self.cells = hyper, cells
@@ -167,7 +169,7 @@ class MaskedDenseGAN:
 
 
 class Ours:
-    """:class:`CausalGAN`, stepped by hand."""
+    """:class:`CausalGAN` with a training step that the benchmark calls."""
 
     def __init__(self, cells: Tensor, graph: CausalGraph, controller: CellGenerator, hyper: CausalGANHyperparameters):
         self.gan = CausalGAN(cells, graph, controller, hyper, LIBRARY_SIZE, seed=0)
@@ -182,7 +184,7 @@ class Ours:
 
 
 class Operators(Ours):
-    """Target generators in torch's operators, on a CPU as well."""
+    """:class:`Ours` with target generators in torch's operators, on a CPU too."""
 
     def to(self, device: str) -> Ours:
         TargetGroup.forward = TargetGroup.forward_by_operators
@@ -190,7 +192,7 @@ class Operators(Ours):
 
 
 class Compiled(Ours):
-    """The same through torch.compile, on a GPU as a CUDA graph."""
+    """The step of :class:`Operators` through torch.compile, on a GPU as a CUDA graph."""
 
     def to(self, device: str) -> Ours:
         self.gan.compiled = True
@@ -201,7 +203,7 @@ KINDS = {"ours": Ours, "operators": Operators, "compiled": Compiled, "masked_den
 
 
 def measure(args: argparse.Namespace) -> dict[str, object]:
-    """Median seconds of a step after some to warm up, the peak memory in GB, and more about ours."""
+    """Return the median seconds of a step after warm-up, the peak memory in GB, and details of our variants."""
     torch.set_num_threads(args.threads)
     graph, cells, controller = problem(args.genes, args.tfs, args.k, args.batch)
     hyper = hyperparameters(args.batch, args.precision, args.model)
@@ -233,7 +235,7 @@ def measure(args: argparse.Namespace) -> dict[str, object]:
 
 
 def outside_products(trained: Ours, device: str) -> float:
-    """The share of a step that is not spent in matrix products."""
+    """Return the fraction of a step's time that is not spent in matrix products."""
     on_gpu = device == "cuda"
     activities = [torch.profiler.ProfilerActivity.CUDA if on_gpu else torch.profiler.ProfilerActivity.CPU]
     with torch.profiler.profile(activities=activities) as profile:
@@ -298,12 +300,12 @@ def main() -> None:
 
 
 def physical_memory() -> float:
-    """In GB."""
+    """Return the physical memory of this machine in GB."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1024**3
 
 
 def ratios(rows: dict[str, list[dict]], quantity: str) -> dict[str, list[float]]:
-    """Least, median and greatest ratio of masked-dense to each of ours, measured one after the other."""
+    """Return minimum, median and maximum ratio of masked-dense to each of our variants, over pairs measured in turn."""
     found = {}
     for name in rows.keys() - {"masked_dense"} if "masked_dense" in rows else ():
         pairs = zip(rows[name], rows["masked_dense"], strict=True)

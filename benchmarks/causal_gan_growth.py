@@ -1,11 +1,11 @@
-"""How the step and the memory of stage 2 grow with genes and with regulators per target, at the paper's other sizes.
+"""Growth of stage 2's step time and memory with genes and with regulators per target, at the paper's other sizes.
 
     python -m benchmarks.causal_gan_growth                     batch 1024, 2 threads; some minutes
     python -m benchmarks.causal_gan_growth --batch 64          smaller, to try it out
 
-Genes at k 10 with a tenth of them TFs, then k at 1000 genes, then the largest: 5000 genes, 500 TFs, k 15. Each size is
-measured in a process of its own by benchmarks.causal_gan. Prints a table, draws benchmarks/causal_gan_growth.png, and
-ends with a JSON line.
+It varies genes at k 10 with a tenth of them TFs, then k at 1000 genes, and ends with 5000 genes, 500 TFs, k 15. Each
+size is measured in a process of its own by benchmarks.causal_gan. It prints a table, draws
+benchmarks/causal_gan_growth.png, and ends with a JSON line.
 """
 
 from __future__ import annotations

@@ -1,11 +1,12 @@
-"""Curated regulation against inferred: pbmc3k's networks of every inferer, scored with CollecTRI.
+"""Score the network of every inferer on pbmc3k against the curated regulation of CollecTRI.
 
-    python -m benchmarks.collectri --reference collectri_human.tsv.gz       three seeds; minutes, most of them GENIE3's
+    python -m benchmarks.collectri --reference collectri_human.tsv.gz       three seeds; minutes, mostly for GENIE3
     python -m benchmarks.collectri --reference net.tsv --inferers correlation,random --seeds 1000
 
-Each network is inferred by infer_grn.py (kb=human; what is in its store is not inferred again) and scored by
-``llm4grn.evaluation.graphs.reference_table``. The table is in Markdown, its notes below it; the last line is JSON. A
-bad score has no exit status: with so few curated edges among the genes at hand, chance is a result.
+Each network is inferred by infer_grn.py with kb=human, which reuses its store, and scored by
+``llm4grn.evaluation.graphs.reference_table``. The table is in Markdown with notes below it; the last line is JSON. A
+bad score does not change the exit status: with few curated edges among these genes, a score at chance level is a
+result.
 """
 
 from __future__ import annotations
@@ -28,12 +29,12 @@ INFERERS = ("llm", "grnboost2", "consensus", "correlation", "genie3", "pidc", "r
 OPTIONS = {
     "llm": ["llm=shipped"],
     "consensus": ["llm=shipped"],
-    "genie3": ["inferer.n_trees=20"],  # minutes; its default of 1000 takes fifty times as long
+    "genie3": ["inferer.n_trees=20"],  # takes minutes; the default of 1000 takes fifty times as long
 }
 
 
 def infer(inferer: str, seed: int, outputs: str) -> Path:
-    """One run of infer_grn.py, which logs on stderr as ever; its folder."""
+    """Run infer_grn.py, which logs to stderr as usual, and return its folder."""
     command = [sys.executable, str(ROOT / "infer_grn.py"), "dataset=pbmc3k", "kb=human", f"inferer={inferer}"]
     command += [f"seed={seed}", f"paths.outputs={outputs}", f"paths.store={outputs}/store", *OPTIONS.get(inferer, [])]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
@@ -43,7 +44,7 @@ def infer(inferer: str, seed: int, outputs: str) -> Path:
 
 
 def markdown(table: Table) -> str:
-    """The columns in which rows can differ, the notes below."""
+    """Return the columns in which rows can differ as Markdown, with the notes below."""
     rows = [[cell if isinstance(cell, str) else cell.text for cell in row] for row in table.rows]
     shown = [i for i in range(len(table.header)) if i == 2 or len({row[i] for row in rows}) > 1]
     lines = [[table.header[i] for i in shown], ["---" if i < table.n_labels else "---:" for i in shown]]

@@ -1,12 +1,12 @@
-"""Cells per second and peak memory of generate.py's writer, for more and more cells.
+"""Cells per second and peak memory of generate.py's writer, for growing numbers of cells.
 
     python -m benchmarks.generation                       10,000, 100,000 and 1,000,000 cells; some minutes
     python -m benchmarks.generation --run outputs/pbmc3k_human_grnboost2_small_top10_seed1000_8a09cc21
     python -m benchmarks.generation --cells 10000 --repeats 1                to try it out
 
-Without --run the model is untrained: 1000 genes, 75 TFs, k 10, networks and batch of model=small, started at
-distributions as sparse as those of single cells. Each measurement is a process of its own. Its file is read back as
-anndata reads it, then removed. The last line is JSON.
+Without --run the model is untrained, with 1000 genes, 75 TFs, k 10, networks and batch of model=small, and outputs as
+sparse as single cells. Each measurement runs in a process of its own; anndata reads its file back before the file is
+removed. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from llm4grn.gan.causal_gan import CausalGAN
 
 
 def untrained(n_genes: int, n_tfs: int, k: int) -> CausalGAN:
-    """A causal GAN of the size of model=small whose cells express about a tenth of the genes."""
+    """Return an untrained causal GAN of the size of model=small whose cells express about a tenth of the genes."""
 
     from benchmarks.causal_gan import LIBRARY_SIZE, problem
     from llm4grn.gan.hyperparameters import CausalGANHyperparameters
@@ -38,7 +38,7 @@ def untrained(n_genes: int, n_tfs: int, k: int) -> CausalGAN:
 
 
 def measure(args: argparse.Namespace) -> dict[str, float]:
-    """Seconds, cells per second, the peak memory of this process in GB, and what is in the file."""
+    """Return seconds, cells per second, the peak memory of this process in GB, and the content of the file."""
     import h5py
     import torch
 
@@ -49,7 +49,7 @@ def measure(args: argparse.Namespace) -> dict[str, float]:
     torch.set_num_threads(args.threads)
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
         path = Path(folder) / "cells.h5ad"
-        write_cells(model, path, args.cells[0], seed=0, compression=args.compression)  # kernels are compiled
+        write_cells(model, path, args.cells[0], seed=0, compression=args.compression)  # compiles the kernels
         start = time.perf_counter()
         write_cells(model, path, args.measure, seed=0, compression=args.compression)
         seconds = time.perf_counter() - start
@@ -64,7 +64,7 @@ def measure(args: argparse.Namespace) -> dict[str, float]:
 
 
 def check(path: Path, n_cells: int) -> None:
-    """What others do with the file: open it, backed, and take some cells out of its middle."""
+    """Open the file as a user would, in backed mode, and read cells from its middle."""
     import anndata
 
     adata = anndata.read_h5ad(path, backed="r")

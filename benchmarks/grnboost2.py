@@ -1,13 +1,13 @@
-"""GRNBoost2: our engine beside arboreto's per-target function and rustscenic, in speed and in what they find.
+"""GRNBoost2: speed and results of our engine, compared with arboreto's per-target function and rustscenic.
 
     python -m benchmarks.grnboost2                           everything, about half an hour on 2 cores
-    python -m benchmarks.grnboost2 --parts pbmc3k seeds      some of it: pbmc3k dense large agreement simulated seeds
+    python -m benchmarks.grnboost2 --parts pbmc3k seeds      a choice of: pbmc3k dense large agreement simulated seeds
     pip install rustscenic                                   adds that peer (any environment with llm4grn will do)
 
-pbmc3k: 2700 cells, 1000 genes, the looser human list of TFs. dense: 6000 cells of it at twice the depth. large: 66,000
-cells; both are its cells drawn anew with count noise. Each measurement is a process of its own that first infers two
-targets, which loads libraries and starts workers; peers alternate. Ratios are of seconds per target, as rustscenic
-fits the TFs as well; arboreto is timed on some targets only where the rest would take hours. The last line is JSON.
+pbmc3k has 2700 cells, 1000 genes and the larger human list of TFs. dense (6000 cells at twice the depth) and large
+(66,000 cells) resample its cells with count noise. Each measurement runs in a process of its own that first infers two
+targets, to load libraries and start workers; peers alternate. Ratios are of seconds per target, because rustscenic fits
+the TFs as targets too; arboreto is timed on a part of the targets where all would take hours. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ PARTS = ["pbmc3k", "dense", "large", "agreement", "simulated", "seeds"]
 
 
 def pbmc3k() -> anndata.AnnData:
-    """Normalised cells, with the raw counts as a layer."""
+    """Return normalised cells, with the raw counts as a layer."""
     preprocessing = Preprocessing(
         n_genes=1000, min_cells=50, min_genes=10, n_test=500, n_validation=500, library_size=LIBRARY_SIZE
     )
@@ -56,7 +56,7 @@ def pbmc3k() -> anndata.AnnData:
 
 
 def resampled(cells: anndata.AnnData, n_cells: int, depth: float) -> anndata.AnnData:
-    """Cells drawn with replacement, with Poisson counts around a mix of their own and, one fifth, the mean cell's."""
+    """Return cells drawn with replacement, with Poisson counts around 4/5 of their own and 1/5 of the mean cell's."""
     rng = np.random.default_rng(0)
     counts = sp.csr_matrix(cells.layers["counts"]).astype(np.float64)
     mean = np.asarray(counts.mean(axis=0)).ravel()
@@ -70,7 +70,7 @@ def resampled(cells: anndata.AnnData, n_cells: int, depth: float) -> anndata.Ann
 
 
 def simulated(n_cells: int = 1000, n_tfs: int = 100, n_targets: int = 200, k: int = 10) -> anndata.AnnData:
-    """Uniform TFs; each target is a sum of ``k`` TFs with uniform weights, and noise. The truth is in ``uns``."""
+    """Return uniform TFs, and targets that are sums of ``k`` TFs with uniform weights and noise; truth in ``uns``."""
     rng = np.random.default_rng(0)
     tfs = rng.random((n_cells, n_tfs))
     weights = np.zeros((n_tfs, n_targets))
@@ -96,14 +96,14 @@ def infer(engine: str, adata: anndata.AnnData, seed: int, args: argparse.Namespa
 
 
 def with_targets(adata: anndata.AnnData, n: int) -> anndata.AnnData:
-    """The TFs and ``n`` of the other genes, spread over the list."""
+    """Return the TFs and ``n`` of the other genes, spread evenly over the list."""
     others = np.flatnonzero(~adata.var["tf"])
     chosen = others[np.linspace(0, len(others) - 1, n).astype(int)]
     return adata[:, np.sort(np.append(np.flatnonzero(adata.var["tf"]), chosen))].copy()
 
 
 def measure(args: argparse.Namespace) -> dict[str, float]:
-    """Seconds, targets, and the peak memory of this process in GB; the edges go to a file."""
+    """Write the edges to a file, and return seconds, targets and the peak memory of this process in GB."""
     adata = anndata.read_h5ad(args.data)
     if args.targets:
         adata = with_targets(adata, args.targets)
@@ -119,7 +119,7 @@ def measure(args: argparse.Namespace) -> dict[str, float]:
 
 
 def peak_memory() -> float:
-    """In GB, of this process alone: what getrusage says includes the parent at the time of the fork."""
+    """Return the peak memory of this process in GB; that of getrusage would include the parent at the fork."""
     status = Path("/proc/self/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0]) / 1024**2
 
@@ -131,7 +131,7 @@ class Bench:
         self.folder, self.threads = folder, threads
         self.measured: dict[tuple, dict[str, float]] = {}
 
-    @cache  # noqa: B019 - one instance, as long as the process
+    @cache  # noqa: B019 - a single instance lives as long as the process
     def data(self, name: str) -> Path:
         path = self.folder / f"{name}.h5ad"
         make: dict[str, Callable[[], anndata.AnnData]] = {
@@ -169,7 +169,7 @@ class Bench:
         return self.folder / ("-".join(map(str, key)) + ".tsv")
 
     def importances(self, engine: str, data: str, seed: int, n_seeds: int = 1) -> pd.DataFrame:
-        """TFs x targets; 0 where there is no edge."""
+        """Return the importances, (n_tfs, n_targets), with 0 where there is no edge."""
         self.run(engine, data, seed, n_seeds=n_seeds)
         var = anndata.read_h5ad(self.data(data), backed="r").var
         table = pd.read_csv(self.edges(engine, data, seed, 0, n_seeds), sep="\t", keep_default_na=False)
@@ -181,7 +181,7 @@ class Bench:
 
 
 def speed(bench: Bench, data: str, peers: dict[str, int], repeats: int) -> dict[str, object]:
-    """Seconds of each peer (``peers``: on how many targets, 0 for all) and how many times faster ours is."""
+    """Return the seconds of each peer and our speed-up; ``peers`` gives their numbers of targets, 0 for all."""
     rows: dict[str, list[dict]] = {engine: [] for engine in peers}
     for seed in range(1, repeats + 1):
         for engine, targets in peers.items():
@@ -196,18 +196,18 @@ def speed(bench: Bench, data: str, peers: dict[str, int], repeats: int) -> dict[
 
 
 def top_jaccard(one: pd.DataFrame, other: pd.DataFrame, k: int = 10) -> float:
-    """Mean over targets of the Jaccard index of the ``k`` best TFs."""
+    """Return the mean over targets of the Jaccard index of the ``k`` best TFs."""
     best = [np.argsort(-table.to_numpy(), axis=0, kind="stable")[:k].T for table in (one, other)]
     return float(np.mean([len({*a} & {*b}) / len({*a, *b}) for a, b in zip(*best, strict=True)]))
 
 
 def spearman(one: pd.DataFrame, other: pd.DataFrame) -> float:
-    """Mean over targets of the rank correlation of their importances."""
+    """Return the mean over targets of the rank correlation of their importances."""
     return float(one.rank().corrwith(other.rank()).mean())
 
 
 def agreement(bench: Bench, data: str, pairs: int) -> dict[str, dict[str, float]]:
-    """Ours against arboreto under another seed, and arboreto against itself under another seed."""
+    """Compare ours with arboreto of another seed, and arboreto with itself under another seed."""
     scores: dict[str, list[tuple[float, float]]] = {"native": [], "arboreto": []}
     for seed in range(1, pairs + 1):
         reference = bench.importances("arboreto", data, seed + pairs)
@@ -221,7 +221,7 @@ def agreement(bench: Bench, data: str, pairs: int) -> dict[str, dict[str, float]
 
 
 def auprc(bench: Bench, n_seeds: int) -> dict[str, list[float]]:
-    """Average precision of all edges against the simulated truth: mean over seeds, and its standard error."""
+    """Return the average precision of all edges against the simulated truth: mean over seeds and standard error."""
     from sklearn.metrics import average_precision_score
 
     truth = np.asarray(anndata.read_h5ad(bench.data("simulated")).uns["truth"]).ravel()
@@ -234,7 +234,7 @@ def auprc(bench: Bench, n_seeds: int) -> dict[str, list[float]]:
 
 
 def seeds(bench: Bench, n_seeds: int) -> dict[str, object]:
-    """Two networks of ``n_seeds`` seeds each beside one run of arboreto, and the two ways to combine the seeds."""
+    """Compare two networks of ``n_seeds`` seeds each with one run of arboreto, and two ways to combine the seeds."""
     one, other = (bench.importances("native", "pbmc3k", seed, n_seeds) for seed in (1, 2))
     ours, theirs = bench.run("native", "pbmc3k", 1, n_seeds=n_seeds), bench.run("arboreto", "pbmc3k", 1)
     return {
@@ -248,7 +248,7 @@ def seeds(bench: Bench, n_seeds: int) -> dict[str, object]:
 
 
 def combined(bench: Bench, data: str, n_seeds: int) -> dict[str, dict[str, float]]:
-    """The mean that ``n_seeds`` takes beside an arithmetic one: agreement of two groups of seeds, truth found."""
+    """Compare the mean of ``n_seeds`` with an arithmetic one: agreement of two groups of seeds, and AUPRC."""
     groups = range(1, n_seeds + 1), range(n_seeds + 1, 2 * n_seeds + 1)
     runs = [[bench.importances("native", data, seed) for seed in group] for group in groups]
     truth = anndata.read_h5ad(bench.data(data)).uns.get("truth")

@@ -1,10 +1,10 @@
-"""GRNBoost2 over dask: the network of threads to the last bit, with and without a worker killed in the middle.
+"""Check that GRNBoost2 on dask gives bit for bit the network of threads, also if workers are killed halfway.
 
     python -m benchmarks.grnboost2_dask                      pbmc3k, 1000 genes, 10 seeds, 2 workers; a minute
     python -m benchmarks.grnboost2_dask --n-seeds 2
 
-Threads of one process, then a cluster of as many worker processes, started beforehand; then the same cluster with one
-worker killed with SIGKILL halfway, and with all of them killed then. The last line is JSON.
+It compares the threads of one process with a running cluster of as many worker processes, and with the same cluster
+when one worker, or all of them, are killed with SIGKILL halfway. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from llm4grn.inference.grnboost2 import GRNBoost2
 
 
 def kill(address: str, n_workers: int) -> int:
-    """Kill so many workers of a cluster; returns how many were busy with targets."""
+    """Kill some workers of a cluster, and return how many of these were busy with targets."""
     with Client(address, set_as_default=False) as client:
         ids = client.run(os.getpid)
         busy = sum(any("_boost" in task for task in tasks) for tasks in client.processing().values())
@@ -46,7 +46,7 @@ def main() -> None:
         grn = GRNBoost2(n_jobs=args.workers, n_seeds=args.n_seeds, **options).infer(adata, tfs, 0)
         return grn, round(time.perf_counter() - start, 2)
 
-    infer()  # compiles
+    infer()  # compiles the kernels
     expected, seconds = infer()
     summary: dict[str, object] = {"benchmark": "grnboost2_dask", **vars(args), "threads": {"seconds": seconds}}
     print(f"threads: {seconds} s, {len(expected.edges)} edges", flush=True)

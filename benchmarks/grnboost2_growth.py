@@ -1,13 +1,13 @@
-"""How GRNBoost2's time grows with cells, target genes and TFs: pbmc3k's cells drawn anew with count noise.
+"""Growth of GRNBoost2's time with cells, target genes and TFs, on cells of pbmc3k resampled with count noise.
 
     python -m benchmarks.grnboost2_growth                    2 threads; some minutes
     python -m benchmarks.grnboost2_growth --scale 0.25       a quarter of the cells, to try it out
 
-Four sizes of each, the others at their middle; each size in processes of their own, the fastest of three. A tree looks
-at the values above zero of the TFs it tries, a tenth of them, and at all cells a few times; a target stops when further
-trees do not help it. So time is shown as a whole, per target and per tree. An exponent, the slope in a log-log plot,
-is 1 for what is proportional, and less where a constant cost comes to it: more TFs, for instance, add no cells.
-Prints a table, draws benchmarks/grnboost2_growth.png, and ends with a JSON line.
+Each of the three takes four sizes while the others stay at their middle; a time is the fastest of three processes. A
+tree reads the non-zero values of the TFs it tries, a tenth of all, and all cells a few times; a target stops when
+further trees do not improve it. Time is therefore shown in total, per target and per tree. An exponent, the slope in a
+log-log plot, is 1 if time is proportional to size, and less if a part of the cost is constant.
+It prints a table, draws benchmarks/grnboost2_growth.png, and ends with a JSON line.
 """
 
 from __future__ import annotations
@@ -32,7 +32,10 @@ SIZES = {"cells": (8000, 16_000, 32_000, 64_000), "targets": (100, 200, 400, 800
 
 
 def make(cells: anndata.AnnData, size: dict[str, int]) -> anndata.AnnData:
-    """TFs from the curated list first; then, and for targets from the other end, the other genes in random order."""
+    """Return resampled cells, with TFs taken first from the curated list, then from the other genes in random order.
+
+    Targets are taken from the other end of that order.
+    """
     rng = np.random.default_rng(0)
     is_tf = cells.var["tf"].to_numpy()
     order = np.concatenate([rng.permutation(np.flatnonzero(is_tf)), rng.permutation(np.flatnonzero(~is_tf))])
@@ -43,7 +46,7 @@ def make(cells: anndata.AnnData, size: dict[str, int]) -> anndata.AnnData:
 
 
 def measure(path: str, threads: int) -> dict[str, float]:
-    """Seconds, trees of all targets, TF values that are not zero, and peak memory; compiled code is loaded before."""
+    """Return seconds, trees of all targets, non-zero TF values and peak memory, after loading the compiled code."""
     adata = anndata.read_h5ad(path)
     tfs = list(adata.var_names[adata.var["tf"]])
     GRNBoost2(threads).infer(with_targets(adata, 2), tfs, 0)
@@ -68,7 +71,7 @@ def fastest(path: Path, threads: int, repeats: int) -> dict[str, float]:
 
 
 def line(rows: list[dict], x: str, y: str) -> dict[str, float]:
-    """Slope of ``y`` over ``x``, both in logarithms, and the share of variance that a straight line explains."""
+    """Return the slope of log ``y`` over log ``x``, and the fraction of variance that the straight line explains."""
     across, up = (np.array([row[name] for row in rows]) for name in (x, y))
     return {
         "exponent": float(np.polyfit(np.log(across), np.log(up), 1)[0]),

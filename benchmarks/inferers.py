@@ -1,12 +1,13 @@
-"""Which inferer finds a network that is known? Every one on the same simulated cells, told the true TFs.
+"""Which inferer recovers a known network? All run on the same simulated cells with the true TFs.
 
     python -m benchmarks.inferers                      dataset=simulated: non-linear, hubs, cell types, dropout
     python -m benchmarks.inferers --linear             dataset=linear_uniform
-    python -m benchmarks.inferers --seeds 0 1 2        three networks, means over them
+    python -m benchmarks.inferers --seeds 0 1 2        means over three networks
 
-One line per inferer: AUROC, AUPRC and early precision over their values at random, the p-value of the AUPRC, seconds.
-Scores are those of ``llm4grn.evaluation.graphs.reference``. RegDiffusion takes part if it is installed. The last line
-is JSON; the exit status is 1 if an inferer that reads expression does not beat random networks of the same degrees.
+It prints one line per inferer: AUROC, AUPRC and early precision relative to random, the p-value of the AUPRC, and
+seconds. The scores are those of ``llm4grn.evaluation.graphs.reference``. RegDiffusion is included if it is installed.
+The last line is JSON; the exit status is 1 if an inferer that reads expression does not beat random networks of the
+same degrees.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ PREPROCESSING = Preprocessing(min_cells=50, n_test=500, n_validation=500)
 
 
 def inferers(n_trees: int) -> dict[str, Inferer]:
-    """Those that are installed, by name."""
+    """Return the installed inferers, by name."""
     found: dict[str, Inferer] = {
         "grnboost2": GRNBoost2(),
         f"genie3, {n_trees} trees": GENIE3(n_trees=n_trees),
@@ -51,7 +52,7 @@ def inferers(n_trees: int) -> dict[str, Inferer]:
 
 
 def measure(inferer: Inferer, cells: anndata.AnnData, source: SimulatedSource, seed: int) -> dict[str, float]:
-    """Scores and seconds of one inferer on one network."""
+    """Return scores and seconds of one inferer on one network."""
     truth, genes = source.true_graph(), list(cells.var_names)
     tf_names = sorted(set(truth["TF"]) & set(genes))
     begin = time.perf_counter()

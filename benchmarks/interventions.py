@@ -1,12 +1,12 @@
-"""Interventions on root TFs of a three-layer simulated network: who responds, and does it in the true direction?
+"""Interventions on root TFs of a three-layer simulated network: which genes respond, and in the true direction?
 
     python -m benchmarks.interventions                       trains a generator first: some minutes
-    python -m benchmarks.interventions run=outputs/...       one that is trained, with the options in train() below
+    python -m benchmarks.interventions run=outputs/...       an existing run, with the options in train() below
 
-The true network of ``dataset=simulated`` is imposed whole, TFs that regulate TFs with it. Then each root TF is silenced
-and tripled in the same cells. Before the scaling to the library size nothing but its descendants may change: the
-structure guarantees it. Whether activated targets rise with their regulator and repressed ones fall is what the
-generator had to learn from the cells. Counted are targets of one root only, and by one path. The last line is JSON.
+The whole true network of ``dataset=simulated`` is imposed, including edges between TFs. Each root TF is then silenced
+and tripled in the same cells. Before the scaling to the library size, the structure guarantees that only its
+descendants change. Whether activated targets rise with their regulator and repressed ones fall, the generator has to
+learn from the cells; this counts targets that a single path from a single root reaches. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ DOSES = {"silenced": 0, "tripled": "3x"}
 
 
 def train(outputs: str) -> Path:
-    """A run of its own with the true network imposed."""
+    """Train a run with the true network imposed, and return its folder."""
     setting = ["dataset=simulated", "inferer=truth", "graph.k=12", "graph.tf_k=12", "evaluation.n_samples=1"]
     command = [sys.executable, "train.py", *setting, "logger=csv", f"paths.outputs={outputs}"]
     subprocess.run([*command, f"paths.store={outputs}/store"], cwd=ROOT, check=True)
@@ -41,7 +41,7 @@ def train(outputs: str) -> Path:
 
 
 def responses(run: Path) -> tuple[pd.DataFrame, CausalGraph]:
-    """Fold changes of every gene for each root TF and dose."""
+    """Return the fold changes of every gene, for each root TF and dose."""
     gan, graph = load_trained(run)
     tables = []
     for tf in graph.tf_names:
@@ -53,7 +53,7 @@ def responses(run: Path) -> tuple[pd.DataFrame, CausalGraph]:
 
 
 def paths(edges: pd.DataFrame, root: str) -> dict[str, list[int]]:
-    """The sign of every directed path from ``root``, by the gene it ends in."""
+    """Return the signs of all directed paths from ``root``, by the gene they end in."""
     out = {tf: list(zip(own["target"], own["weight"], strict=True)) for tf, own in edges.groupby("TF")}
     found: dict[str, list[int]] = {}
     front = [(root, 1)]
@@ -67,7 +67,7 @@ def paths(edges: pd.DataFrame, root: str) -> dict[str, list[int]]:
 
 
 def directions(table: pd.DataFrame, edges: pd.DataFrame) -> pd.DataFrame:
-    """Of targets that one path reaches from the TF: whether the response has the true sign."""
+    """Return, for each target that a single path from the TF reaches, whether its response has the true sign."""
     rows = []
     for (tf, dose), own in table.groupby(["tf", "dose"]):
         change = own.set_index("gene")["effect"]

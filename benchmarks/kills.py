@@ -1,12 +1,12 @@
-"""A training killed again and again ends in the very weights of one that was left alone.
+"""Check that a training that is killed repeatedly ends with exactly the weights of an undisturbed one.
 
     python -m benchmarks.kills                 20 kills of a small causal GAN; some minutes
     python -m benchmarks.kills kills=50 steps=5000
 
-One process trains a small stage 2 undisturbed. Then the same training is started over and over in another folder,
-killed with SIGKILL at a random moment each time, until it ends; then in a third folder, and so on until there were
-enough kills. Weights, losses, monitor and validation scores of all folders are compared. There is a checkpoint every
-0.1 s, and validation chooses the weights, so that all that is resumed plays a part. The last line is JSON.
+One process trains a small stage 2 undisturbed. The same training then runs in another folder, killed with SIGKILL at
+random moments and restarted until it ends, and in further folders until there are enough kills. Weights, losses,
+monitor and validation scores of all folders are compared. Checkpoints are written every 0.1 s and validation selects
+the weights, so that all resumed state matters. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ READY = "ready"
 
 
 def train(folder: Path, steps: int) -> None:
-    """The training that is killed: stage 2 on simulated cells, its weights in ``folder / generator.pt`` at the end."""
+    """Train stage 2 on simulated cells, the training to be killed, and write ``folder / generator.pt``."""
     import torch
 
     from llm4grn.gan.causal_gan import CausalGAN
@@ -54,7 +54,7 @@ def train(folder: Path, steps: int) -> None:
 
 
 def start(folder: Path, steps: int) -> subprocess.Popen:
-    """The training in a process of its own, its imports done."""
+    """Start the training in a process of its own, and return when its imports are done."""
     command = [sys.executable, "-m", "benchmarks.kills", "train", str(folder), str(steps)]
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     if process.stdout.readline().strip() != READY:
@@ -68,11 +68,11 @@ def finish(process: subprocess.Popen) -> None:
 
 
 def kill_repeatedly(place: Path, steps: int, kills: int, longest: float) -> tuple[list[Path], list[float], list[int]]:
-    """Kill trainings, a new one whenever one has ended, until there were ``kills``; then let the last one end.
+    """Kill trainings ``kills`` times, starting a new one whenever one has ended, then let the last one end.
 
     Returns
     -------
-    The folders of the trainings, seconds of each life that was ended, and the step that it had gone on from.
+    The folders of the trainings; and for each kill, the seconds until it and the step that the process resumed from.
     """
     moments, folders, lives, found = random.Random(0), [place / "disturbed_0"], [], []
     while len(lives) < kills:
@@ -94,7 +94,7 @@ def kill_repeatedly(place: Path, steps: int, kills: int, longest: float) -> tupl
 
 
 def resumes_at(folder: Path) -> int:
-    """The step of the checkpoint in ``folder``; 0 without one."""
+    """Return the step of the checkpoint in ``folder``; 0 if there is none."""
     import torch
 
     path = folder / "last.ckpt"
@@ -102,7 +102,7 @@ def resumes_at(folder: Path) -> int:
 
 
 def same(a: Path, b: Path) -> dict[str, bool]:
-    """Whether weights and tables of two finished trainings are equal to the last bit."""
+    """Return, by file, whether weights and tables of two finished trainings are equal to the last bit."""
     import torch
 
     weights = [torch.load(folder / "generator.pt", weights_only=True) for folder in (a, b)]

@@ -1,13 +1,13 @@
-"""The simulated data of the paper's Appendix C: is the true graph found, and what does a model with it score?
+"""Simulated data of the paper's Appendix C: is the true graph recovered, and how does a model with it score?
 
     python -m benchmarks.linear_uniform                          GRNBoost2 against the truth of five networks; seconds
-    python -m benchmarks.linear_uniform --train                  and the table: two seeds, about five minutes each
+    python -m benchmarks.linear_uniform --train                  and the scores: two seeds, about five minutes each
     python -m benchmarks.linear_uniform --train --seeds 1000 -- model.causal_gan.steps=100       options of train.py
 
-The trainings are those of train.py with dataset=linear_uniform, for GRNBoost2 and for a random graph; what is in the
-store is not trained again. The model is that of ``MODEL``: the small one with more steps, as they are cheaper with 100
-genes, and as 4,000 training cells have more to tell than pbmc3k's 1,700; it was not tuned. The last line is JSON; the
-exit status is 1 if GRNBoost2 finds a true graph less than twice as well as chance, or no better than by degrees.
+The trainings are those of train.py with dataset=linear_uniform, for GRNBoost2 and for a random graph; finished ones are
+read from the store. ``MODEL`` is model=small with more steps, which are cheaper with 100 genes and useful with 4,000
+training cells instead of pbmc3k's 1,700; it was not tuned. The last line is JSON; the exit status is 1 if GRNBoost2
+recovers a true graph less than twice as well as chance, or not better than random networks of the same degrees.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ LABELS = {"control": "Control", "stage1": "Stage 1", "grnboost2": "GRNBoost2", "
 
 
 def recover(network: int, n_cells: int = 5000, preprocessing: Preprocessing = PREPROCESSING) -> ReferenceScores:
-    """GRNBoost2, told the causes, against the true graph of one simulation."""
+    """Score GRNBoost2, given the causes, against the true graph of one simulation."""
     source = LinearUniform(n_cells=n_cells, seed=network)
     cells, truth = split(preprocessing.run(source.load(), network), "train"), source.true_graph()
     genes = list(cells.var_names)
@@ -47,7 +47,7 @@ def recover(network: int, n_cells: int = 5000, preprocessing: Preprocessing = PR
 
 
 def train(inferer: str, seed: int, options: Sequence[str]) -> Path:
-    """One run of train.py, which logs on stderr as ever; its folder."""
+    """Run train.py, which logs to stderr as usual, and return its folder."""
     command = [sys.executable, str(ROOT / "train.py"), "dataset=linear_uniform", "kb=truth", f"inferer={inferer}"]
     command += [f"seed={seed}", "logger=csv", *options]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
@@ -61,7 +61,7 @@ def row_name(row: Row) -> str:
 
 
 def table(rows: Sequence[Row]) -> dict[str, dict[str, dict[str, str]]]:
-    """By row and metric of the paper: ours and its mean ± standard deviation."""
+    """Return our value and the paper's mean ± standard deviation, by row and metric of the paper."""
     paper = {row.inferer or row.source: row.printed for row in paper_rows(["linear_uniform"])}
     metrics = [metric for metric in METRICS if metric in paper["control"]]
     found: dict[str, dict[str, dict[str, str]]] = {}

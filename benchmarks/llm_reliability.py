@@ -1,12 +1,12 @@
-"""Is any answer lost or paid twice: 1000 questions to a server that misbehaves, from a process that is often killed.
+"""Is an answer lost or paid for twice? 1000 questions to a faulty server, from a process that is often killed.
 
     python -m benchmarks.llm_reliability
 
-The server (``tests/llm/server.py``, a process of its own) meets three requests in ten with 429, 500, 503, dropped
-connections, time-outs, truncated JSON and the like, or with empty answers or invented genes, which are asked again. The
-client is killed with SIGKILL at random moments and started again until it ends. The last line is JSON. Counted are
-questions with a usable answer, stored answers, and questions that the server answered twice: only those that were on
-their way when the client was killed can be among the latter.
+The server (``tests/llm/server.py``, a process of its own) answers three requests in ten with 429, 500, 503, dropped
+connections, time-outs or truncated JSON, or with empty answers or invented genes, which are asked again. The client is
+killed with SIGKILL at random moments and restarted until it ends. The last line is JSON, with the numbers of questions
+with a usable answer, of stored answers, and of questions that the server answered twice, which can only be questions in
+flight when the client was killed.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ FAULTS = ",".join([*RETRYABLE, "empty", "invented"]) + "@0.3"
 
 
 def client(url: str, cache: str, n: int) -> None:
-    """What is killed: the interview about ``n`` targets."""
+    """Run the interview about ``n`` targets, the process to be killed."""
     chat = OpenAIChat(url, None, timeout=2, max_retries=20, max_concurrency=AT_ONCE, backoff=0.1)
     inferer = LLMInferer(LanguageModel("test", "test-model", chat, cache=cache, max_repairs=5))
     questions = inferer.questions([f"TARGET{i}" for i in range(n)], TFS, seed=0)

@@ -1,10 +1,10 @@
-"""How fast is an interview: 1000 questions to a server that takes 200 ms for each, 32 at once, against the ideal.
+"""Speed of an interview compared with the ideal: 1000 questions, 32 at once, to a server that takes 200 ms for each.
 
     python -m benchmarks.llm_throughput
 
-The whole way is timed: prompts, requests, answers read and stored; then the same again, from the stored answers. The
-server runs in a process of its own (``tests/llm/server.py``) and does nothing but wait. The last line is JSON: seconds
-of both, the ratio of the first to 1000/32 x 0.2 s, and the milliseconds of CPU per question.
+The time includes prompts, requests, and parsing and storing the answers; the interview is then repeated from the stored
+answers. The server runs in a process of its own (``tests/llm/server.py``) and only waits. The last line is JSON:
+seconds of both, the ratio of the first to 1000/32 x 0.2 s, and CPU milliseconds per question.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ BOUND, BOUND_AGAIN = 1.25, 2.0
 
 
 def ask(url: str, cache: Path, n: int, at_once: int) -> tuple[float, float]:
-    """Seconds, and seconds of CPU, for the questions about ``n`` targets."""
+    """Return seconds and CPU seconds for the questions about ``n`` targets."""
     chat = OpenAIChat(url, None, max_concurrency=at_once)
     inferer = LLMInferer(LanguageModel("test", "test-model", chat, cache=str(cache)), context="Blood cells.")
     questions = inferer.questions([f"TARGET{i}" for i in range(n)], TFS, seed=0)
@@ -42,7 +42,7 @@ def ask(url: str, cache: Path, n: int, at_once: int) -> tuple[float, float]:
 def main(n: int, at_once: int, latency: float) -> None:
     with tempfile.TemporaryDirectory() as folder, running_server(latency=latency) as server:
         cache = Path(folder) / "answers.sqlite"
-        ask(server.url, Path(folder) / "warm-up.sqlite", 1, 1)  # imports
+        ask(server.url, Path(folder) / "warm-up.sqlite", 1, 1)  # loads the imports
         seconds, cpu = ask(server.url, cache, n, at_once)
         again, _ = ask(server.url, cache, n, at_once)
         stats = server.stats()

@@ -1,12 +1,12 @@
-"""What each metric sees, and what it costs. Both rewrite their table in docs/metrics.md.
+"""What each metric detects, and what it costs. Both commands rewrite their table in docs/metrics.md.
 
-    python -m benchmarks.metrics ruler         real cells against real cells, as they are and damaged (minutes)
+    python -m benchmarks.metrics ruler         real cells compared with real cells, intact and damaged (minutes)
     python -m benchmarks.metrics cost          time and peak memory at 1,000, 5,000 and 20,000 cells a side (minutes)
     python -m benchmarks.metrics cost --sizes 1000 --metrics mmd milisi
-    --dry                                      print, and leave the page as it is
+    --dry                                      print the table, and do not change the page
 
 The last line is JSON. The exit status of ``cost`` is 1 if all metrics together at 1,000 cells take more than 15 s or
-1 GB. Every measurement of ``cost`` is a process of its own, over sparse cells of 1000 genes, imports not counted.
+1 GB. Every measurement of ``cost`` runs in a process of its own, on sparse cells of 1000 genes, without the imports.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MOST_SECONDS, MOST_MEGABYTES = 15.0, 1000.0
 
 
 def ruler(n_cells: int, n_seeds: int, metrics: Sequence[str]) -> tuple[list[list[str]], dict[str, object]]:
-    """The table of damages against metrics, and the same for the JSON line."""
+    """Return the table of damages by metrics, as Markdown and for the JSON line."""
     from benchmarks import ruler
 
     found = ruler.measure(ruler.pbmc3k(), n_cells, range(n_seeds), metrics)
@@ -52,7 +52,7 @@ def _spread(values: Sequence[float], name: str) -> str:
 
 
 def cost(sizes: Sequence[int], metrics: Sequence[str]) -> tuple[list[list[str]], dict[str, object]]:
-    """The table of metrics against numbers of cells, and the same for the JSON line."""
+    """Return the table of metrics by numbers of cells, as Markdown and for the JSON line."""
     lines = [["", *(f"{size:,} cells" for size in sizes)]]
     measured: dict[str, dict[int, dict[str, float]]] = {}
     for name in (*metrics, ALL):
@@ -68,7 +68,7 @@ def cost(sizes: Sequence[int], metrics: Sequence[str]) -> tuple[list[list[str]],
 
 
 def once(n_cells: int, metrics: Sequence[str]) -> dict[str, float]:
-    """Seconds and peak memory of one scoring, in this process."""
+    """Return seconds and peak memory of one scoring, in this process."""
     import sklearn.decomposition
     import sklearn.ensemble
     import sklearn.manifold
@@ -87,7 +87,7 @@ def once(n_cells: int, metrics: Sequence[str]) -> dict[str, float]:
 
 
 def _cells(n_cells: int, seed: int):
-    """Sparse counts of ten cell types, normalised; made in pieces that leave no mark on the peak memory."""
+    """Return normalised sparse counts of ten cell types, made in pieces that do not raise the peak memory."""
     import numpy as np
     from scipy import sparse
 
@@ -108,7 +108,7 @@ def _markdown(lines: Sequence[Sequence[str]]) -> str:
 
 
 def _write(name: str, table: str) -> None:
-    """Put the table between its two marks on the page."""
+    """Write the table between its two marks on the page."""
     text = PAGE.read_text(encoding="utf-8")
     begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->"
     before, rest = text.split(begin)

@@ -1,11 +1,11 @@
-"""Nothing is paid twice, and nothing depends on luck: the main job again, elsewhere, and killed.
+"""Check that a job is computed once and reproducible: repeated, run in another folder, and killed.
 
     python -m benchmarks.reproducibility                                 the default job; about three times its length
     python -m benchmarks.reproducibility model.causal_gan.steps=100      any other job: options of train.py
 
-In one empty folder the job runs undisturbed, then again, then with another inferer (what does it reuse?) unless one
-is given. In a second one the same job is killed with SIGKILL at random moments and repeated until it ends. Results
-and GRN of both folders are compared byte for byte. The last line is JSON.
+In one empty folder the job runs undisturbed, then again, then with another inferer, to see which stages are reused,
+unless an inferer is given. In a second folder the same job is killed with SIGKILL at random moments and repeated until
+it ends. Results and GRN of both folders are compared byte for byte. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def start(folder: Path, options: list[str]) -> subprocess.Popen:
 
 
 def run(folder: Path, options: list[str]) -> float:
-    """Seconds until the job ended well."""
+    """Run the job, which must succeed, and return its seconds."""
     begin = time.perf_counter()
     process = start(folder, options)
     if process.wait() != 0:
@@ -40,7 +40,7 @@ def run(folder: Path, options: list[str]) -> float:
 
 
 def run_with_kills(folder: Path, options: list[str], length: float) -> list[float]:
-    """Kill the job after random shares of its length, at most ``KILLS`` times; seconds after which it was."""
+    """Kill the job at most ``KILLS`` times, after random fractions of its length; return the seconds of each kill."""
     moments, killed = random.Random(0), []
     while len(killed) < KILLS:
         process = start(folder, options)
@@ -58,7 +58,7 @@ def run_with_kills(folder: Path, options: list[str], length: float) -> list[floa
 
 
 def results(folder: Path) -> dict[str, bytes]:
-    """Bytes of what must not differ, by run and file."""
+    """Return the bytes of the files that must not differ, by run and file."""
     names = "results.csv", "results.json", "grn.tsv", "graph.json"
     runs = [path.parent for path in sorted((folder / "outputs").glob("*/results.json"))]
     return {f"{path.name}/{name}": (path / name).read_bytes() for path in runs for name in names}

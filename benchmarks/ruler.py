@@ -1,6 +1,6 @@
-"""Which metric sees which damage? Real cells against disjoint real cells, as they are and spoilt in known ways.
+"""Which metric detects which damage? Real cells compared with disjoint real cells, intact and damaged in known ways.
 
-Run by ``python -m benchmarks.metrics ruler`` and, smaller, by ``tests/metrics/test_ruler.py``.
+It is run by ``python -m benchmarks.metrics ruler`` and, smaller, by ``tests/metrics/test_ruler.py``.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Cells:
 
 
 def pbmc3k(n_genes: int = 1000) -> Cells:
-    """The shipped cells over the genes that a run would choose, as raw counts."""
+    """Return the raw counts of the shipped cells, over the genes that a run would select."""
     raw = PBMC3k().load()
     chosen = Preprocessing(n_genes=n_genes, min_cells=50, n_test=500, n_validation=500).run(raw, seed=0)
     kept = raw[chosen.obs_names, chosen.var_names]
@@ -46,11 +46,11 @@ def pbmc3k(n_genes: int = 1000) -> Cells:
 
 
 def normalised(counts: np.ndarray) -> np.ndarray:
-    """Every cell scaled to the library size of the metrics."""
+    """Scale every cell to the library size of the metrics."""
     return counts * (LIBRARY_SIZE / counts.sum(axis=1, keepdims=True))
 
 
-# -- damages: from spare cells, of which the first n are taken, to normalised cells -----------------------------------
+# -- damages: functions of spare cells, of which the first n are used, to normalised cells -----------------------------
 
 
 def _as_they_are(spare: Cells, n: int, rng: np.random.Generator) -> np.ndarray:
@@ -102,12 +102,12 @@ UNDAMAGED = "real against real"
 
 @dataclass
 class Ruler:
-    """Values of each metric over the splits, undamaged and under each damage.
+    """Values of each metric for each split, undamaged and for each damage.
 
     Parameters
     ----------
     values
-        Damage (or ``UNDAMAGED``) to metric to one value per split.
+        Damage (or ``UNDAMAGED``) to metric to values, one per split.
     """
 
     values: dict[str, dict[str, list[float]]] = field(default_factory=dict)
@@ -116,12 +116,12 @@ class Ruler:
         return statistics.fmean(self.values[damage][metric])
 
     def sees(self, damage: str, metric: str) -> bool:
-        """Whether every damaged split scores worse than every undamaged one: with 5 of each, by chance 1 in 252."""
+        """Return True if every damaged split scores worse than every undamaged one; with 5 each, by chance 1 in 252."""
         worse, real = (self._worse(self.values[name][metric], metric) for name in (damage, UNDAMAGED))
         return min(worse) > max(real)
 
     def effect(self, damage: str, metric: str) -> float:
-        """How much worse the damaged mean is, in standard deviations of the undamaged splits."""
+        """Return how much worse the damaged mean is, in standard deviations of the undamaged splits."""
         worse, real = (self._worse(self.values[name][metric], metric) for name in (damage, UNDAMAGED))
         return (statistics.fmean(worse) - statistics.fmean(real)) / statistics.stdev(real)
 
@@ -139,15 +139,15 @@ def measure(
     Parameters
     ----------
     cells
-        Enough of them for two disjoint sets, also without the dropped types.
+        Raw counts, enough for two disjoint sets, also without the dropped cell types.
     n_cells
-        In each of the two sets.
+        Number of cells in each of the two sets.
     seeds
-        One split each.
+        Seeds of the splits.
     metrics
-        Names of the registry.
+        Names of metrics in the registry.
     damages
-        Of ``DAMAGES``; the undamaged cells are always scored.
+        Names of ``DAMAGES``; the undamaged cells are always scored.
     """
     ruler = Ruler()
     for seed in seeds:

@@ -1,13 +1,13 @@
-"""A sweep whose processes are killed again and again ends as if nothing had happened.
+"""Check that a sweep whose processes are killed repeatedly ends with the results of an undisturbed one.
 
     python -m benchmarks.sweep_kills                 10 kills of a sweep of 6 small jobs, two at once; minutes
     python -m benchmarks.sweep_kills kills=30
 
-One sweep runs undisturbed. Then the same command is repeated in another folder, and at a random moment each time either
-its main process or one of its workers is killed with SIGKILL, until it is through; then in a third folder, and so on
-until there were enough kills. No lock, record or half-written file is touched in between. In each folder every setting
-must be there once, with the results of the undisturbed sweep byte for byte, every stage must be in the store once, and
-W&B must show every run once. The last line is JSON.
+One sweep runs undisturbed. The same command is then repeated in another folder, with its main process or one of its
+workers killed with SIGKILL at a random moment each time, until it ends, and in further folders until there are enough
+kills. Locks, records and half-written files are left as they are. Each folder must have every setting once, with
+results byte for byte those of the undisturbed sweep, every stage once in the store, and every run once in W&B. The last
+line is JSON.
 """
 
 from __future__ import annotations
@@ -45,35 +45,35 @@ N_JOBS = 6
 
 
 def start(folder: Path) -> subprocess.Popen:
-    """The sweep in processes of their own, its results below ``folder``."""
+    """Start the sweep in processes of its own, with results below ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, str(ROOT / "train.py"), "-m", *OPTIONS, *JOBS]
-    # One thread per job: sums over two are rounded differently.
+    # One thread per job, as the number of threads changes the rounding of sums.
     with (folder / "log").open("a") as log:
         environment = os.environ | {"OMP_NUM_THREADS": "1"}
         return subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
 
 
 def finish(folder: Path) -> None:
-    """Let the sweep run to its end, which must be a good one."""
+    """Wait for the sweep, which must succeed."""
     if start(folder).wait() != 0:
         sys.exit("\n".join(["a sweep failed:", *(folder / "log").read_text().splitlines()[-20:]]))
 
 
 def workers(leader: subprocess.Popen) -> list[psutil.Process]:
-    """The processes in which jobs of the sweep run."""
+    """Return the processes in which jobs of the sweep run."""
     return [process for process in psutil.Process(leader.pid).children(recursive=True) if _is_worker(process)]
 
 
 def _is_worker(process: psutil.Process) -> bool:
     try:
         return "popen_loky" in " ".join(process.cmdline())
-    except psutil.Error:  # it has just ended
+    except psutil.Error:  # the process has just ended
         return False
 
 
 def kill_one(leader: subprocess.Popen, chance: random.Random) -> str:
-    """Kill the main process or, as often, one of its workers; which one it was."""
+    """Kill the main process or one of its workers with equal probability, and return which."""
     victims = workers(leader)
     if victims and chance.random() < 0.5:
         chance.choice(victims).kill()
@@ -83,11 +83,11 @@ def kill_one(leader: subprocess.Popen, chance: random.Random) -> str:
 
 
 def kill_repeatedly(place: Path, kills: int, length: float) -> tuple[list[Path], list[tuple[str, float]]]:
-    """Kill sweeps, a new one whenever one is through, until there were ``kills``; then let the last one end.
+    """Kill sweeps ``kills`` times, starting a new one whenever one has ended, then let the last one end.
 
     Returns
     -------
-    The folders of the sweeps, and who was killed after how many seconds.
+    The folders of the sweeps, and for each kill the process and the seconds until it.
     """
     chance, folders, killed = random.Random(0), [place / "disturbed_0"], []
     while len(killed) < kills:
@@ -107,7 +107,7 @@ def kill_repeatedly(place: Path, kills: int, length: float) -> tuple[list[Path],
 
 
 def content(folder: Path) -> dict[str, object]:
-    """What a finished sweep left: results by run, stages by name, half-written folders, runs that W&B shows."""
+    """Return what a finished sweep wrote: results by run, stages by name, half-written folders, runs in W&B."""
     outputs = folder / "outputs"
     return {
         "results": {path.parent.name: path.read_bytes() for path in outputs.glob("pbmc3k_*/results.json")},
@@ -118,7 +118,7 @@ def content(folder: Path) -> dict[str, object]:
 
 
 def difference(expected: object, found: object) -> str:
-    """What is not the same, in a line."""
+    """Return the differences between two sweeps as one line."""
     if not isinstance(expected, dict):
         return f"{found} in the place of {expected}"
     return ", ".join(
@@ -129,7 +129,7 @@ def difference(expected: object, found: object) -> str:
 
 
 def _first_change(a: object, b: object) -> str:
-    """The first line that differs, of files; else both."""
+    """Return the first line in which two files differ; for other values, both values."""
     if not isinstance(a, bytes) or not isinstance(b, bytes):
         return f"{type(b).__name__ if isinstance(b, bytes) else b} in the place of {type(a).__name__}"
     lines = zip(a.decode().splitlines(), b.decode().splitlines(), strict=False)

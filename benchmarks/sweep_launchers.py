@@ -1,9 +1,10 @@
-"""The demo grid over two seeds, cut short, one job after the other and two at once: the same numbers, nothing twice.
+"""Check that sequential and parallel sweeps give the same numbers and compute each stage once.
 
     python -m benchmarks.sweep_launchers        8 jobs twice, each time in an empty folder; a quarter of an hour
 
-Sequentially, the same command again, and by joblib with two jobs at once. Counted are the stages in the store and how
-often each was begun, which the logs of the jobs tell. The last line is JSON.
+The demo grid, with two seeds and short trainings, runs sequentially, then again in the same folder, and by joblib with
+two jobs at once in another. It counts the stages in the store, and how often the logs say that each was begun. The last
+line is JSON.
 """
 
 from __future__ import annotations
@@ -22,18 +23,18 @@ from benchmarks.sweep_kills import content, difference
 
 ROOT = Path(__file__).resolve().parents[1]
 LAUNCHERS = {"sequential": [], "joblib": ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]}
-#: Long enough to share stages, and too short for any number in its table to be a result.
+#: Long enough to share stages, but too short for the scores to mean anything.
 SHORT = ["seed=1000,2000", "model.controller.steps=500", "model.causal_gan.steps=400", "evaluation.n_samples=2"]
-LIMIT, REPEAT_LIMIT = 1800.0, 30.0  # seconds, of the sweep and of the same again
+LIMIT, REPEAT_LIMIT = 1800.0, 30.0  # seconds for the sweep and for its repetition
 
 
 def sweep(folder: Path, options: list[str]) -> tuple[float, str]:
-    """The demo grid below ``folder``; its seconds, and what it said."""
+    """Run the demo grid below ``folder``, and return its seconds and its output."""
     folder.mkdir(exist_ok=True)
     command = [sys.executable, str(ROOT / "train.py"), "-m", "+multirun_sweeps=demo", "logger.mode=offline", *SHORT]
     command += options
     begin = time.perf_counter()
-    # One thread per job: sums over two are rounded differently.
+    # One thread per job, as the number of threads changes the rounding of sums.
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     if done.returncode != 0:
@@ -42,7 +43,7 @@ def sweep(folder: Path, options: list[str]) -> tuple[float, str]:
 
 
 def begun(log: str) -> Counter[str]:
-    """How often each stage was computed, by stage and key."""
+    """Return how often each stage was computed, by stage and key."""
     return Counter(re.findall(r"running (\w+ [0-9a-f]{20})", log))
 
 

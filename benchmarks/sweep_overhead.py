@@ -1,11 +1,11 @@
-"""What a sweep costs beside its stages: seconds per job with everything in the store.
+"""Overhead of a sweep: seconds per job when all stages are in the store.
 
     python -m benchmarks.sweep_overhead              a sweep of 4 jobs with trainings of 25 steps; minutes
     python -m benchmarks.sweep_overhead seeds=8      8 jobs
 
-The sweep runs once; then it is repeated as it stands, and once more after the folders of its runs were deleted, so that
-each has to be written again (tables, pictures, copies of the cells) from what the store holds. Data, networks and
-scores are those of the default job; only the trainings end early. The last line is JSON.
+The sweep runs once, is repeated, and runs again after the folders of its runs are deleted, so that each is written
+again from the store (tables, figures, copies of the cells). Data, networks and scores are those of the default job;
+only the trainings are shorter. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LIMIT = 5.0  # seconds per job
 
 
 def sweep(folder: Path, seeds: int) -> tuple[float, float]:
-    """Run it, and give the seconds that it took and those of the processor, which other work hardly changes."""
+    """Run the sweep, and return its seconds and CPU seconds, which other load hardly changes."""
     command = [
         sys.executable,
         str(ROOT / "train.py"),
@@ -48,7 +48,7 @@ def _cpu_seconds() -> float:
 
 
 def per_job(folder: Path, seeds: int) -> tuple[float, float]:
-    """Seconds of one job of a sweep that finds all it needs, and those of the processor."""
+    """Return seconds and CPU seconds per job of a sweep whose stages are all in the store."""
     wall, cpu = sweep(folder, seeds)
     return round(wall / (2 * seeds), 2), round(cpu / (2 * seeds), 2)
 

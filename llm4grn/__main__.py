@@ -1,4 +1,4 @@
-"""``python -m llm4grn``: the command ``llm4grn``."""
+"""Run the command ``llm4grn`` as ``python -m llm4grn``."""
 
 from llm4grn.cli.app import main
 

@@ -138,10 +138,10 @@ def test_trainer_is_refused_before_lightning_sees_it(overrides, says):
 
 def test_gpu_is_refused_where_there_is_none(monkeypatch):
     cfg = composed("train", "trainer=gpu")
-    monkeypatch.setattr("llm4grn.cli.config._sees_gpu", lambda accelerator: False)
+    monkeypatch.setattr("llm4grn.cli.config._gpu_available", lambda accelerator: False)
     with pytest.raises(UserError, match="trainer=cpu"):
         trainer_arguments(cfg)
-    monkeypatch.setattr("llm4grn.cli.config._sees_gpu", lambda accelerator: True)
+    monkeypatch.setattr("llm4grn.cli.config._gpu_available", lambda accelerator: True)
     assert trainer_arguments(cfg) == {"accelerator": "gpu", "devices": 1, "compile": False, "stream": None}
 
 

@@ -1,1 +1,1 @@
-"""Between Hydra and the library: one module per command, and what they share."""
+"""The commands, one module each, and the code between Hydra and the library that they share."""

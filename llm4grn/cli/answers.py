@@ -1,4 +1,4 @@
-"""Look into the kept answers, take them out and put them in: ``python -m llm4grn.llm --help``."""
+"""Summarise, export and import the stored answers of language models: ``python -m llm4grn.llm --help``."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from llm4grn.llm.messages import NOT_RECORDED
 
 
 def main(arguments: list[str] | None = None) -> None:
+    """Run one subcommand; a UserError ends it with one line on stderr and exit status 2."""
     parser = argparse.ArgumentParser("llm4grn answers", description="The kept answers of language models.")
     commands = parser.add_subparsers(dest="command", required=True)
     cache: dict[str, Any] = {

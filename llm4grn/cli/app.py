@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from llm4grn import __version__
-from llm4grn.cli.program import called_as_installed
+from llm4grn.cli.program import mark_as_installed
 
-#: Module of :mod:`llm4grn.cli` and its line in the help, by subcommand.
+#: Subcommand -> (module of :mod:`llm4grn.cli`, line in the help).
 COMMANDS = {
     "train": ("train", "from raw counts to a scored causal simulation"),
     "infer-grn": ("infer_grn", "the network and the graph to impose; no training"),
@@ -23,15 +23,21 @@ COMMANDS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a subcommand with the words that follow it; those of the scripts are Hydra's ``field=value``."""
-    called_as_installed()
-    typed = list(sys.argv[1:] if arguments is None else arguments)
-    command = _parser().parse_args(typed[:1]).command
+    """Run the subcommand that the first argument names; the scripts take Hydra's ``field=value`` as further arguments.
+
+    Parameters
+    ----------
+    arguments
+        Command-line arguments without the program name; None reads them from ``sys.argv``.
+    """
+    mark_as_installed()
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    command = _parser().parse_args(words[:1]).command
     if command is None:
         _parser().print_help()
         sys.exit(2)
     module = import_module(f"llm4grn.cli.{COMMANDS[command][0]}")
-    sys.argv = [f"llm4grn {command}", *typed[1:]]
+    sys.argv = [f"llm4grn {command}", *words[1:]]
     module.main()
 
 

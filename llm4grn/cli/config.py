@@ -1,4 +1,4 @@
-"""Composed configs become objects, and values that no class of ours would check are checked."""
+"""Build objects from composed configs, and check the values that no constructor checks."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from llm4grn.setting import Dataset, Model, Setting
 
 
 def build_setting(cfg: DictConfig) -> Setting:
-    """The setting that a composed config describes; constructors check their arguments.
+    """Return the setting that a composed config describes.
 
     Raises
     ------
     UserError, InstantiationException
-        If a value is impossible.
+        If a value is invalid; the constructors check their own arguments.
     """
     dataset, kb, inferer = cfg.dataset, cfg.kb, cfg.inferer
     check_llm(cfg)
@@ -56,13 +56,14 @@ def build_setting(cfg: DictConfig) -> Setting:
 
 
 def check_llm(cfg: DictConfig) -> None:
-    """Refuse a question without anyone to ask, and an answer under the name of another model.
+    """Check that the config names the language model that its knowledge base and inferer ask.
 
     Raises
     ------
     UserError
+        If one of them asks a language model and ``llm`` is none, or not the model that ``kb`` is named for.
     """
-    # Not resolved: an address from a variable that is not set is refused where it is used.
+    # Not resolved: an unset environment variable in the address is reported where the address is used.
     name = cast(dict[str, Any], OmegaConf.to_container(cfg.llm))["name"]
     asking = {
         f"kb={cfg.kb.get('asks', 'llm')}": "llm" in cfg.kb.method,
@@ -76,16 +77,17 @@ def check_llm(cfg: DictConfig) -> None:
             )
     asked = cfg.kb.get("asks")
     if asked is not None and name not in (asked, "recorded"):
-        # the name is a label: of llm=shipped it is the recorded model's, and no option of llm
+        # Compared by label: llm=shipped carries the name of the recorded model, which is no option of llm.
         raise UserError(f"kb={asked} and llm={name}: the knowledge base would not be {asked}'s; use kb=llm instead")
 
 
 def check_is_set(cfg: DictConfig, *groups: str) -> None:
-    """Refuse a group of which a field must be set and is not.
+    """Check that every mandatory field (``???``) of these config groups is set.
 
     Raises
     ------
     UserError
+        If a field is missing.
     """
     for group in groups:
         missing = sorted(field for field in cfg[group] if OmegaConf.is_missing(cfg[group], field))
@@ -94,25 +96,25 @@ def check_is_set(cfg: DictConfig, *groups: str) -> None:
 
 
 def instantiate(node: DictConfig) -> Any:
-    """The object that a config node with ``_target_`` describes."""
-    # Plain lists and dictionaries: keys of stages are made from them, and no class of ours knows OmegaConf.
+    """Return the object that a config node with ``_target_`` describes."""
+    # Plain lists and dictionaries: stage keys are hashed from them, and the library does not know OmegaConf.
     return hydra.utils.instantiate(node, _convert_="all")
 
 
 def resolved(cfg: DictConfig) -> dict[str, Any]:
-    """The config as plain values, every interpolation resolved, without secrets and what decides no result."""
+    """Return the config as plain values: interpolations resolved, without secrets and without ``plan_only``."""
     values: dict[str, Any] = plain(cfg)
     values.pop("plan_only", None)
     return without_secrets(values)
 
 
 def trainer_arguments(cfg: DictConfig) -> dict[str, Any]:
-    """Arguments for Lightning's trainer, which would look at them only after the inference.
+    """Return the arguments for Lightning's trainer, checked now because Lightning checks them only after the inference.
 
     Raises
     ------
     UserError
-        If there is no such accelerator, here or at all, the number of devices is none, or another field is set.
+        If the accelerator is unknown or not available, another value is invalid, or there is no such field.
     """
     arguments: dict[str, Any] = plain(cfg.trainer)
     unknown = sorted(arguments.keys() - {"accelerator", "devices", "compile", "stream"})
@@ -131,21 +133,28 @@ def trainer_arguments(cfg: DictConfig) -> dict[str, Any]:
     is_number = isinstance(devices, int) and not isinstance(devices, bool) and (devices >= 1 or devices == -1)
     if not (is_number or devices == "auto" or (isinstance(devices, list) and devices)):
         raise UserError(f"trainer.devices={devices}: expected how many, 1 or more, or a list of device numbers")
-    if accelerator in ("gpu", "cuda") and not _sees_gpu(accelerator):
+    if accelerator in ("gpu", "cuda") and not _gpu_available(accelerator):
         raise UserError(f"trainer.accelerator={accelerator}: PyTorch sees no GPU here; use trainer=auto or trainer=cpu")
     return arguments
 
 
 def command() -> str:
-    """The command that was typed, as one line that a shell takes, without secrets."""
+    """Return the command line of this job as a shell takes it, without secrets."""
     job = HydraConfig.get()
-    typed = without_secrets(list(job.overrides.task))  # in a worker, argv is another program's
-    words = [word for word in typed if not word.startswith("+multirun_sweeps=")]  # a job has its grid's words already
-    return shlex.join([*program.words(job.job.name), *words])
+    overrides = without_secrets(list(job.overrides.task))  # not from sys.argv, which in a worker is joblib's
+    # A job of a sweep already carries the overrides of its grid.
+    words = [word for word in overrides if not word.startswith("+multirun_sweeps=")]
+    return shlex.join([*program.command_words(job.job.name), *words])
 
 
 def check_paths(cfg: DictConfig) -> None:
-    """Refuse a folder for the results that cannot be written, before the work whose results would go there."""
+    """Check, before any work, that results can be written to the output folder.
+
+    Raises
+    ------
+    UserError
+        If a path is not a string, or ``paths.outputs`` is not writable.
+    """
     for name, path in cfg.paths.items():
         if not isinstance(path, str) or not path:
             raise UserError(f"paths.{name}={path}: expected a folder")
@@ -157,7 +166,7 @@ def check_paths(cfg: DictConfig) -> None:
         )
 
 
-def _sees_gpu(accelerator: str) -> bool:
+def _gpu_available(accelerator: str) -> bool:
     import torch
 
     return torch.cuda.is_available() or (accelerator == "gpu" and torch.backends.mps.is_available())

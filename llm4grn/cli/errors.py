@@ -1,4 +1,4 @@
-"""Mistakes become one line: what is wrong, and what to do about it."""
+"""Translate exceptions into one-line messages that say what is wrong and how to repair it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from llm4grn.errors import UserError
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """End the program with one line for what the user can repair, and with a traceback for anything else."""
+    """End the program with one line on stderr and status 2 for errors that the user can repair.
+
+    Ctrl-C ends it with status 130; any other exception keeps its traceback.
+    """
     try:
         yield
     except (UserError, HydraException, OmegaConfBaseException) as error:
@@ -27,7 +30,7 @@ def one_line_errors() -> Iterator[None]:
 
 
 def first_line(error: Exception) -> str:
-    """Any error as one line, a bug with the name of its class."""
+    """Return any exception as one line; a bug starts with the name of its class."""
     bug: BaseException = error
     try:
         if isinstance(error, UserError | HydraException | OmegaConfBaseException):
@@ -39,18 +42,18 @@ def first_line(error: Exception) -> str:
 
 
 def unset_variable(error: Exception) -> str | None:
-    """The environment variable that a config reads and nobody set, if that is the error."""
-    found = re.search(r"Environment variable '(\w+)' not found", str(error))
-    return found and found[1]
+    """Return the name of the unset environment variable that caused an error; None for any other error."""
+    match = re.search(r"Environment variable '(\w+)' not found", str(error))
+    return match and match[1]
 
 
 def one_line(error: Exception) -> str:
-    """What is wrong and what to do about it, without the layers that the error went through.
+    """Return the message of an error as one line, without the layers that Hydra and OmegaConf add.
 
     Raises
     ------
-    Exception
-        The error's own cause, if it is a bug in a class that the config names and no mistake of the user.
+    InstantiationException
+        The error itself, if a constructor failed by a bug and not by a mistake of the user.
     """
     if isinstance(error, InstantiationException):
         cause = error.__cause__
@@ -76,8 +79,8 @@ def one_line(error: Exception) -> str:
     if several:
         field, _, value = several[1].partition("=")
         return f"{several[1]}: one value is expected; a text is {field}=\"'{value}'\", several runs need --multirun"
-    if of_resolver := re.match(r"UserError raised while resolving interpolation: (.*)", text):
-        return of_resolver[1]
+    if from_resolver := re.match(r"UserError raised while resolving interpolation: (.*)", text):
+        return from_resolver[1]
     option = re.search(r"Could not find '(.+)/(.+)'\s+Available options in '.+':((?s:.*?))(?:Config search|$)", text)
     if option:
         group, choice, choices = option.groups()

@@ -1,4 +1,4 @@
-"""Finished runs compared: a verdict in words, tables, figures, and one page that shows them all."""
+"""Compare finished runs: a verdict in words, tables, figures, and one page that shows them all."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ FLAGS = ("paper", "rescore", "plausibility", "recovery", "html")
 
 
 def evaluate(cfg: DictConfig) -> Path:
+    """Compare the runs that ``cfg.runs`` matches, and return the folder of the comparison."""
     patterns = checked_patterns(cfg)
     folder = Path(cfg.paths.outputs) / cfg.name
     tracker = instantiate(cfg.logger)
@@ -28,7 +29,7 @@ def evaluate(cfg: DictConfig) -> Path:
     if cfg.reference not in (None, "truth"):
         from llm4grn.evaluation.graphs.reference import load_reference
 
-        load_reference(cfg.reference, folder=cfg.paths.data)  # a wrong path is refused before any scoring
+        load_reference(cfg.reference, folder=cfg.paths.data)  # reports a wrong path before any scoring
 
     from llm4grn.evaluation.report.comparison_files import write_comparison
     from llm4grn.evaluation.report.comparison_report import Options, compare_graphs, compare_runs
@@ -55,7 +56,13 @@ def evaluate(cfg: DictConfig) -> Path:
 
 
 def checked_patterns(cfg: DictConfig) -> list[str]:
-    """The patterns of runs, if every option has a value that it can have."""
+    """Check every option, and return the patterns of runs.
+
+    Raises
+    ------
+    UserError
+        If an option has an invalid value.
+    """
     for flag in FLAGS:
         if not isinstance(cfg[flag], bool):
             raise UserError(f"{flag}={cfg[flag]}: expected true or false")
@@ -79,5 +86,5 @@ def checked_patterns(cfg: DictConfig) -> list[str]:
 
 
 def main() -> None:
-    """``python evaluate.py``."""
+    """Run ``python evaluate.py``."""
     run(evaluate, "evaluate")

@@ -1,4 +1,4 @@
-"""Any number of cells from a finished run into one .h5ad, in constant memory."""
+"""Write any number of cells from a finished run to one .h5ad, in constant memory."""
 
 from __future__ import annotations
 
@@ -7,17 +7,20 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from llm4grn.cli.main import run
-from llm4grn.cli.program import typed
+from llm4grn.cli.program import command_text
 from llm4grn.errors import UserError
 
 
 def generate(cfg: DictConfig) -> None:
+    """Check the options, and write the generated cells to ``cfg.out``."""
     for name in "n_cells", "seed":
         if not isinstance(cfg[name], int) or isinstance(cfg[name], bool) or cfg[name] < (name == "n_cells"):
             raise UserError(f"{name}={cfg[name]}: expected a whole number")
     for name in "run", "out":
         if OmegaConf.is_missing(cfg, name):
-            raise UserError(f"{name} is not set; type {typed('generate')} run=FOLDER n_cells=1000000 out=cells.h5ad")
+            raise UserError(
+                f"{name} is not set; type {command_text('generate')} run=FOLDER n_cells=1000000 out=cells.h5ad"
+            )
     if cfg.compression not in (None, "gzip"):
         raise UserError(f"compression={cfg.compression}: expected null or gzip")
     out = Path(str(cfg.out))
@@ -43,5 +46,5 @@ def generate(cfg: DictConfig) -> None:
 
 
 def main() -> None:
-    """``python generate.py``."""
+    """Run ``python generate.py``."""
     run(generate, "generate")

@@ -1,4 +1,4 @@
-"""Compare networks and read foreign ones: ``python -m llm4grn.grn --help``."""
+"""Compare network files and convert pickled graphs: ``python -m llm4grn.grn --help``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _OVERLAP = "overlap, the mean over shared targets of the Jaccard index of their 
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run one command; a mistake of the user ends as one line on stderr and exit status 2."""
+    """Run one subcommand; a UserError ends it with one line on stderr and exit status 2."""
     parser = argparse.ArgumentParser("llm4grn grn", description="Gene regulatory networks in files.")
     commands = parser.add_subparsers(dest="command", required=True)
     compare = commands.add_parser("compare", help="how much networks have in common")
@@ -58,26 +58,26 @@ def _compare(paths: Sequence[Path], k: int) -> str:
         raise UserError(f"--k={k}: expected a whole number, 1 or more")
     graphs = [read_regulators(path, k) for path in paths]
     legend = [f"{_letter(i)}  {path}" for i, path in enumerate(paths)]
-    body = _pair(*graphs) if len(graphs) == 2 else _matrix(graphs)
+    body = _pair_table(*graphs) if len(graphs) == 2 else _overlap_matrix(graphs)
     return "\n".join([*legend, "", body])
 
 
 def read_regulators(path: Path, k: int) -> CausalGraph:
-    """The regulators of each target: all of a causal graph, the ``k`` best of ranked edges.
+    """Read the regulators of each target: all those of a causal graph, or the ``k`` best of ranked edges.
 
-    Every target that is ranked counts, a TF too, so the graph of a ranking without a list of TFs need not be valid.
+    TFs that are ranked as targets are included, so the graph of a ranking without a list of TFs need not be valid.
 
     Parameters
     ----------
     path
         A table of edges, the JSON of a causal graph, or a folder with a ``graph.json``.
     k
-        For tables.
+        Number of regulators per target to take from a table of ranked edges.
 
     Raises
     ------
     UserError
-        If it cannot be read.
+        If the file cannot be read.
     """
     path = path / "graph.json" if path.is_dir() else path
     if path.suffix == ".json":
@@ -86,24 +86,24 @@ def read_regulators(path: Path, k: int) -> CausalGraph:
     return CausalGraph(tuple(sorted({*best, *(tf for tfs in best.values() for tf in tfs)})), best)
 
 
-def _pair(a: CausalGraph, b: CausalGraph) -> str:
+def _pair_table(a: CausalGraph, b: CausalGraph) -> str:
     others = b.parts()
     counts = [(name, len(part), len(others[name]), len(part & others[name])) for name, part in a.parts().items()]
     table = aligned([("", "A", "B", "shared"), *(tuple(map(str, row)) for row in counts)], rule=False)
     return f"{table}\n\n{_OVERLAP}: {overlap(a, b):.4f}"
 
 
-def _matrix(graphs: Sequence[CausalGraph]) -> str:
+def _overlap_matrix(graphs: Sequence[CausalGraph]) -> str:
     letters = [_letter(i) for i in range(len(graphs))]
-    rows = [[letter, *(_cell(a, b) for b in graphs)] for letter, a in zip(letters, graphs, strict=True)]
+    rows = [[letter, *(_overlap_text(a, b) for b in graphs)] for letter, a in zip(letters, graphs, strict=True)]
     return "\n".join([_OVERLAP, aligned([["", *letters], *rows], rule=False)])
 
 
-def _cell(a: CausalGraph, b: CausalGraph) -> str:
+def _overlap_text(a: CausalGraph, b: CausalGraph) -> str:
     shares_targets = any(target in b.regulators for target in a.regulators)
     return f"{overlap(a, b):.4f}" if shares_targets else "-"
 
 
 def _letter(i: int) -> str:
-    """A, B, ..., Z, A1, B1, ..."""
+    """Return the i-th of A, B, ..., Z, A1, B1, ..."""
     return chr(ord("A") + i % 26) + (str(i // 26) if i >= 26 else "")

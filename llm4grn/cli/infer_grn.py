@@ -1,4 +1,4 @@
-"""The line up to the causal graph: who is a transcription factor, who regulates whom, and what would be imposed."""
+"""Run the pipeline up to the causal graph: transcription factors, ranked edges, and the graph to impose."""
 
 from __future__ import annotations
 
@@ -17,13 +17,14 @@ from llm4grn.store import Store, atomic_write, copy_file
 
 
 def infer_grn(cfg: DictConfig) -> Path | None:
+    """Infer the network of a setting, and return the folder of its files; None for ``llm.dry_run``."""
     setting, store = build_setting(cfg), Store(Path(cfg.paths.store))
     pipeline = Pipeline(setting, store)
     if cfg.llm.get("dry_run"):
         print("\n".join(pipeline.previews()) or "No language model takes part: nothing would be asked.")
         return None
     against = None if cfg.reference is None else str(cfg.reference)
-    # Before the inference, which can take hours: a wrong path is refused at once.
+    # Loaded before the inference, which can take hours, so that a wrong path is reported at once.
     reference = None if against is None else load_reference(against, setting.dataset.source, cfg.paths.data)
     tfs, graph = pipeline.tf_set, pipeline.causal_graph
     folder = Path(cfg.paths.outputs) / f"grn_{setting.name}_{pipeline.graph.key[:8]}"
@@ -35,7 +36,7 @@ def infer_grn(cfg: DictConfig) -> Path | None:
     paths = {label: folder / file for label, (_, file) in files.items()}
     names = {"dataset": setting.dataset.name, "method": setting.inferer_name}
     paths |= write_graph_files(pipeline.inferred_grn, graph, folder, **names)
-    with atomic_write(folder / "config.yaml") as path:  # tells whoever compares graphs what this one is
+    with atomic_write(folder / "config.yaml") as path:  # labels this graph in comparisons
         OmegaConf.save(OmegaConf.create(resolved(cfg)), path)
     paths["configuration"] = folder / "config.yaml"
 
@@ -62,5 +63,5 @@ def _shorten(names: tuple[str, ...], limit: int = 12) -> str:
 
 
 def main() -> None:
-    """``python infer_grn.py``."""
+    """Run ``python infer_grn.py``."""
     run(infer_grn, "infer_grn")

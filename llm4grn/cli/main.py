@@ -1,4 +1,4 @@
-"""Every command: Hydra composes its config, the task runs, and how it ends is told."""
+"""Run a command: Hydra composes its config, the task runs, and errors are reported."""
 
 from __future__ import annotations
 
@@ -25,45 +25,45 @@ from llm4grn.runtime.quiet import quiet_lightning
 def run(task: Callable[[DictConfig], Path | None], config_name: str, conf: Path = CONF) -> None:
     """Run ``task`` with the config that Hydra composes from a folder and the command line.
 
-    Whatever the user can repair ends as one line on stderr and exit status 2; anything else keeps its traceback. A job
-    of a sweep ends neither way, but in its record, so that the others go on.
+    An error that the user can repair ends the program with one line on stderr and exit status 2; any other keeps its
+    traceback. A job of a sweep writes its error to its record instead, so that the other jobs go on.
 
     Parameters
     ----------
     task
-        Gives the folder it wrote, where a sweep has use for it.
+        Function of the composed config that returns the folder it wrote, if a sweep can compare it.
     config_name
-        Of the file in ``conf``.
+        Name of the YAML file in ``conf``, without its suffix.
     conf
-        The folder of YAML files; ``multirun_sweeps`` lies beside it.
+        Folder of the YAML files, with ``multirun_sweeps`` beside it.
     """
     _set_up_logging()
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands errors on, instead of printing several lines and exiting
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise errors instead of printing them and exiting
 
     @wraps(task)
     def guarded(cfg: DictConfig) -> None:
         if sweep.is_job():
-            _set_up_logging()  # in a worker nobody did
+            _set_up_logging()  # a worker process starts without it
             sweep.run_job(lambda: task(cfg))
             return
-        with one_line_errors():  # inside Hydra, which would print a line of its own about the job
+        with one_line_errors():  # inside Hydra, which would log a line of its own about the job
             check_paths(cfg)
             task(cfg)
 
     with one_line_errors():
-        _refuse_dashes()
-        sweep.find_sweeps(conf.parent)
+        _reject_dashed_options()
+        sweep.add_sweep_group(conf.parent)
         try:
             hydra.main(version_base="1.3", config_path=str(conf), config_name=config_name)(guarded)()
         except Exception as error:
             current = sweep.current_sweep()
             if current is None:
                 raise
-            current.finish(broken=error)  # a launcher lost a worker: what a job raises is in its record
+            current.finish(launcher_error=error)  # a worker died: errors that jobs raise are in their records
 
 
-def _refuse_dashes() -> None:
-    """Refuse ``--field=value``, to which Hydra's parser would answer with its whole usage."""
+def _reject_dashed_options() -> None:
+    """Raise UserError for ``--field=value``, where Hydra's parser would print its whole usage."""
     _, unknown = get_args_parser().parse_known_args()
     if unknown:
         first = next((word for word in unknown if word.startswith("-")), unknown[0])
@@ -71,7 +71,7 @@ def _refuse_dashes() -> None:
 
 
 def _set_up_logging() -> None:
-    """Our own messages with the time since the start; others' only if they are warnings."""
+    """Log messages of llm4grn with the time since the start, and only warnings of other libraries."""
     start = time.monotonic()
 
     class Elapsed(logging.Formatter):

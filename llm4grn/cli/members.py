@@ -1,4 +1,4 @@
-"""The members of an inferer that is made of others, each configured as its own YAML says."""
+"""Configuration of the members of a combining inferer, each read from its own YAML."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from llm4grn.errors import UserError
 def member_configs(
     members: Sequence[str], options: Mapping[str, Any] | None = None, *, _root_: DictConfig
 ) -> DictConfig:
-    """What to instantiate for each member: the resolver ``inferers`` of the YAML files.
+    """Return the config to instantiate for each member; the YAML files call this by the resolver ``inferers``.
 
-    The YAML of a member refers to its own fields relatively (``${..n_jobs}``), so that it means the same here and in
-    the place of ``inferer``; what it refers to by ``${llm.method}`` and the like is that of the whole configuration.
+    The YAML of a member refers to its own fields by relative interpolations (``${..n_jobs}``), which resolve here as
+    they do under ``inferer``. Absolute ones such as ``${llm.method}`` resolve in the whole configuration.
 
     Parameters
     ----------
     members
-        Names of options of the group ``inferer``.
+        Names of options of the config group ``inferer``.
     options
-        Per member, fields that differ from its YAML.
+        Member name to the fields that differ from its YAML.
 
     Raises
     ------
     UserError
-        For a member or a field that does not exist, or a field that must be set.
+        If a member or a field does not exist, or a mandatory field is not set.
     """
     options = options or {}
     if strangers := sorted(set(options) - set(members)):
@@ -42,7 +42,7 @@ def member_configs(
 
 
 def asks_language_model(inferer: DictConfig) -> bool:
-    """Whether an inferer, or one that it is made of, asks the language model of ``llm=``."""
+    """Return True if an inferer or one of its members asks the language model of ``llm=``."""
     members = _checked(inferer.members) if "members" in inferer else []
     return "llm" in inferer.method or any(asks_language_model(_load(name)) for name in members)
 
@@ -71,7 +71,7 @@ def _method(name: str, options: Mapping[str, Any], root: DictConfig) -> dict[str
 
 
 def _load(name: object) -> DictConfig:
-    """The YAML of an inferer, before anything in it is resolved."""
+    """Load the YAML of an inferer, with its interpolations unresolved."""
     repository = _repository()
     known = repository.get_group_options("inferer")
     if name not in known or name == "consensus":
@@ -85,7 +85,7 @@ def _load(name: object) -> DictConfig:
 
 
 def _repository() -> IConfigRepository:
-    """Where Hydra finds YAML files; without a Hydra that runs, those of this project."""
+    """Return Hydra's repository of YAML files, or one of this project's ``conf`` where Hydra is not initialised."""
     if GlobalHydra.instance().is_initialized():
         repository: IConfigRepository = GlobalHydra.instance().config_loader().repository  # type: ignore[attr-defined]
         return repository

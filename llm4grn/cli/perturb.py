@@ -1,4 +1,4 @@
-"""Interventions on a finished run: the same generated cells before and after, fold changes per gene, pictures."""
+"""Intervene on genes of a finished run: the same generated cells before and after, fold changes per gene, figures."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 from llm4grn.cli.main import run
-from llm4grn.cli.program import plain, typed
+from llm4grn.cli.program import command_text, plain
 from llm4grn.errors import UserError
 from llm4grn.store import atomic_write
 
 
 def perturb(cfg: DictConfig) -> None:
+    """Apply the interventions of ``cfg.do``, and write cells, fold changes and figures below the folder of the run."""
     for name in "n_cells", "seed":
         if not isinstance(cfg[name], int) or isinstance(cfg[name], bool) or cfg[name] < (name == "n_cells"):
             raise UserError(f"{name}={cfg[name]}: expected a whole number")
     if OmegaConf.is_missing(cfg, "run"):
-        raise UserError(f"run is not set; add run=FOLDER, a folder that {typed('train')} printed")
+        raise UserError(f"run is not set; add run=FOLDER, a folder that {command_text('train')} printed")
     if cfg.do is not None and not OmegaConf.is_dict(cfg.do):
         raise UserError(f'do={cfg.do}: expected genes and amounts, for instance do="{{SPI1: 0, GATA3: 3.2x}}"')
 
@@ -44,5 +45,5 @@ def perturb(cfg: DictConfig) -> None:
 
 
 def main() -> None:
-    """``python perturb.py``."""
+    """Run ``python perturb.py``."""
     run(perturb, "perturb")

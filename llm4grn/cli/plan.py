@@ -1,4 +1,4 @@
-"""From Hydra's multirun to the jobs of a sweep, their plan, and what stands against it."""
+"""Build the jobs of a sweep from Hydra's multirun, print their plan, and collect the problems that would stop them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from llm4grn.sweep.estimates import networks_of
 from llm4grn.sweep.jobs import Job, planned_pipelines
 from llm4grn.sweep.plan import Plan
 from llm4grn.sweep.preflight import Problems
-from llm4grn.sweep.questions import asking, costs
+from llm4grn.sweep.questions import costs, stages_that_ask
 from llm4grn.sweep.resources import cores, free_gpu_bytes
 
 _BASIC = f"{BasicSweeper.__module__}.{BasicSweeper.__qualname__}"
@@ -35,7 +35,7 @@ _MISTAKES = UserError, HydraException, OmegaConfBaseException
 
 
 def is_plan_only(config: DictConfig) -> bool:
-    """Whether nothing is to run.
+    """Return True if the command should only print its plan.
 
     Raises
     ------
@@ -48,7 +48,7 @@ def is_plan_only(config: DictConfig) -> bool:
 
 
 def jobs(config: DictConfig, problems: Problems) -> list[Job]:
-    """Those of a sweep, in order."""
+    """Return the jobs of a sweep, in order; a job whose config cannot be composed adds to ``problems``."""
     return [
         job(number, overrides, _compose(config, overrides, problems, number), problems)
         for number, overrides in enumerate(_overrides(config))
@@ -56,12 +56,12 @@ def jobs(config: DictConfig, problems: Problems) -> list[Job]:
 
 
 def limit_workers(config: DictConfig, n_jobs: int) -> None:
-    """Let joblib start as many processes as there are jobs, at most; each then gets its share of the cores and GPUs.
+    """Limit joblib's processes to the number of jobs, so that each gets its full share of the cores and GPUs.
 
     Raises
     ------
     UserError
-        If there would be none.
+        If ``hydra.launcher.n_jobs`` is 0.
     """
     launcher = config.hydra.launcher
     if launcher._target_.endswith(".JoblibLauncher"):
@@ -70,24 +70,24 @@ def limit_workers(config: DictConfig, n_jobs: int) -> None:
         n = launcher.n_jobs if launcher.n_jobs > 0 else max(cores() + 1 + launcher.n_jobs, 1)
         with open_dict(config.hydra):
             launcher.n_jobs = min(n, n_jobs)
-            # Workers compose their config again, from this list.
+            # Workers compose their config again from this list.
             config.hydra.overrides.hydra.append(f"hydra.launcher.n_jobs={launcher.n_jobs}")
 
 
 def _overrides(config: DictConfig) -> list[list[str]]:
-    """Those of each job, in order, as Hydra's own sweeper splits them.
+    """Return the overrides of each job, in order, as Hydra's basic sweeper splits them.
 
     Raises
     ------
     UserError
-        If another sweeper would choose the jobs one after the other.
+        If another sweeper is configured, whose jobs may depend on the results of earlier ones.
     """
     sweeper = config.hydra.sweeper
     if sweeper._target_ != _BASIC:  # by name: Hydra loads its plugins a second time, so the classes differ
         raise UserError(f"hydra/sweeper={sweeper._target_}: the jobs are not known before; use the basic sweeper")
-    typed = [f"{field}={value}" for field, value in (sweeper.params or {}).items()]
+    grid = [f"{field}={value}" for field, value in (sweeper.params or {}).items()]
     loader = GlobalHydra.instance().config_loader()
-    parsed = OverridesParser.create(config_loader=loader).parse_overrides([*typed, *config.hydra.overrides.task])
+    parsed = OverridesParser.create(config_loader=loader).parse_overrides([*grid, *config.hydra.overrides.task])
     return [job for batch in BasicSweeper.split_arguments(parsed, None) for job in batch]
 
 
@@ -100,13 +100,13 @@ def _compose(config: DictConfig, overrides: Sequence[str], problems: Problems, n
 
 
 def job(number: int, overrides: Sequence[str], config: DictConfig | None, problems: Problems) -> Job:
-    """The job with its setting, and without one if that cannot be built; checks on the way what needs the config."""
+    """Build one job, without a setting if its config is invalid, and add errors of the config to ``problems``."""
     if config is None:
         return Job(number, tuple(overrides))
     config, for_cluster = copy.deepcopy(config), _is_for_cluster(config)
     with open_dict(config):
         del config["hydra"]
-    with _made_up_environment(config) as unset:
+    with _placeholder_environment(config) as unset:
         for variable in unset:
             problems.add(f"the environment variable {variable} is not set; export it", number)
         try:
@@ -117,12 +117,12 @@ def job(number: int, overrides: Sequence[str], config: DictConfig | None, proble
     on_gpu = setting.model is not None and _wants_gpu(config.trainer.accelerator)
     if on_gpu and for_cluster:
         config.trainer.accelerator = "auto"  # the machine that submits may have no GPU
-    parts: list[Callable[[], object]] = [lambda: check_paths(config)]
+    checks: list[Callable[[], object]] = [lambda: check_paths(config)]
     if setting.model is not None:
-        parts += [lambda: trainer_arguments(config), lambda: instantiate(config.logger)]
-    for part in parts:
+        checks += [lambda: trainer_arguments(config), lambda: instantiate(config.logger)]
+    for check in checks:
         try:
-            part()
+            check()
         except _MISTAKES as error:
             problems.add(one_line(error), number)
     return Job(number, tuple(overrides), setting, on_gpu)
@@ -133,8 +133,13 @@ def _wants_gpu(accelerator: object) -> bool:
 
 
 @contextmanager
-def _made_up_environment(config: DictConfig) -> Iterator[list[str]]:
-    """Give each variable that the config reads and nobody set a value, so that all other problems are found too."""
+def _placeholder_environment(config: DictConfig) -> Iterator[list[str]]:
+    """Set each unset variable that the config reads to a placeholder, so that the other problems are found too.
+
+    Yields
+    ------
+    Names of these variables, which are unset again at the end of the block.
+    """
     unset: list[str] = []
     try:
         while variable := _unset_variable(config):
@@ -155,21 +160,21 @@ def _unset_variable(config: DictConfig) -> str | None:
 
 
 def show(jobs: Sequence[Job], config: DictConfig, name: str, problems: Problems) -> None:
-    """Print the plan and what stands against it, which is added to the problems."""
+    """Print the plan of the jobs and every problem, those that the plan itself reveals included."""
     store = Store(Path(config.paths.store))
     pipelines = planned_pipelines(jobs, store)
     stages = {}
     for job in jobs:
-        if job.setting is not None and (found := preflight.check_stages(pipelines[job.number], job, problems)):
-            stages[job.number] = found
-            if any(not store.has(stage) for stage in found):  # a finished job needs nobody
+        if job.setting is not None and (job_stages := preflight.check_stages(pipelines[job.number], job, problems)):
+            stages[job.number] = job_stages
+            if any(not store.has(stage) for stage in job_stages):  # a finished job does not read its data
                 preflight.check_data(job, problems)
     pipelines = {number: pipelines[number] for number in stages}
-    asked = {number: asking(pipeline) for number, pipeline in pipelines.items()}
-    waiting = {stage.key for found in asked.values() for stage, *_ in found}
+    asking = {number: stages_that_ask(pipeline) for number, pipeline in pipelines.items()}
+    waiting = {stage.key for asking_stages in asking.values() for stage, *_ in asking_stages}
     on_gpu = {stage.key for job in jobs if job.on_gpu for stage in stages.get(job.number, ()) if networks_of(stage)}
     plan = Plan(store, stages, costs(pipelines, problems), waiting, on_gpu)
-    _check_models(plan, asked, problems)
+    _check_models(plan, asking, problems)
     _check_machine(plan, jobs, config, problems)
     print(plan.text(jobs, name), flush=True)
     lines = problems.lines(len(jobs))
@@ -180,34 +185,34 @@ def show(jobs: Sequence[Job], config: DictConfig, name: str, problems: Problems)
         print(f"{n} to solve before the first job can start", file=sys.stderr)
 
 
-def _check_models(plan: Plan, asked: Mapping[int, Sequence[tuple]], problems: Problems) -> None:
-    """Keys and addresses of the language models."""
+def _check_models(plan: Plan, asking: Mapping[int, Sequence[tuple]], problems: Problems) -> None:
+    """Check the keys and addresses of the language models."""
     to_ask = {cost.names for cost in plan.costs if cost.n_answered < cost.n_questions}
-    for number, found in asked.items():
-        for _, part, names in found:
+    for number, stages in asking.items():
+        for _, part, names in stages:
             problems.catch(number, partial(preflight.check_llm, part.llm, names in to_ask))
 
 
 def _check_machine(plan: Plan, jobs: Sequence[Job], config: DictConfig, problems: Problems) -> None:
-    """Room on the disks and on the GPUs."""
+    """Check the free space on the disks and the free memory of the GPUs."""
     folders = Path(config.paths.store), Path(config.paths.outputs)
     preflight.check_disk(folders, plan.bytes, problems, plan.stages)
     if plan.on_gpu and not _is_for_cluster(config):
         free, to_run = free_gpu_bytes(), {stage.key for stage in plan.to_run}
-        sharing = math.ceil(_at_once(config, len(jobs)) / max(len(free), 1))
+        sharing = math.ceil(_n_concurrent_jobs(config, len(jobs)) / max(len(free), 1))
         for job in jobs:
             missing = [stage for stage in plan.stages.get(job.number, ()) if stage.key in to_run & set(plan.on_gpu)]
             preflight.check_gpu(free, missing, job.number, problems, sharing)
 
 
-def _at_once(config: DictConfig, n_jobs: int) -> int:
-    """How many jobs share this machine."""
+def _n_concurrent_jobs(config: DictConfig, n_jobs: int) -> int:
+    """Return how many jobs run on this machine at the same time."""
     launcher = config.hydra.launcher
-    if launcher._target_.endswith(".LocalLauncher"):  # submitit's: it starts them all
+    if launcher._target_.endswith(".LocalLauncher"):  # submitit's, which starts all jobs at once
         return n_jobs
     return launcher.get("n_jobs", 1)
 
 
 def _is_for_cluster(config: DictConfig) -> bool:
-    """Whether the jobs run on other machines than this one."""
+    """Return True if the jobs run on other machines than this one."""
     return config.hydra.launcher._target_.endswith(".SlurmLauncher")

@@ -1,4 +1,4 @@
-"""How this program is called, and where its YAML files lie."""
+"""Location of the YAML files, and the command line that starts each script."""
 
 from __future__ import annotations
 
@@ -9,36 +9,36 @@ from typing import Any
 from omegaconf import OmegaConf
 
 _PACKAGE = Path(__file__).resolve().parents[1]
-#: The YAML files: inside the package of a wheel, beside that of a checkout. ``multirun_sweeps`` lies next to them.
+#: Folder of the YAML files: inside the package in a wheel, beside it in a checkout; ``multirun_sweeps`` is next to it.
 CONF = next(folder / "conf" for folder in (_PACKAGE, _PACKAGE.parent) if (folder / "conf").is_dir())
 
-#: Set by the command ``llm4grn``, for the processes that it starts as well.
+# Environment variable that the command ``llm4grn`` sets, so that its child processes see it too.
 _INSTALLED = "LLM4GRN_COMMAND"
 
 
-def called_as_installed() -> None:
-    """Remember that the user typed ``llm4grn``, and not ``python train.py`` in a checkout."""
+def mark_as_installed() -> None:
+    """Record that the user started ``llm4grn``, and not ``python train.py`` in a checkout."""
     os.environ[_INSTALLED] = "1"
 
 
-def words(script: str) -> list[str]:
-    """Return what a user types to start a script.
+def command_words(script: str) -> list[str]:
+    """Return the command that starts a script, as a list of words.
 
     Examples
     --------
-    >>> words("infer_grn")
+    >>> command_words("infer_grn")
     ['python', 'infer_grn.py']
     """
     return ["llm4grn", script.replace("_", "-")] if _INSTALLED in os.environ else ["python", f"{script}.py"]
 
 
-def typed(script: str) -> str:
-    """Return `words` as one string; the help texts have it as ``${command:infer_grn}``."""
-    return " ".join(words(script))
+def command_text(script: str) -> str:
+    """Return `command_words` as one string, which the help texts insert by ``${command:infer_grn}``."""
+    return " ".join(command_words(script))
 
 
 def plain(node: Any) -> Any:
-    """Return a node of a config as plain dictionaries, lists and values, every interpolation resolved.
+    """Return a config node as plain dictionaries, lists and values, with every interpolation resolved.
 
     Raises
     ------
@@ -48,4 +48,4 @@ def plain(node: Any) -> Any:
     return OmegaConf.to_container(node, resolve=True, throw_on_missing=True)
 
 
-OmegaConf.register_new_resolver("command", typed, replace=True)
+OmegaConf.register_new_resolver("command", command_text, replace=True)

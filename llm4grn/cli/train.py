@@ -1,4 +1,4 @@
-"""The whole line for one setting: raw counts, TFs, GRN, causal graph, causal GAN, synthetic cells, scores."""
+"""Run the whole pipeline for one setting: counts, TFs, GRN, causal graph, causal GAN, synthetic cells, scores."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from omegaconf import DictConfig
 
 from llm4grn.cli.config import build_setting, command, instantiate, resolved, trainer_arguments
 from llm4grn.cli.main import run
-from llm4grn.cli.program import typed
+from llm4grn.cli.program import command_text
 from llm4grn.cli.sweep import is_job
 from llm4grn.errors import UserError
 from llm4grn.llm.audit import audit_text
@@ -17,9 +17,10 @@ from llm4grn.store import Store
 
 
 def train(cfg: DictConfig) -> Path:
+    """Compute a setting, print its table, and return the folder of the run."""
     if cfg.llm.get("dry_run"):
         raise UserError(
-            f"llm.dry_run=true: a training has no preview; type the same options after {typed('infer_grn')}"
+            f"llm.dry_run=true: a training has no preview; type the same options after {command_text('infer_grn')}"
         )
     run = Run(
         setting=build_setting(cfg),
@@ -31,7 +32,7 @@ def train(cfg: DictConfig) -> Path:
         command=command(),
     )
     results = run.execute()
-    table = run.table(results, explained=not is_job())  # a sweep explains its own table, once
+    table = run.table(results, explained=not is_job())  # a sweep explains its one table instead
     print(f"\n{audit_text(run.pipeline.audits())}{table}")
     for name in "tsne.png", "losses.png", "report.md", "results.csv":
         print(f"{name:12} {run.folder / name}")
@@ -39,5 +40,5 @@ def train(cfg: DictConfig) -> Path:
 
 
 def main() -> None:
-    """``python train.py``."""
+    """Run ``python train.py``."""
     run(train, "train")

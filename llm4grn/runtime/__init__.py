@@ -1,1 +1,1 @@
-"""Locks, workers, threads, progress bars, secrets and seeds: what any long computation needs."""
+"""Support for long computations: locks, workers, threads, progress bars, secrets and seeds."""

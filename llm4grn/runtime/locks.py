@@ -14,15 +14,15 @@ _NO_LOCKS = {errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP}
 
 
 class KernelLock(FileLock):
-    """A lock that its holder cannot leave behind: the kernel drops it when the process ends, however it ends.
+    """File lock that the kernel releases when its process ends, however it ends.
 
-    Where a file system has no such locks, filelock would take the mere existence of the file for one, and that of a
-    machine that crashed would have to be removed by hand.
+    On a file system without kernel locks, filelock would fall back to the existence of the file, and a crashed machine
+    would leave a lock to be removed by hand. This class raises an error instead.
 
     Raises
     ------
     UserError
-        When it is acquired on such a file system.
+        When the lock is acquired on a file system without kernel locks.
     """
 
     def __init__(self, path: str | os.PathLike[str], thread_local: bool = True) -> None:

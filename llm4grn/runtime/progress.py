@@ -1,4 +1,4 @@
-"""One look for every progress bar."""
+"""The progress bar that all long loops share."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from tqdm.auto import tqdm
 
 
 def progress(items: Iterable[Any] | None = None, **arguments: Any) -> tqdm:
-    """A bar with rate and ETA on stderr: live in a terminal or a notebook, a line now and then in a log file.
+    """Return a progress bar with rate and ETA on stderr: live in a terminal or notebook, every 15 s in a log file.
 
     Parameters
     ----------
     items
-        What to iterate over; none for a bar that is updated by hand.
+        Items to iterate over; None for a bar that the caller updates.
     arguments
-        Of :class:`tqdm.tqdm`: ``desc``, ``unit``, ``total``, ``initial``.
+        Arguments of :class:`tqdm.tqdm`: ``desc``, ``unit``, ``total``, ``initial``.
     """
     live = sys.stderr.isatty() or "ipykernel" in sys.modules
     return tqdm(items, mininterval=0.2 if live else 15, dynamic_ncols=live, **arguments)

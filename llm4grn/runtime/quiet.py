@@ -1,4 +1,4 @@
-"""Silence for libraries that talk more than they say."""
+"""Reduce the log output of libraries."""
 
 from __future__ import annotations
 
@@ -8,6 +8,6 @@ _CHATTY = "pytorch_lightning", "lightning.pytorch", "lightning_fabric", "pytorch
 
 
 def quiet_lightning() -> None:
-    """Let Lightning log errors only: hardware, tips and summaries are not about what the user asked for."""
+    """Let Lightning log errors only, without its lines on hardware, tips and model summaries."""
     for name in _CHATTY:
         logging.getLogger(name).setLevel(logging.ERROR)

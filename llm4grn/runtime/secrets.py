@@ -1,4 +1,4 @@
-"""What is written down about a run holds no key, wherever the user put it."""
+"""Remove keys, passwords and logins from everything that is written to disk about a run."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ Values = TypeVar("Values")
 
 _NAMES = re.compile(r"KEY|TOKEN|SECRET|PASSWORD", re.IGNORECASE)
 _LOGIN = re.compile(r"(?<=://)[^/@\s]+(?=@)")
-_SHORTEST = 8  # shorter values are words, as in KEYBOARD=us
+_SHORTEST = 8  # shorter values are ordinary words, as in KEYBOARD=us
 _HIDDEN = "***"
 
 
 def without_secrets(values: Values, environment: Mapping[str, str] = os.environ) -> Values:
-    """A copy without logins in addresses, and without the values of variables whose name speaks of a secret.
+    """Return a copy with logins in addresses and the values of secret environment variables replaced by ``***``.
 
     Parameters
     ----------
     values
-        Nested mappings and lists.
+        Nested mappings and lists of plain values; tuples become lists.
     environment
-        To look for secrets in.
+        Environment variables; those whose names contain KEY, TOKEN, SECRET or PASSWORD are secret.
 
     Examples
     --------
@@ -31,7 +31,7 @@ def without_secrets(values: Values, environment: Mapping[str, str] = os.environ)
     {'base_url': 'https://***@host/v1', 'header': ['Bearer ***']}
     """
     named = [value for name, value in environment.items() if _NAMES.search(name) and len(value) >= _SHORTEST]
-    secrets = [value for value in named if not os.path.exists(value)]  # a file with a key is no key
+    secrets = [value for value in named if not os.path.exists(value)]  # the path of a key file is not secret
     hidden: Values = _hide(values, sorted(secrets, key=len, reverse=True))
     return hidden
 

@@ -1,17 +1,17 @@
-"""Independent random streams, each a pure function of a seed and a name: no stage touches another's numbers."""
+"""Independent random streams, each a pure function of a seed and a name, so that stages share no random state."""
 
 import hashlib
 
 
 def derive_seed(seed: int, *names: str | int) -> int:
-    """A seed in [0, 2**31) that depends on ``seed`` and every name, for any library's random generator.
+    """Return a seed in [0, 2**31) that depends on ``seed`` and every name, for any library's random generator.
 
     Parameters
     ----------
     seed
         The seed of the run.
     names
-        What the stream is for, for instance ``("causal_gan", "noise", step)``.
+        Purpose of the stream, for instance ``("causal_gan", "noise", step)``.
 
     Examples
     --------

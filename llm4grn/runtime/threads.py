@@ -1,4 +1,4 @@
-"""How many threads torch has: fixed before anything is computed whose rounding depends on them."""
+"""Fix the number of torch threads, on which the rounding of results depends."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import os
 
 
 def fix_torch_threads() -> None:
-    """Give torch as many threads as this process is meant to have, whatever became of them.
+    """Set torch to the number of threads of `n_threads`, whatever other libraries set before.
 
-    How many share a sum decides how it is rounded. And a parallel function of numba (scanpy has some) hands its own
-    number to the OpenMP library that torch uses, too: without this, a training whose data were prepared a moment ago in
-    the same process would end otherwise than one that read them from the store.
+    The number of threads that share a sum decides how it is rounded, and numba's parallel functions (scanpy has some)
+    change it in the OpenMP library that torch uses too. Without this call, a training in the process that prepared its
+    data would give other results than one that read them from the store.
     """
     import torch
 
@@ -18,7 +18,7 @@ def fix_torch_threads() -> None:
 
 
 def n_threads() -> int:
-    """``OMP_NUM_THREADS``, no more than there are cores; without it, the physical cores that this process may use."""
+    """Return ``OMP_NUM_THREADS``, at most the number of cores; if unset, the physical cores this process may use."""
     from joblib import cpu_count
 
     asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]

@@ -1,4 +1,4 @@
-"""Processes that work for another one."""
+"""Lifetime of worker processes."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from functools import cache
 
 @cache
 def leave_with_parent(parent: int) -> None:
-    """Make this worker end when the process that started it does; called again, it does nothing.
+    """End this worker when its parent process ends; a second call with the same parent does nothing.
 
-    Killed with SIGKILL, that process cannot tell its workers, and they would wait for its next task for good.
+    A parent that is killed with SIGKILL cannot stop its workers, which would wait for its next task forever.
 
     Parameters
     ----------
     parent
-        Its process id, as it told it itself: ``os.getpid()`` there, or ``multiprocessing.parent_process().pid`` here.
-        ``os.getppid()`` would be that of another process if the parent has died already.
+        Process id of the parent: ``os.getpid()`` there, or ``multiprocessing.parent_process().pid`` here. Do not pass
+        ``os.getppid()``, which is the id of another process if the parent has ended already.
     """
 
     def watch() -> None:

@@ -1,1 +1,1 @@
-"""Many settings in one command: the plan before the first job, a record of each job, the comparison at the end."""
+"""Run many settings in one command: the plan before the first job, a record of each job, the comparison at the end."""

@@ -1,4 +1,4 @@
-"""The end of a sweep: its runs compared as ``evaluate.py`` does, and what did not end well."""
+"""Compare the runs of a sweep as ``evaluate.py`` does, and list the jobs that failed."""
 
 from __future__ import annotations
 
@@ -14,21 +14,25 @@ from llm4grn.sweep.records import Record, read_record
 
 
 def compare(sweep: Path, jobs: Sequence[Job], *, store: Path, data: Path, command: str) -> str:
-    """Compare the finished jobs into the folder of the sweep, and tell what came out and where it is.
+    """Compare the finished jobs of a sweep, write the comparison to its folder, and return its summary.
 
-    Runs with scores are compared by these, jobs that end at the graph by their graphs. If the results are those of the
-    last time, the files are left as they are.
+    Runs with scores are compared by their scores, runs that end at the graph by their graphs. The files are rewritten
+    only if the results changed since the last comparison.
 
     Parameters
     ----------
     sweep
-        Its folder, with the records of its jobs.
+        Folder of the sweep, with the records of its jobs.
     jobs
-        All of them.
+        All jobs of the sweep.
     store, data
         Folders of finished stages and of downloaded data.
     command
-        What to type to get the same again.
+        Command line of the sweep, shown in the report.
+
+    Returns
+    -------
+    Verdict, main table and paths of the files as text; empty if no job is finished.
     """
     done = sorted({Path(record.folder) for _, record in records(sweep, jobs) if record and record.folder})
     scored = [folder for folder in done if is_scored(folder)]
@@ -48,7 +52,8 @@ def compare(sweep: Path, jobs: Sequence[Job], *, store: Path, data: Path, comman
             subtitle = f"{comparison.subtitle}; {len(missing)} of {len(jobs)} jobs are not done: {'; '.join(missing)}"
             comparison = replace(comparison, subtitle=subtitle.removeprefix("; "))
         files = write_comparison(comparison, sweep, command)
-        table = replace(comparison.main_table, definitions=())  # they are on the page, and would push the answer away
+        # The page defines the columns; here the definitions would push the verdict out of sight.
+        table = replace(comparison.main_table, definitions=())
         parts = [part for part in (text_of(comparison.verdict), to_terminal(table).rstrip()) if part]
         parts += ["\n".join(f"{what:8} {path}" for what, path in files.items()), f"of {key}"]
         with atomic_write(summary) as path:
@@ -57,7 +62,7 @@ def compare(sweep: Path, jobs: Sequence[Job], *, store: Path, data: Path, comman
 
 
 def _key(folders: Sequence[Path], name: str, missing: Sequence[str]) -> str:
-    """What the comparison depends on."""
+    """Return a SHA-256 of everything that the comparison depends on."""
     from llm4grn.evaluation.report.run_report import installed_versions
 
     digest = hashlib.sha256(repr((sorted(installed_versions().items()), missing)).encode())
@@ -67,12 +72,12 @@ def _key(folders: Sequence[Path], name: str, missing: Sequence[str]) -> str:
 
 
 def records(sweep: Path, jobs: Sequence[Job]) -> list[tuple[Job, Record | None]]:
-    """What became of each job."""
+    """Return each job with its record, which is None if the job never started."""
     return [(job, read_record(sweep, job.overrides)) for job in jobs]
 
 
 def failures(sweep: Path, jobs: Sequence[Job]) -> list[str]:
-    """One line per job that did not end well."""
+    """Return one message for each job that is not done."""
     shared = set.intersection(*(set(job.overrides) for job in jobs)) if len(jobs) > 1 else set()
     lines = []
     for job, record in records(sweep, jobs):

@@ -1,4 +1,4 @@
-"""What a sweep is made of: its jobs, and where the line of each begins."""
+"""The jobs of a sweep, and the pipeline that each would run."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ class Job:
     Parameters
     ----------
     number
-        From 0, in the order of the sweep.
+        Position in the sweep, from 0.
     overrides
-        What distinguishes it, as typed: ``field=value``.
+        Hydra overrides of the job, ``field=value``.
     setting
-        What it computes; None if that cannot be built.
+        Setting to compute; None if the config is invalid.
     on_gpu
-        Whether it trains on one.
+        True if the job trains on a GPU.
     """
 
     number: int
@@ -35,22 +35,22 @@ class Job:
 
 @dataclass(frozen=True)
 class PlannedPipeline(Pipeline):
-    """The stages of a setting whose first stage is known, or made up: its source is left alone.
+    """Pipeline whose data stage is given and not derived from its source.
 
     Parameters
     ----------
     data
-        The first stage.
+        Data stage, see :func:`first_stage`.
     """
 
     data: Stage = field(default=None)  # type: ignore[assignment]  # a field after those with defaults needs one
 
 
 def planned_pipelines(jobs: Sequence[Job], store: Store) -> dict[int, PlannedPipeline]:
-    """The line of each job that has a setting, by its number; nothing is run and nothing downloaded.
+    """Return the pipeline of each job that has a setting, by job number; nothing is run or downloaded.
 
-    Data sets are fingerprinted once. One that cannot be (it is not there) gets a stage that no store holds, the same
-    one for all jobs that want the same data.
+    Each data set is fingerprinted once. A missing one gets a placeholder stage that no store holds, the same for all
+    jobs on that data set.
     """
     known: dict[str, Stage] = {}
     pipelines = {}
@@ -64,12 +64,12 @@ def planned_pipelines(jobs: Sequence[Job], store: Store) -> dict[int, PlannedPip
 
 
 def first_stage(setting: Setting, store: Store) -> Stage:
-    """The data stage of a setting, or one under another key if the data are not there or not whole."""
+    """Return the data stage of a setting, or a placeholder with another key if its files are missing or damaged."""
     dataset = setting.dataset
     if to_download(dataset.source) is None:
         try:
             return Pipeline(setting, store).data
-        except (ValueError, OSError):  # said by the checks
+        except (ValueError, OSError):  # preflight.check_data reports it
             pass
     source = {f.name: repr(getattr(dataset.source, f.name)) for f in fields(cast(Any, dataset.source))}
     args = {"absent": source, "preprocessing": describe(dataset.preprocessing), "seed": setting.seed}
@@ -77,5 +77,5 @@ def first_stage(setting: Setting, store: Store) -> Stage:
 
 
 def to_download(source: object) -> str | None:
-    """The address that a source's files would come from, None if they are there or are no download."""
+    """Return the address to download a source's files from; None if they exist already or are never downloaded."""
     return source.to_download() if hasattr(source, "to_download") else None

@@ -1,4 +1,4 @@
-"""What a sweep would compute, as text: jobs, stages and whether they are there, questions, time."""
+"""The plan of a sweep as text: jobs, stages in the store and to run, questions to language models, time."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RULES = {
 
 @dataclass(frozen=True)
 class Time:
-    """Seconds that were measured, or guessed."""
+    """A time in seconds, measured or guessed."""
 
     seconds: float
     is_guess: bool
@@ -34,7 +34,7 @@ class Time:
 
     @property
     def hours(self) -> str:
-        """As one reads GPU hours."""
+        """The time in hours with one decimal, as GPU time is given."""
         return f"{'~' if self.is_guess else ''}{self.seconds / 3600:.1f}"
 
 
@@ -45,15 +45,15 @@ class Plan:
     Parameters
     ----------
     store
-        Of finished stages.
+        Store of finished stages.
     stages
-        All stages of each job, by its number; jobs that cannot be planned are absent.
+        Job number to all stages of the job; jobs that cannot be planned are absent.
     costs
-        Of the language models.
+        Questions to language models and what they cost.
     asking
-        Keys of the stages that wait for these.
+        Keys of the stages that ask a language model.
     on_gpu
-        Keys of the trainings that have a GPU.
+        Keys of the trainings that run on a GPU.
     """
 
     store: Store
@@ -64,17 +64,17 @@ class Plan:
 
     @cached_property
     def estimates(self) -> Estimates:
-        """Of the time and the space of a stage."""
+        """Expected time and disk space of each stage."""
         return Estimates(self.store, self.on_gpu)
 
     @cached_property
     def bytes(self) -> float:
-        """What is to be written, the copies in the folders of the runs included."""
+        """Bytes to be written, including the copies in the folders of the runs."""
         return 2 * sum(self.estimates.bytes(stage) for stage in self.to_run)
 
     @cached_property
     def distinct(self) -> dict[str, Stage]:
-        """Every stage once, by its key, in the order of the first job that wants it."""
+        """Every stage once, by its key, in the order of the first job that needs it."""
         return {stage.key: stage for stages in self.stages.values() for stage in stages}
 
     @property
@@ -83,7 +83,15 @@ class Plan:
         return [stage for stage in self.distinct.values() if not self.store.has(stage)]
 
     def text(self, jobs: Sequence[Job], name: str) -> str:
-        """The plan as tables."""
+        """Return the plan as tables for the terminal.
+
+        Parameters
+        ----------
+        jobs
+            Jobs of the sweep, including those that cannot be planned.
+        name
+            Title of the plan.
+        """
         parts = [
             f"{name}: {len(jobs)} job{'s' if len(jobs) > 1 else ''}",
             self._jobs(jobs),
@@ -132,12 +140,12 @@ class Plan:
         return Time(sum(seconds for seconds, _ in times), not all(measured for _, measured in times))
 
     def _total(self) -> str:
-        """The last lines: how long, on what, and what the rules were."""
+        """Return the last lines: expected time, GPU hours, disk space, and the rules behind the estimates."""
         if not self.stages:
             return ""
         if not self.to_run:
             return "Nothing is left to compute."
-        on_gpu = self._kinds()["gpu"]
+        on_gpu = self._to_run_by_rule()["gpu"]
         computing, answers = self._time(self.to_run), Time(sum(cost.seconds for cost in self.costs), True)
         whole = Time(computing.seconds + answers.seconds, computing.is_guess or answers.seconds > 0)
         lines = [f"Expected time: {whole}, one job after the other"]
@@ -148,19 +156,19 @@ class Plan:
                 f"GPU: {self._time(on_gpu).hours} hours for {len(on_gpu)} training{'s' if len(on_gpu) > 1 else ''}."
             )
         lines.append(f"Disk: about {self.bytes / 2**30:.1f} GiB.")
-        guessed = {kind: self._time(stages).is_guess for kind, stages in self._kinds().items()}
+        guessed = {kind: self._time(stages).is_guess for kind, stages in self._to_run_by_rule().items()}
         guessed["answers"] = answers.seconds > 0
         if any(guessed.values()):
             lines.append("~ is an estimate for what never ran here with these options:")
             lines += [f"- {rule}" for name, rule in RULES.items() if guessed[name]]
         return "\n".join(lines)
 
-    def _kinds(self) -> dict[str, list[Stage]]:
-        """The stages to run, by the rule for their time."""
-        kinds: dict[str, list[Stage]] = {"cpu": [], "gpu": [], "rest": []}
+    def _to_run_by_rule(self) -> dict[str, list[Stage]]:
+        """Return the stages to run, by the rule in `RULES` that estimates their time."""
+        by_rule: dict[str, list[Stage]] = {"cpu": [], "gpu": [], "rest": []}
         for stage in self.to_run:
-            kinds["gpu" if stage.key in self.on_gpu else "cpu" if stage.name in TRAININGS else "rest"].append(stage)
-        return kinds
+            by_rule["gpu" if stage.key in self.on_gpu else "cpu" if stage.name in TRAININGS else "rest"].append(stage)
+        return by_rule
 
     def _questions(self) -> str:
         if not self.costs:
@@ -184,7 +192,7 @@ class Plan:
 
 
 def duration(seconds: float) -> str:
-    """A time as one reads it.
+    """Format a time in seconds as seconds, minutes or hours.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What would stop the jobs of a sweep, found before the first of them: one line per problem, all at once."""
+"""Check, before the first job of a sweep, everything that could stop one: all problems at once, one line each."""
 
 from __future__ import annotations
 
@@ -18,39 +18,40 @@ from llm4grn.store import Stage
 from llm4grn.sweep.estimates import networks_of
 from llm4grn.sweep.jobs import Job, to_download
 
-UNSET = "http://unset.invalid"  # stands for what is missing, and is not to be missed a second time
-TIMEOUT = 5.0  # seconds to answer at all
-SPARE_BYTES = 2**30  # left over beside what stages like these took before
+UNSET = "http://unset.invalid"  # placeholder for unset variables, whose address is not checked again
+TIMEOUT = 5.0  # seconds to wait for a connection
+SPARE_BYTES = 2**30  # free disk space to leave beyond the estimate
 
 
 class Problems:
-    """Lines, each once, with the jobs they concern."""
+    """Collection of one-line problems, each with the jobs that it concerns."""
 
     def __init__(self) -> None:
         self._jobs: dict[str, list[int]] = {}
 
     def add(self, line: str, job: int) -> None:
+        """Add a problem of a job; the same line from several jobs is one problem."""
         jobs = self._jobs.setdefault(line, [])
         if job not in jobs:
             jobs.append(job)
 
     def catch(self, job: int, check: Callable[[], object]) -> None:
-        """Run a check, and keep what it refuses."""
+        """Run a check of a job, and add the message of a UserError that it raises."""
         try:
             check()
         except UserError as error:
             self.add(" ".join(str(error).split()), job)
 
     def lines(self, n_jobs: int) -> list[str]:
-        """Each problem with its jobs; without them where it concerns all."""
-        return [line if len(jobs) == n_jobs else f"{line} ({_list(jobs)})" for line, jobs in self._jobs.items()]
+        """Return each problem with its jobs, which are left out if it concerns all ``n_jobs``."""
+        return [line if len(jobs) == n_jobs else f"{line} ({_job_list(jobs)})" for line, jobs in self._jobs.items()]
 
     def __bool__(self) -> bool:
         return bool(self._jobs)
 
 
 def check_data(job: Job, problems: Problems) -> None:
-    """The files of the data set are there and look right, or can be downloaded."""
+    """Check that the files of the data set exist and are valid, or can be downloaded."""
     if job.setting is None:
         return
     source = job.setting.dataset.source
@@ -66,11 +67,12 @@ def check_data(job: Job, problems: Problems) -> None:
 
 
 def check_llm(llm: LanguageModel, has_questions: bool) -> None:
-    """Who is to be asked has a key in the environment, and an address that answers if there is anything to ask.
+    """Check that the key of a language model is set, and its address answers if there are questions for it.
 
     Raises
     ------
     UserError
+        If the key is not set or the address cannot be reached.
     """
     key, address = (getattr(llm.chat, name, None) for name in ("api_key_env", "base_url"))
     if key is not None:
@@ -80,14 +82,18 @@ def check_llm(llm: LanguageModel, has_questions: bool) -> None:
 
 
 def check_disk(folders: Iterable[Path], needed: float, problems: Problems, jobs: Iterable[int]) -> None:
-    """Room for what is to be written, and some to spare, on each disk that is written to.
+    """Check that each disk has room for the files to be written and ``SPARE_BYTES`` more.
 
     Parameters
     ----------
     folders
-        Of the store and of the runs; they need not exist.
+        Folders of the store and of the runs; they need not exist.
     needed
-        Bytes; 0 if nothing is to be written.
+        Bytes to be written; 0 skips the check.
+    problems
+        Problems to add to.
+    jobs
+        Numbers of the jobs that a full disk would stop.
     """
     for folder in folders if needed else ():
         place = next(parent for parent in (folder.absolute(), *folder.absolute().parents) if parent.exists())
@@ -102,16 +108,20 @@ def check_disk(folders: Iterable[Path], needed: float, problems: Problems, jobs:
 
 
 def check_gpu(free: Sequence[float], stages: Iterable[Stage], job: int, problems: Problems, sharing: int = 1) -> None:
-    """One of the GPUs has room for each training of a job.
+    """Check that one of the GPUs has memory for each training of a job.
 
     Parameters
     ----------
     free
-        Bytes of each GPU; none if that is not known.
+        Free bytes of each GPU; empty if unknown, which skips the check.
     stages
-        That the job has to run.
+        Stages that the job has to run.
+    job
+        Number of the job.
+    problems
+        Problems to add to.
     sharing
-        Jobs that train there at the same time.
+        Number of jobs that train on one GPU at the same time.
     """
     needed = sharing * max((networks.gpu_bytes for stage in stages if (networks := networks_of(stage))), default=0.0)
     if free and needed > max(free):
@@ -126,7 +136,7 @@ def check_gpu(free: Sequence[float], stages: Iterable[Stage], job: int, problems
 
 @cache
 def _unreachable(address: str) -> str | None:
-    """Why nobody answers there, None if somebody does or only a proxy would know."""
+    """Return why an address cannot be reached; None if it can, or if it is reached through a proxy."""
     parts = urlsplit(address)
     if parts.scheme in getproxies() and not proxy_bypass(parts.hostname or ""):
         return None
@@ -138,14 +148,14 @@ def _unreachable(address: str) -> str | None:
     return None
 
 
-def _list(jobs: Sequence[int]) -> str:
-    """Jobs for people: ranges and single numbers.
+def _job_list(jobs: Sequence[int]) -> str:
+    """Format job numbers as ranges and single numbers.
 
     Examples
     --------
-    >>> _list([0, 1, 2, 5])
+    >>> _job_list([0, 1, 2, 5])
     'jobs 0-2, 5'
-    >>> _list([3])
+    >>> _job_list([3])
     'job 3'
     """
     runs: list[list[int]] = []
@@ -159,7 +169,7 @@ def _list(jobs: Sequence[int]) -> str:
 
 
 def check_stages(pipeline: Pipeline, job: Job, problems: Problems) -> list[Stage] | None:
-    """All stages of a job; None if a file that decides their keys cannot be read."""
+    """Return all stages of a job; None, with a problem added, if a file that their keys depend on cannot be read."""
     try:
         return pipeline.stages
     except UserError as error:

@@ -1,4 +1,4 @@
-"""What the language models of a sweep would be asked, counted once for all jobs; nothing is asked."""
+"""Count the questions of a sweep to language models, each once for all jobs, and estimate their cost; none is asked."""
 
 from __future__ import annotations
 
@@ -21,29 +21,29 @@ from llm4grn.store import Stage
 from llm4grn.sweep.jobs import PlannedPipeline
 from llm4grn.sweep.preflight import Problems
 
-SECONDS_PER_ANSWER = 10.0  # a guess: some hundred tokens of a large model
+SECONDS_PER_ANSWER = 10.0  # a guess, for a few hundred tokens of a large model
 
-Names = tuple[str, str, str]  # of a language model, what it is asked about, and the data set
+Names = tuple[str, str, str]  # language model, subject of the questions, data set
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Questions of one kind.
+    """Questions of one kind to one language model, and what they cost.
 
     Parameters
     ----------
     llm, about, dataset
-        Who would be asked what, for which data.
+        Language model, subject of the questions, and data set.
     n_questions, n_answered
-        All different ones, and those whose answers are kept or recorded already.
+        Number of different questions, and of those whose answers are stored or recorded already.
     prompt_tokens
-        Of the questions without an answer, estimated.
+        Estimated prompt tokens of the questions without an answer.
     dollars
-        At most, as answers are counted at their longest; without repairs.
+        Upper bound of the cost in US dollars, with every answer at its full length and none asked again.
     is_guess
-        Whether genes or TFs are not known yet: counted as if one gene in ten were a TF.
+        True if genes or TFs are not known yet, and one gene in ten is counted as a TF.
     seconds
-        Until all are answered, at :data:`SECONDS_PER_ANSWER` and as many at once as allowed.
+        Time until all are answered, at :data:`SECONDS_PER_ANSWER` and the concurrency that is allowed.
     """
 
     llm: str
@@ -58,7 +58,7 @@ class Cost:
 
     @property
     def names(self) -> Names:
-        """What tells this row from the others."""
+        """Language model, subject and data set, which identify this row."""
         return self.llm, self.about, self.dataset
 
 
@@ -70,19 +70,19 @@ class _Interview:
 
 
 def costs(pipelines: Mapping[int, PlannedPipeline], problems: Problems) -> list[Cost]:
-    """One row per language model, kind of question and data set, for the stages that are not in the store.
+    """Return one row per language model, subject and data set, for the stages that are not in the store.
 
     Parameters
     ----------
     pipelines
-        By the number of their jobs.
+        Job number to pipeline.
     problems
-        Gets what makes questions impossible.
+        Problems to add to, if questions cannot be asked.
     """
     interviews: dict[Names, _Interview] = {}
     seen: set[str] = set()
     for number, pipeline in pipelines.items():
-        for stage, part, names in asking(pipeline):
+        for stage, part, names in stages_that_ask(pipeline):
             if stage.key in seen:
                 continue
             seen.add(stage.key)
@@ -94,15 +94,15 @@ def costs(pipelines: Mapping[int, PlannedPipeline], problems: Problems) -> list[
                 problems.add(" ".join(str(error).split()), number)
                 continue
             interview = interviews.setdefault(names, _Interview(part.llm, {}))
-            # Made-up TFs are the same for every knowledge base, unlike the real ones: not to be counted as shared.
+            # Placeholder TFs are the same for every knowledge base, the real ones are not: do not count them as shared.
             mark = repr((describe(pipeline.setting.kb), names)) if is_guess else ""
             interview.requests |= {(mark, request.key): request for request in requests}
             interview.is_guess |= is_guess
     return [_cost(names, interview) for names, interview in interviews.items()]
 
 
-def asking(pipeline: PlannedPipeline) -> list[tuple[Stage, LLMKnowledgeBase | LLMInferer, Names]]:
-    """The stages that are not in the store and ask a language model: with who asks it, and the names of their costs."""
+def stages_that_ask(pipeline: PlannedPipeline) -> list[tuple[Stage, LLMKnowledgeBase | LLMInferer, Names]]:
+    """Return the stages to run that ask a language model, each with its knowledge base or inferer and `Cost.names`."""
     setting = pipeline.setting
     parts: list[tuple[Stage, object, str]] = [(pipeline.tfs, setting.kb, "transcription factors")]
     parts += [(leaf.grn, leaf.setting.inferer, "regulators") for leaf in pipeline.inferences]
@@ -114,9 +114,10 @@ def asking(pipeline: PlannedPipeline) -> list[tuple[Stage, LLMKnowledgeBase | LL
 
 
 def _requests(pipeline: PlannedPipeline, part: LLMKnowledgeBase | LLMInferer) -> tuple[list[Request], bool]:
+    """Return the requests of a stage, and True if they are a guess because genes or TFs are not known yet."""
     setting = pipeline.setting
     has_genes = pipeline.store.has(pipeline.data)
-    genes = _gene_names(pipeline.store.path(pipeline.data)) if has_genes else _made_up(setting)
+    genes = _gene_names(pipeline.store.path(pipeline.data)) if has_genes else _placeholder_genes(setting)
     if isinstance(part, LLMKnowledgeBase):
         questions, is_guess = part.questions(genes, setting.dataset.context, setting.seed), not has_genes
     else:
@@ -137,6 +138,7 @@ def _check_recorded(llm: LanguageModel, requests: Sequence[Request]) -> None:
 
 
 def _known_tfs(pipeline: PlannedPipeline, genes: Sequence[str]) -> list[str] | None:
+    """Return the TFs among the genes; None if they depend on stages that have not run."""
     setting = pipeline.setting
     if pipeline.store.has(pipeline.tfs):
         return list(pipeline.tf_set.names)
@@ -147,7 +149,7 @@ def _known_tfs(pipeline: PlannedPipeline, genes: Sequence[str]) -> list[str] | N
 
 @cache
 def _gene_names(folder: Path) -> list[str]:
-    """Of a finished data stage, whose cells are not read."""
+    """Return the genes of a finished data stage, without reading its cells."""
     import anndata
 
     cells = anndata.read_h5ad(folder / "cells.h5ad", backed="r")
@@ -157,24 +159,24 @@ def _gene_names(folder: Path) -> list[str]:
         cells.file.close()
 
 
-def _made_up(setting: Setting) -> list[str]:
-    """As many names as genes will be chosen, of the length of most gene symbols."""
+def _placeholder_genes(setting: Setting) -> list[str]:
+    """Return as many names as genes will be selected, as long as most gene symbols."""
     return [f"GENE{i:04}" for i in range(setting.dataset.preprocessing.n_genes)]
 
 
 def _cost(names: Names, interview: _Interview) -> Cost:
     llm, requests = interview.llm, list(interview.requests.values())
     answered = llm.answered(requests)
-    # Of a recording nothing is ever asked, also where the questions are not known yet.
+    # A recording is never asked anything, even where the questions are not known yet.
     to_ask = [request for request in requests if llm.chat.recording is None and request.key not in answered]
     tokens = sum(estimate_tokens(message["content"]) for request in to_ask for message in request.messages)
     dollars = llm.chat.cost(tokens, llm.max_tokens * len(to_ask))
-    seconds = len(to_ask) * _pace(llm, tokens / max(len(to_ask), 1))
+    seconds = len(to_ask) * _seconds_per_answer(llm, tokens / max(len(to_ask), 1))
     return Cost(*names, len(requests), len(requests) - len(to_ask), tokens, dollars, interview.is_guess, seconds)
 
 
-def _pace(llm: LanguageModel, tokens: float) -> float:
-    """Seconds from one answer to the next, for questions of so many tokens."""
+def _seconds_per_answer(llm: LanguageModel, tokens: float) -> float:
+    """Return the mean seconds from one answer to the next, for questions of ``tokens`` prompt tokens each."""
     at_once, requests, allowed = (
         getattr(llm.chat, name, None) for name in ("max_concurrency", "requests_per_minute", "tokens_per_minute")
     )

@@ -1,4 +1,4 @@
-"""What became of each job of a sweep: one JSON file per job, written by the process that ran it."""
+"""Records of how each job of a sweep ended: one JSON file per job, written by the process that ran it."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from llm4grn.store import atomic_write
 
 logger = logging.getLogger("llm4grn")
 
-_held: list[KernelLock] = []  # until this process ends: the kernel lets go of them, however it ends
+_held_locks: list[KernelLock] = []  # kept until this process ends, when the kernel releases them
 
 
-def lead(sweep: Path) -> None:
-    """Keep the records of a sweep to this process until it ends; waits for another one that does."""
+def lock_sweep(sweep: Path) -> None:
+    """Lock the records of a sweep for this process until it ends, waiting for another process that holds the lock."""
     sweep.mkdir(parents=True, exist_ok=True)
     lock = KernelLock(sweep / ".lock")
     try:
@@ -31,27 +31,27 @@ def lead(sweep: Path) -> None:
     except Timeout:
         logger.info("waiting for another sweep in %s; hydra.sweep.dir=FOLDER gives this one a folder of its own", sweep)
         lock.acquire()
-    _held.append(lock)
+    _held_locks.append(lock)
 
 
 @dataclass(frozen=True)
 class Record:
-    """One job.
+    """Record of one job.
 
     Parameters
     ----------
     number, overrides
-        Which one.
+        Number and Hydra overrides of the job.
     status
-        ``running`` (or its process died), ``done`` or ``failed``.
+        ``running`` (or killed while running), ``done`` or ``failed``.
     folder
-        Of its run, if it is done.
+        Folder of the run, if the job is done.
     error
-        One line, if it failed.
+        Message in one line, if the job failed.
     traceback
-        File with the whole story, if it failed.
+        Path of a file with the traceback, if the job failed.
     seconds
-        How long it took, if it ended.
+        Duration, if the job ended.
     """
 
     number: int
@@ -70,16 +70,18 @@ def run_recorded(
     job: Callable[[], Path | None],
     one_line: Callable[[Exception], str],
 ) -> None:
-    """Run a job and write down how it ended; what it raises stops here, so that the others go on.
+    """Run a job and record how it ended; an exception is recorded and not raised, so that the other jobs go on.
 
     Parameters
     ----------
+    number, overrides
+        Number and Hydra overrides of the job.
     sweep
         Folder of the sweep.
     job
-        Gives the folder of its run.
+        Function that computes the job and returns the folder of its run.
     one_line
-        An error as one line.
+        Function that formats an exception as one line.
     """
     path, overrides = record_path(sweep, overrides), tuple(without_secrets(list(overrides)))
     _write(path, Record(number, overrides, "running"))
@@ -88,22 +90,22 @@ def run_recorded(
         folder = job()
         outcome = Record(number, overrides, "done", folder=None if folder is None else str(Path(folder).absolute()))
     except Exception as error:
-        story = path.with_suffix(".traceback")
-        with atomic_write(story) as temporary:
+        details = path.with_suffix(".traceback")
+        with atomic_write(details) as temporary:
             temporary.write_text(without_secrets(traceback.format_exc()))
-        outcome = Record(number, overrides, "failed", error=without_secrets(one_line(error)), traceback=str(story))
+        outcome = Record(number, overrides, "failed", error=without_secrets(one_line(error)), traceback=str(details))
         logger.error("failed: %s", outcome.error)
     _write(path, replace(outcome, seconds=round(time.monotonic() - started, 3)))
 
 
 def record_path(sweep: Path, overrides: Sequence[str]) -> Path:
-    """Where the record of a job is: the same place whenever the job is repeated."""
+    """Return the path of a job's record, the same in whatever order the overrides are given."""
     name = hashlib.sha256("\n".join(sorted(overrides)).encode()).hexdigest()[:12]
     return Path(sweep) / "jobs" / f"{name}.json"
 
 
 def read_record(sweep: Path, overrides: Sequence[str]) -> Record | None:
-    """The record of a job, None if there is none."""
+    """Return the record of a job; None if there is none."""
     path = record_path(sweep, overrides)
     if not path.is_file():
         return None
@@ -111,8 +113,8 @@ def read_record(sweep: Path, overrides: Sequence[str]) -> Record | None:
     return Record(**{**content, "overrides": tuple(content["overrides"])})
 
 
-def forget(sweep: Path, overrides: Sequence[str]) -> None:
-    """Remove what an earlier sweep wrote about a job, so that it cannot be taken for what this one did."""
+def remove_record(sweep: Path, overrides: Sequence[str]) -> None:
+    """Remove the record of a job, so that one of an earlier sweep is not taken for this sweep's."""
     path = record_path(sweep, overrides)
     path.unlink(missing_ok=True)
     path.with_suffix(".traceback").unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""Cores and GPUs of one machine, divided among the jobs that run on it at the same time."""
+"""Divide the cores and GPUs of one machine among the jobs that run on it at the same time."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ from llm4grn.runtime.locks import KernelLock
 
 logger = logging.getLogger("llm4grn")
 
-_held: list[KernelLock] = []  # until this process ends: the kernel lets go of them, however it ends
+_held_locks: list[KernelLock] = []  # kept until this process ends, when the kernel releases them
 
 
 def share_threads(n: int) -> None:
-    """Use no more than ``n`` threads in this process from now on, whichever library starts them."""
+    """Limit this process to ``n`` threads from now on, in joblib, torch, BLAS and OpenMP."""
     import torch
     from threadpoolctl import threadpool_limits
 
     n = max(n, 1)
-    os.environ["LOKY_MAX_CPU_COUNT"] = str(n)  # what joblib takes for the number of cores: n_jobs=-1 means n
+    os.environ["LOKY_MAX_CPU_COUNT"] = str(n)  # joblib's number of cores, so that n_jobs=-1 means n
     torch.set_num_threads(min(torch.get_num_threads(), n))
     threadpool_limits(n)
 
 
 @cache
 def cores() -> int:
-    """Cores that this process may use, before they were shared."""
+    """Return the number of cores that this process may use, as on the first call: before they were shared."""
     from joblib import cpu_count
 
     return cpu_count()
 
 
 def visible_gpus() -> list[str]:
-    """The GPUs that this process may use, as ``CUDA_VISIBLE_DEVICES`` names them; CUDA is not started for it."""
+    """Return the GPUs that this process may use, as ``CUDA_VISIBLE_DEVICES`` names them, without starting CUDA."""
     import torch
 
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -50,35 +50,38 @@ def visible_gpus() -> list[str]:
 
 @cache
 def free_gpu_bytes() -> list[float]:
-    """Free memory of each GPU that this process may use, as its driver told first; CUDA is not started for it."""
+    """Return the free bytes of each GPU that this process may use, as the driver reported them at the first call.
+
+    CUDA is not started. The list is empty if there is no driver or it reports nothing.
+    """
     command = ["nvidia-smi", "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     if chosen is not None:
         command.append(f"--id={chosen}")
     try:
-        told = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout
-        return [float(line) * 2**20 for line in told.split()]
+        output = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True).stdout
+        return [float(line) * 2**20 for line in output.split()]
     except (OSError, ValueError, subprocess.SubprocessError):
-        return []  # no driver, or one that tells nothing: the trainings will
+        return []
 
 
 def take_gpu(gpus: Sequence[str], folder: Path | None = None) -> str | None:
-    """Keep one of several GPUs for this process: one that no other job has, or any if all are taken.
+    """Reserve one of several GPUs for this process: one that no other job has, or any if all are taken.
 
-    To be called before CUDA starts. A second call changes nothing.
+    It sets ``CUDA_VISIBLE_DEVICES``, so call it before CUDA starts. A second call changes nothing.
 
     Parameters
     ----------
     gpus
-        To choose from.
+        Names of the GPUs to choose from.
     folder
-        Of the locks, on this machine; None is the user's own below the temporary folder.
+        Folder of the locks, on this machine; None uses one of the user's own below the temporary folder.
 
     Returns
     -------
-    Its name; None if there are not several to choose from.
+    Name of the GPU; None if there are fewer than two, or one is reserved already.
     """
-    if _held or len(gpus) < 2:
+    if _held_locks or len(gpus) < 2:
         return None
     folder = folder or Path(tempfile.gettempdir()) / f"llm4grn-gpus-{os.getuid()}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -88,7 +91,7 @@ def take_gpu(gpus: Sequence[str], folder: Path | None = None) -> str | None:
             lock.acquire(timeout=0)
         except Timeout:
             continue
-        _held.append(lock)
+        _held_locks.append(lock)
         break
     else:
         gpu = gpus[os.getpid() % len(gpus)]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from llm4grn.sweep.records import forget, read_record, record_path, run_recorded
+from llm4grn.sweep.records import read_record, record_path, remove_record, run_recorded
 
 JOB = ["seed=1", "graph.k=2"]
 
@@ -27,7 +27,7 @@ def test_an_error_stops_at_the_record(tmp_path):
     record = read_record(tmp_path, JOB)
     assert (record.status, record.error, record.folder) == ("failed", "division by zero", None)
     assert "ZeroDivisionError" in Path(record.traceback).read_text()
-    forget(tmp_path, JOB)
+    remove_record(tmp_path, JOB)
     assert read_record(tmp_path, JOB) is None
     assert not Path(record.traceback).exists()
 
