@@ -1,10 +1,11 @@
 # make demo: does a language model know the network? Answered in minutes.   make table1: the same with tests, in an hour.
 # make figure2: how steady each network is.   make demo-llm: a language model on this machine.   make test: the tests.
+# make docs: the documentation site.   make tutorials: its notebooks, executed again.
 # Each sets everything up first; again, it does not.
 PYTHON ?= python3.11
 BIN := .venv/bin
 
-.PHONY: setup setup-llm demo table1 figure2 demo-llm test mutants
+.PHONY: setup setup-llm demo table1 figure2 demo-llm docs tutorials test mutants
 setup: .venv/ready
 
 .venv/ready: pyproject.toml constraints.txt
@@ -59,6 +60,14 @@ test: setup
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder $(ARGS)
+
+# Every warning is an error; tests/test_docs.py, which make test runs, also looks for links to nowhere in what was built.
+docs: setup
+	$(BIN)/python -m sphinx -b html -W --keep-going --quiet docs docs/_build/html
+	$(BIN)/python docs/_ext/links.py docs/_build/html
+
+tutorials: setup
+	$(BIN)/python docs/tutorials/execute.py $(ARGS)
 
 # How many slips in the code that decides results the tests notice: hours, so not a part of the tests.
 mutants: setup
