@@ -1,4 +1,4 @@
-"""One cell of the paper's table, as plain objects: everything that decides its numbers."""
+"""One cell of the paper's table as plain objects: every value that determines its numbers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from llm4grn.metrics.registry import METRICS
 
 @dataclass(frozen=True)
 class Dataset:
-    """A source of raw counts and what is done to them; ``context`` is all that an LLM learns of it."""
+    """A source of raw counts, its preprocessing, and ``context``, the only description that an LLM gets."""
 
     name: str
     source: Source
@@ -37,26 +37,37 @@ class Model:
 
 @dataclass(frozen=True)
 class Setting:
-    """One cell of the paper's table: everything that decides its numbers, and nothing else.
+    """One cell of the paper's table: every value that determines its numbers, and no other.
 
     Parameters
     ----------
     dataset
-        Where the cells come from.
-    kb, inferer
-        Who names the TFs and who draws the edges, each with its name in the tables.
+        Data source and preprocessing.
+    kb_name, inferer_name
+        Names of knowledge base and inferer in the tables.
+    kb
+        Knowledge base that names the TFs.
+    inferer
+        Method that ranks the edges.
     k, strategy, tf_k
-        Which of the ranked edges are imposed, see :meth:`GRN.top`.
+        Choice of the ranked edges to impose, see :meth:`GRN.top`.
     model
-        The generator; ``None`` for a line that ends at the graph.
+        Hyperparameters of the generator; None for a pipeline that ends at the graph.
     n_samples
-        Synthetic data sets per trained model, each as large as the test set.
+        Number of synthetic data sets per trained model, each as large as the test set.
     metrics
-        Names from the registry.
+        Names of metrics in the registry.
     llm
-        Name of the language model in the tables, empty if none takes part.
-    seed, inference_seed
-        Of everything; of the inference alone (consistency is measured over its seeds).
+        Name of the language model in the tables; empty if none is used.
+    seed
+        Seed for everything but the inference.
+    inference_seed
+        Seed for the inference, over which its consistency is measured.
+
+    Raises
+    ------
+    UserError
+        If a number is not an integer >= its minimum, or a strategy or metric is unknown.
     """
 
     dataset: Dataset
@@ -76,10 +87,10 @@ class Setting:
 
     def __post_init__(self) -> None:
         for name in "seed", "inference_seed":
-            _require_whole(name, getattr(self, name), 0)
-        _require_whole("graph.k", self.k, 1)
-        _require_whole("graph.tf_k", self.tf_k, 0)
-        _require_whole("evaluation.n_samples", self.n_samples, 1)
+            _check_integer(name, getattr(self, name), 0)
+        _check_integer("graph.k", self.k, 1)
+        _check_integer("graph.tf_k", self.tf_k, 0)
+        _check_integer("evaluation.n_samples", self.n_samples, 1)
         if self.strategy not in (strategies := ("top", "bottom", "random", "odd", "even")):
             raise UserError(f"graph.strategy={self.strategy}: choose one of {', '.join(strategies)}")
         unknown = [metric for metric in self.metrics if metric not in METRICS]
@@ -88,7 +99,7 @@ class Setting:
 
     @property
     def labels(self) -> dict[str, Any]:
-        """The columns of the results table that name this setting."""
+        """Columns of the results table that identify this setting."""
         return {
             "dataset": self.dataset.name,
             "kb": self.kb_name,
@@ -101,13 +112,14 @@ class Setting:
 
     @property
     def name(self) -> str:
-        """For folders and lists; different settings can share it, so a key goes with it."""
+        """Name for folders and lists; different settings can share it, so use it together with a key."""
         labels = self.labels
         parts = [labels[key] for key in ("dataset", "kb", "inferer", "llm", "model") if labels[key]]
         layered = [f"tf{self.tf_k}"] if self.tf_k else []
         return "_".join([*parts, f"{self.strategy}{self.k}", *layered, f"seed{self.seed}"])
 
 
-def _require_whole(name: str, value: object, least: int) -> None:
+def _check_integer(name: str, value: object, least: int) -> None:
+    """Raise UserError unless ``value`` is an integer >= ``least``."""
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise UserError(f"{name}={value}: expected a whole number, {least} or more")
