@@ -1,6 +1,6 @@
 """llm4grn: can a large language model draw a gene regulatory network?
 
-The public names are imported when they are first used, so that ``import llm4grn`` costs nothing.
+The public names are imported when they are first used, so that ``import llm4grn`` is fast.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# OpenMP threads of torch spin for milliseconds after each product, on the cores that the target generators need next.
-# Seen once by hand on 2 cores, a short spin saved a quarter to a third of a step; no benchmark holds it yet. Read when
-# torch is imported, so set before.
+# After each product, torch's OpenMP threads spin for milliseconds on the cores that the target generators need next.
+# Measured once by hand on 2 cores, a short spin saved a quarter to a third of a step; no benchmark checks it yet. torch
+# reads the variable when it is imported.
 os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 __all__ = [

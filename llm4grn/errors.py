@@ -1,9 +1,9 @@
-"""The one kind of error a user is meant to read."""
+"""The exception for mistakes that a user can repair."""
 
 
 class UserError(ValueError):
     """A mistake in a configuration or a data file that the user can repair.
 
-    The scripts print it as one line, without a traceback, so the message names what is wrong, where (file, field)
-    and what to do about it. Anything else that is raised is a bug and keeps its traceback.
+    The scripts print its message as one line without a traceback, so the message says what is wrong, where (file,
+    field) and how to repair it. Any other exception is a bug and keeps its traceback.
     """

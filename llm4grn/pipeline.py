@@ -1,4 +1,4 @@
-"""The line from raw counts to scores: each stage a function of the ones before it, kept in the store by content."""
+"""The pipeline from raw counts to scores: each stage is a function of earlier ones, and is kept in the store."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Pipeline:
-    """The stages of one setting. A stage that is in the store is read; any other runs first what it needs.
+    """The stages of one setting, each read from the store or built after the stages that it needs.
 
     Parameters
     ----------
     setting
-        What to compute.
+        Setting to compute.
     store
-        Where finished stages are kept.
+        Store of finished stages.
     trainer
-        Arguments of Lightning's trainer (accelerator, devices), whether to ``compile`` the training, and whether to
-        ``stream`` its cells from their file (None: if they do not fit in memory): they do not change what is computed.
+        Options that do not change what is computed: ``accelerator`` and ``devices`` of Lightning's trainer,
+        ``compile`` for torch.compile, and ``stream`` to read cells from their file (None: if memory is too small).
     loggers
-        Called when a training begins: the Lightning loggers that follow it.
+        Function that returns the Lightning loggers of a training, called when it begins.
     """
 
     setting: Setting
@@ -49,15 +49,22 @@ class Pipeline:
 
     @property
     def model(self) -> Model:
-        """The generator of the setting; only stages that train or generate ask for it."""
+        """Hyperparameters of the generator.
+
+        Raises
+        ------
+        ValueError
+            If the setting ends at the graph.
+        """
         if self.setting.model is None:
             raise ValueError("this setting ends at the graph: it has no model")
         return self.setting.model
 
-    # -- what each stage depends on ---------------------------------------------------------------------------------
+    # -- what each stage depends on -------------------------------------------------------------------------------
 
     @cached_property
     def data(self) -> Stage:
+        """Stage of the preprocessed cells; the first access downloads or checks the files of the source."""
         dataset = self.setting.dataset
         dataset.source.prepare()
         args = {"source": describe(dataset.source), "preprocessing": describe(dataset.preprocessing)}
@@ -65,75 +72,82 @@ class Pipeline:
 
     @cached_property
     def tfs(self) -> Stage:
+        """Stage of the transcription factors."""
         args = {"kb": describe(self.setting.kb), "context": self.setting.dataset.context, "seed": self.setting.seed}
-        return Stage("tfs", 1, args, {"data": self.data, **({"grn": self.grn} if self._tfs_follow else {})})
+        return Stage("tfs", 1, args, {"data": self.data, **({"grn": self.grn} if self._tfs_from_network else {})})
 
     @cached_property
     def grn(self) -> Stage:
+        """Stage of the ranked edges."""
         args = {"inferer": describe(self.setting.inferer), "seed": self.setting.inference_seed}
-        args |= {"tf_targets": True} if self._ranks_tfs else {}
+        args |= {"tf_targets": True} if self._infers_tf_regulators else {}
         members = {f"member {name}": member.grn for name, member in self.members.items()}
-        return Stage("grn", 1, args, {"data": self.data, **({} if self._tfs_follow else {"tfs": self.tfs}), **members})
+        tfs = {} if self._tfs_from_network else {"tfs": self.tfs}
+        return Stage("grn", 1, args, {"data": self.data, **tfs, **members})
 
     @cached_property
     def members(self) -> dict[str, Pipeline]:
-        """The pipelines of the inferers whose networks are combined, by name; empty for any other inferer."""
+        """Pipelines of the members of a combining inferer, by name; empty for any other inferer."""
         inferer = self.setting.inferer
         members = inferer.members if isinstance(inferer, CombiningInferer) else {}
         return {name: replace(self, setting=replace(self.setting, inferer=of)) for name, of in members.items()}
 
     @property
     def inferences(self) -> list[Pipeline]:
-        """The pipelines in which an inferer ranks edges of its own: those of the members, or this one."""
+        """Pipelines whose inferer ranks edges itself: those of the members, or this one."""
         return [leaf for member in self.members.values() for leaf in member.inferences] or [self]
 
     @property
-    def _tfs_follow(self) -> bool:
-        """Whether the TFs are chosen from the ranked network, which then ranks all genes."""
+    def _tfs_from_network(self) -> bool:
+        """True if the TFs are chosen from the ranked network, which then ranks all genes."""
         return isinstance(self.setting.kb, NoPriorList)
 
     @property
-    def _ranks_tfs(self) -> bool:
-        """Whether TFs are ranked for TFs as well; without a prior list they always are."""
-        return self.setting.tf_k > 0 and not self._tfs_follow
+    def _infers_tf_regulators(self) -> bool:
+        """True if regulators of TFs are inferred in a second call; without a prior list, one call ranks all genes."""
+        return self.setting.tf_k > 0 and not self._tfs_from_network
 
     @property
     def _candidates(self) -> tuple[str, ...] | None:
-        """The TFs that the inferer is told; None for all genes."""
-        return None if self._tfs_follow else self.tf_set.names
+        """TFs that the inferer may choose regulators from; None for all genes."""
+        return None if self._tfs_from_network else self.tf_set.names
 
     @cached_property
     def graph(self) -> Stage:
+        """Stage of the graph to impose."""
         args = {"k": self.setting.k, "strategy": self.setting.strategy, "seed": self.setting.inference_seed}
         args |= {"tf_k": self.setting.tf_k} if self.setting.tf_k else {}
         return Stage("graph", 1, args, {"data": self.data, "tfs": self.tfs, "grn": self.grn})
 
     @cached_property
     def controller(self) -> Stage:
+        """Stage of the trained causal controller (stage 1)."""
         args = {"model": describe(self.model.controller), "seed": self.setting.seed}
         return Stage("controller", 2, args, {"data": self.data})
 
     @cached_property
     def causal_gan(self) -> Stage:
+        """Stage of the trained causal GAN (stage 2)."""
         args = {"model": describe(self.model.causal_gan), "seed": self.setting.seed}
         inputs = {"data": self.data, "graph": self.graph, "controller": self.controller}
         return Stage("causal_gan", 2, args, inputs)
 
     def cells(self, source: str) -> Stage:
-        """Synthetic data sets of ``stage1`` or ``run``; for ``control``, real training cells in their place."""
+        """Return the stage of synthetic data sets of ``stage1`` or ``run``, or of training cells for ``control``."""
         inputs = {"control": self.data, "stage1": self.controller, "run": self.causal_gan}
         args = {"source": source, "n_samples": self.setting.n_samples, "seed": self.setting.seed}
         return Stage("cells", 1, args, {"data": self.data, "generator": inputs[source]})
 
     def scores(self, source: str) -> Stage:
+        """Return the stage that scores the cells of ``control``, ``stage1`` or ``run``."""
         args = {"metrics": sorted(self.setting.metrics), "seed": self.setting.seed}
         return Stage("scores", 1, args, {"data": self.data, "cells": self.cells(source)})
 
     @property
     def stages(self) -> list[Stage]:
-        """All stages of the line, each after those it reads; without a model it ends at the graph."""
+        """All stages of the pipeline, each after those it reads; without a model it ends at the graph."""
         networks = [*(member.grn for member in self.inferences if member is not self), self.grn]
-        inferred = [*networks, self.tfs] if self._tfs_follow else [self.tfs, *networks]
+        inferred = [*networks, self.tfs] if self._tfs_from_network else [self.tfs, *networks]
         stages = [self.data, *inferred, self.graph]
         if self.setting.model is None:
             return stages
@@ -141,54 +155,59 @@ class Pipeline:
         scored = [stage for source in sources for stage in (self.cells(source), self.scores(source))]
         return [*stages, self.controller, self.causal_gan, *scored]
 
-    # -- results, computed if they are not there ----------------------------------------------------------------------
+    # -- results, computed if they are not in the store -----------------------------------------------------------
 
     @cached_property
     def adata(self) -> AnnData:
-        """Preprocessed cells of all splits."""
+        """Preprocessed cells of all splits, (n_cells, n_genes)."""
         import anndata
 
         return anndata.read_h5ad(self.store.get_or_run(self.data, self._build_data) / "cells.h5ad")
 
     def split(self, name: str) -> AnnData:
-        """The cells of ``train``, ``validation`` or ``test``."""
+        """Return the cells of the split ``train``, ``validation`` or ``test``."""
         from llm4grn.data.preprocess import split
 
         return split(self.adata, name)
 
     @cached_property
     def tf_set(self) -> TFSet:
+        """Transcription factors among the genes."""
         return TFSet.from_json(self.store.get_or_run(self.tfs, self._build_tfs) / "tfs.json")
 
     @cached_property
     def inferred_grn(self) -> GRN:
+        """Ranked edges."""
         return GRN.read(self.store.get_or_run(self.grn, self._build_grn) / "grn.tsv")
 
     @cached_property
     def causal_graph(self) -> CausalGraph:
+        """Graph to impose."""
         return CausalGraph.from_json(self.store.get_or_run(self.graph, self._build_graph) / "graph.json")
 
     def controller_folder(self) -> Path:
+        """Return the folder of the trained causal controller (stage 1)."""
         return self.store.get_or_run(self.controller, self._build_controller)
 
     def causal_gan_folder(self) -> Path:
+        """Return the folder of the trained causal GAN (stage 2)."""
         return self.store.get_or_run(self.causal_gan, self._build_causal_gan)
 
     def cell_files(self, source: str) -> list[Path]:
-        """One ``.h5ad`` per synthetic data set."""
+        """Return one ``.h5ad`` per synthetic data set of ``control``, ``stage1`` or ``run``."""
         folder = self.store.get_or_run(self.cells(source), lambda folder: self._build_cells(source, folder))
         return [folder / f"{i}.h5ad" for i in range(self.setting.n_samples)]
 
     def sample_scores(self, source: str) -> list[dict[str, float]]:
-        """Metric values of each synthetic data set."""
+        """Return metric names and values, one mapping per synthetic data set."""
         folder = self.store.get_or_run(self.scores(source), lambda folder: self._build_scores(source, folder))
         return json.loads((folder / "scores.json").read_text())
 
     def all_scores(self) -> dict[str, list[dict[str, float]]]:
-        """Metric values of control, stage 1 and run, by source.
+        """Return the metric values of control, stage 1 and run, by source.
 
-        The run comes first. What another process is working on comes later: jobs of a sweep that share a stage score
-        something else while one of them trains it, instead of waiting for it.
+        The run comes first, and sources that another process is working on come later: jobs of a sweep that share a
+        stage score something else while one of them trains it.
         """
         sources = {
             "run": (self.controller, self.causal_gan, self.scores("run")),
@@ -200,29 +219,29 @@ class Pipeline:
             free = (source for source in pending if not any(map(self.store.is_busy, sources[source])))
             source = next(free, pending[0])
             if source != "control":
-                self.controller_folder()  # before the stages that read it begin
+                self.controller_folder()  # trained before the stages that read it start
             scores[source] = self.sample_scores(source)
         return scores
 
-    # -- what a language model is asked, and how it did ---------------------------------------------------------------
+    # -- questions to language models, and their audit ------------------------------------------------------------
 
     def previews(self) -> list[str]:
-        """What a language model would be asked, and for how much; nothing is asked."""
+        """Return the prompts and expected costs of each stage that asks a language model; nothing is asked."""
         kb, inferer, genes = self.setting.kb, self.setting.inferer, list(self.adata.var_names)
         previews = [kb.preview(genes, self.setting.dataset.context, self.setting.seed)]
-        if self._tfs_follow or previews[0] is None or self.store.has(self.tfs):
+        if self._tfs_from_network or previews[0] is None or self.store.has(self.tfs):
             previews.append(inferer.preview(genes, self._candidates, self.setting.inference_seed))
         elif (preview := inferer.preview(genes, genes[::10], self.setting.inference_seed)) is not None:
             previews.append(f"The TFs are not known yet; as if they were one gene in ten:\n\n{preview}")
         return [preview for preview in previews if preview is not None]
 
     def audits(self) -> dict[str, dict[str, Any]]:
-        """The audit of each stage in which a language model was asked."""
+        """Return the audit of each stage that asked a language model, by subject."""
         provenances: list[tuple[str, Mapping[str, Any]]] = [("transcription factors", self.tf_set.provenance)]
         provenances += [("regulators", pipeline.inferred_grn.provenance) for pipeline in self.inferences]
         return {title: provenance["audit"] for title, provenance in provenances if "audit" in provenance}
 
-    # -- how each stage is built, into the folder it is given --------------------------------------------------------
+    # -- how each stage is built, into the folder it is given -----------------------------------------------------
 
     def _build_data(self, folder: Path) -> None:
         dataset = self.setting.dataset
@@ -240,7 +259,7 @@ class Pipeline:
 
     def _build_grn(self, folder: Path) -> None:
         tf_names = self._candidates
-        if tf_names is not None and self.setting.k > len(tf_names):  # known before an inference of hours
+        if tf_names is not None and self.setting.k > len(tf_names):  # checked before an inference that may take hours
             raise UserError(
                 f"graph.k={self.setting.k}: the knowledge base names only {len(tf_names)} TFs among the genes; "
                 f"choose graph.k={len(tf_names)} or less, or another kb"
@@ -251,12 +270,12 @@ class Pipeline:
             inferer.combine(networks, list(self.adata.var_names), tf_names).write(folder / "grn.tsv")
             return
         train = self.split("train") if inferer.uses_expression else names_only(self.adata)
-        # the few TFs first: a method that cannot rank them says so before the many targets
-        among = None
-        if self._ranks_tfs and tf_names is not None:
-            among = inferer.infer(train[:, list(tf_names)].copy(), None, seed)
+        # The few TFs come first: a method that cannot rank them fails before it ranks the many targets.
+        among_tfs = None
+        if self._infers_tf_regulators and tf_names is not None:
+            among_tfs = inferer.infer(train[:, list(tf_names)].copy(), None, seed)
         grn = inferer.infer(train, tf_names, seed)
-        (grn.joined(among) if among else grn).write(folder / "grn.tsv")
+        (grn.joined(among_tfs) if among_tfs else grn).write(folder / "grn.tsv")
 
     def _build_graph(self, folder: Path) -> None:
         genes, tf_names = list(self.adata.var_names), self.tf_set.names
@@ -284,7 +303,10 @@ class Pipeline:
     def _build_causal_gan(self, folder: Path) -> None:
         from llm4grn.gan import api
 
-        graph, controller = self.causal_graph, self.controller_folder()  # the graph first: cheap, and may be refused
+        graph, controller = (
+            self.causal_graph,
+            self.controller_folder(),
+        )  # the graph first: cheap, and may be invalid
         hyper = self.model.causal_gan
         api.train_causal_gan(
             self._training_cells(),
@@ -320,7 +342,7 @@ class Pipeline:
         seeds = [derive_seed(self.setting.seed, source, i) for i in range(self.setting.n_samples)]
         library_size = self.setting.dataset.preprocessing.library_size
         if source == "control":
-            return [_draw(self.split("train"), n_cells, seed) for seed in seeds]
+            return [_sample_cells(self.split("train"), n_cells, seed) for seed in seeds]
         if source == "stage1":
             folder = self.controller_folder()
             return api.controller_cells(folder, self.model.controller, genes, library_size, n_cells, seeds)
@@ -349,29 +371,30 @@ class Pipeline:
 
 
 def describe(part: Any) -> dict[str, Any]:
-    """What decides the results of a dataclass, for the key of its stage: class, fields that count in comparisons (those
-    that are dataclasses themselves described likewise), and the fingerprint of its files, if it has any.
+    """Describe everything that determines the results of a dataclass, for the key of its stage.
 
-    A field marked ``optional`` is left out at its default: the results are those from before there was the field.
+    The description has its class, its fields that are compared (nested dataclasses described likewise), and the
+    fingerprint of its files, if it has any. A field marked ``optional`` is left out at its default, so that keys from
+    before the field existed stay valid.
     """
     values = {f.name: getattr(part, f.name) for f in fields(part) if f.compare}
-    at_rest = {f.name for f in fields(part) if f.metadata.get("optional") and values[f.name] == f.default}
-    values = {name: value for name, value in values.items() if name not in at_rest}
+    at_default = {f.name for f in fields(part) if f.metadata.get("optional") and values[f.name] == f.default}
+    values = {name: value for name, value in values.items() if name not in at_default}
     values = {name: describe(value) if is_dataclass(value) else value for name, value in values.items()}
     fingerprint = part.fingerprint() if hasattr(part, "fingerprint") else {}
     return {"class": type(part).__name__, **values, **fingerprint}
 
 
 def _device(trainer: Mapping[str, Any]) -> str:
-    """Where metrics are computed: on a GPU when the trainer would train on one."""
+    """Return the torch device for metrics: a GPU where the trainer would use one."""
     import torch
 
     may_use_gpu = trainer.get("accelerator", "auto") in ("auto", "gpu", "cuda")
     return "cuda" if may_use_gpu and torch.cuda.is_available() else "cpu"
 
 
-def _draw(adata: AnnData, n_cells: int, seed: int) -> AnnData:
-    """``n_cells`` cells at random, without replacement; all of them if there are no more."""
+def _sample_cells(adata: AnnData, n_cells: int, seed: int) -> AnnData:
+    """Return ``n_cells`` random cells without replacement, or all cells if there are fewer."""
     import numpy as np
 
     chosen = np.random.default_rng(seed).permutation(adata.n_obs)[:n_cells]

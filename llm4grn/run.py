@@ -1,4 +1,4 @@
-"""The folder of one run: results, table, pictures, report and synthetic cells, written from the stages of its line."""
+"""Write the folder of one run from its stages: results, table, figures, report and synthetic cells."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ logger = logging.getLogger("llm4grn")
 
 @dataclass(frozen=True)
 class Run:
-    """One setting, computed and written down.
+    """One setting that is computed and written to a folder of its own.
 
     Parameters
     ----------
     setting
-        What to compute.
+        Setting to compute.
     store
-        Of finished stages.
+        Store of finished stages.
     outputs
-        Folder below which the run gets its own.
+        Folder in which the folder of the run is created.
     trainer
         Arguments of Lightning's trainer.
     tracker
-        Follows the training and gets the scores.
+        Tracker that follows the training and gets the scores.
     config
-        The resolved configuration, written beside the results.
+        Resolved configuration, written beside the results.
     command
-        What was typed, for the report.
+        Command line to show in the report.
     """
 
     setting: Setting
@@ -53,29 +53,32 @@ class Run:
 
     @cached_property
     def pipeline(self) -> Pipeline:
+        """Stages of the setting."""
         return Pipeline(self.setting, self.store, self.trainer, lambda: self.tracker.loggers(self.info))
 
     @cached_property
     def key(self) -> str:
-        """Identifies the run's numbers: the keys of all its scores."""
+        """Key of the run's numbers, hashed from the keys of all its scores."""
         return Stage("run", 1, {}, {source: self.pipeline.scores(source) for source in SOURCES}).key
 
     @cached_property
     def info(self) -> RunInfo:
+        """Key, name, labels, configuration and folder of the run, for the tracker."""
         name = self.setting.name
         return RunInfo(self.key, name, self.setting.labels, self.config, self.outputs / f"{name}_{self.key[:8]}")
 
     @property
     def folder(self) -> Path:
+        """Folder of the run, which need not exist yet."""
         return self.info.folder
 
     def execute(self) -> list[Result]:
-        """Results of control, stage 1 and run; read if the run is finished, computed and written down if not."""
+        """Return the results of control, stage 1 and run; a run that is not finished is computed and written first."""
         if (self.folder / "results.json").is_file():
             logger.info("finished before: %s", self.folder)
             return read_results(self.folder / "results.csv")
         try:
-            _ = self.pipeline.causal_graph  # cheap, and what may be refused is refused before any training
+            _ = self.pipeline.causal_graph  # cheap, and reports an invalid graph before any training
             scores = self.pipeline.all_scores()
             results = [
                 Result(**self.setting.labels, sample=i, source=source, metric=metric, value=value)
@@ -89,7 +92,15 @@ class Run:
         return results
 
     def table(self, results: Sequence[Result], explained: bool = True) -> str:
-        """For the terminal; ``explained``: with the lines that say how to read it, which the report has anyway."""
+        """Return the table of results for the terminal.
+
+        Parameters
+        ----------
+        results
+            Results of :meth:`execute`.
+        explained
+            True to add the lines that say how to read the table.
+        """
         return terminal_table(results, self._n_cells, explained)
 
     @property
@@ -118,7 +129,7 @@ class Run:
         trained = {stage.name: self.store.path(stage) for stage in (pipeline.controller, pipeline.causal_gan)}
         shown = {path.stem: path for path in pictures.values()}
         self.tracker.finish(self.info, Outcome(results, table, trained, shown))
-        # Last, and whole: its presence says that the run is finished.
+        # Written last and atomically, because its presence marks the run as finished.
         write_results(results, folder, self._describe())
 
     def _draw(self, results: Sequence[Result]) -> dict[str, Path]:
@@ -132,7 +143,7 @@ class Run:
         return pictures
 
     def _tsne(self, results: Sequence[Result]) -> Path:
-        """The picture in the store: it takes longer than all else that is written."""
+        """Return the t-SNE figure, kept in the store because it takes longer than all other files of the run."""
         labels = {"control": "control", "stage1": "stage 1", "run": f"{self.setting.inferer_name} graph"}
         inputs = {source: self.pipeline.scores(source) for source in labels}
         stage = Stage("tsne", 1, {"labels": labels, "seed": self.setting.seed}, inputs)
@@ -181,15 +192,15 @@ class Run:
         pipeline = self.pipeline
         stages = {"data": pipeline.data, "tfs": pipeline.tfs, "grn": pipeline.grn, "graph": pipeline.graph}
         trained = {"controller": pipeline.controller, "causal_gan": pipeline.causal_gan}
-        found = {name: read_warnings(self.store.path(stage)) for name, stage in trained.items()}
+        warnings = {name: read_warnings(self.store.path(stage)) for name, stage in trained.items()}
         return {
             "key": self.key,
             "setting": self.setting.labels,
             "n_cells": self._n_cells[self.setting.dataset.name],
             "graph": pipeline.causal_graph.summary(),
             "stages": {name: stage.key for name, stage in (stages | trained).items()},
-            # of the training; which sets of cells collapsed is read off their scores (evaluation.scores.summary)
-            **({"training_warnings": found} if any(found.values()) else {}),
+            # Collapsed sets of generated cells are found from their scores instead (evaluation.scores.summary).
+            **({"training_warnings": warnings} if any(warnings.values()) else {}),
         }
 
 

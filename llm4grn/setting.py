@@ -1,4 +1,4 @@
-"""One cell of the paper's table, as plain objects: everything that decides its numbers."""
+"""One cell of the paper's table as plain objects: every value that determines its numbers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from llm4grn.validation import NonNegative, Positive, check_fields
 
 @dataclass(frozen=True)
 class Dataset:
-    """A source of raw counts and what is done to them; ``context`` is all that an LLM learns of it."""
+    """A source of raw counts, its preprocessing, and ``context``, the only description that an LLM gets."""
 
     name: str
     source: Source
@@ -38,26 +38,37 @@ class Model:
 
 @dataclass(frozen=True)
 class Setting:
-    """One cell of the paper's table: everything that decides its numbers, and nothing else.
+    """One cell of the paper's table: every value that determines its numbers, and no other.
 
     Parameters
     ----------
     dataset
-        Where the cells come from.
-    kb, inferer
-        Who names the TFs and who draws the edges, each with its name in the tables.
+        Data source and preprocessing.
+    kb_name, inferer_name
+        Names of knowledge base and inferer in the tables.
+    kb
+        Knowledge base that names the TFs.
+    inferer
+        Method that ranks the edges.
     k, strategy, tf_k
-        Which of the ranked edges are imposed, see :meth:`GRN.top`.
+        Choice of the ranked edges to impose, see :meth:`GRN.top`.
     model
-        The generator; ``None`` for a line that ends at the graph.
+        Hyperparameters of the generator; None for a pipeline that ends at the graph.
     n_samples
-        Synthetic data sets per trained model, each as large as the test set.
+        Number of synthetic data sets per trained model, each as large as the test set.
     metrics
-        Names from the registry.
+        Names of metrics in the registry.
     llm
-        Name of the language model in the tables, empty if none takes part.
-    seed, inference_seed
-        Of everything; of the inference alone (consistency is measured over its seeds).
+        Name of the language model in the tables; empty if none is used.
+    seed
+        Seed for everything but the inference.
+    inference_seed
+        Seed for the inference, over which its consistency is measured.
+
+    Raises
+    ------
+    UserError
+        If a number is not an integer >= its minimum, or a strategy or metric is unknown.
     """
 
     dataset: Dataset
@@ -93,7 +104,7 @@ class Setting:
 
     @property
     def labels(self) -> dict[str, Any]:
-        """The columns of the results table that name this setting."""
+        """Columns of the results table that identify this setting."""
         return {
             "dataset": self.dataset.name,
             "kb": self.kb_name,
@@ -106,7 +117,7 @@ class Setting:
 
     @property
     def name(self) -> str:
-        """For folders and lists; different settings can share it, so a key goes with it."""
+        """Name for folders and lists; different settings can share it, so use it together with a key."""
         labels = self.labels
         parts = [labels[key] for key in ("dataset", "kb", "inferer", "llm", "model") if labels[key]]
         layered = [f"tf{self.tf_k}"] if self.tf_k else []

@@ -1,4 +1,4 @@
-"""Finished stages, kept by content: the same key is read, not run; a folder appears complete or not at all."""
+"""Content-addressed store of finished stages: a stage runs once per key, and its folder appears only when complete."""
 
 from __future__ import annotations
 
@@ -27,30 +27,32 @@ from llm4grn.runtime.locks import KernelLock
 logger = logging.getLogger("llm4grn")
 
 _TEMPORARY = ".tmp-"
-_TIMES = ".times"  # aside, as durations are no part of a result: same stage, same bytes
-# Seconds that other stages took while one was built: asked for by it, they are no part of its own duration.
-_elsewhere: ContextVar[float] = ContextVar("_elsewhere", default=0.0)
+_TIMES = ".times"  # outside the stages' folders, whose bytes must not depend on durations
+# Seconds spent in nested `get_or_run` calls, which are not part of the duration of the stage that made them.
+_nested_seconds: ContextVar[float] = ContextVar("_nested_seconds", default=0.0)
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One step of the line, described by everything that can change its result and by nothing else.
+    """One step of the pipeline, described by everything that can change its result and by nothing else.
 
     Parameters
     ----------
     name
         Folder name of the stage in the store: lower-case letters, digits, underscores.
     version
-        Raised by hand whenever the code of the stage changes what it writes.
+        Number to raise by hand whenever the code of the stage changes what it writes.
     args
-        The resolved arguments: JSON values only (nested mappings, lists, tuples, strings, numbers, booleans, None).
+        Resolved arguments: JSON values only (nested mappings, lists, tuples, strings, numbers, booleans, None).
     inputs
-        The stages this one reads, or fingerprints (for instance the SHA-256 of a user's file).
+        Stages that this one reads, or fingerprints (for instance the SHA-256 of a user's file).
 
     Raises
     ------
+    ValueError
+        If the name has other characters.
     TypeError
-        For a value in ``args`` that JSON cannot hold: it would have no stable key.
+        When the key is computed, if a value in ``args`` is not a JSON value and so has no stable key.
 
     Examples
     --------
@@ -70,7 +72,7 @@ class Stage:
 
     @cached_property
     def description(self) -> dict[str, object]:
-        """What is hashed and what ``stage.json`` holds: name, version, canonical arguments, keys of the inputs."""
+        """Content of ``stage.json``, hashed to the key: name, version, canonical arguments, keys of the inputs."""
         inputs = {name: part.key if isinstance(part, Stage) else part for name, part in self.inputs.items()}
         parts = {"name": self.name, "version": self.version, "args": self.args, "inputs": inputs}
         return {name: _canonical(value, name) for name, value in parts.items()}
@@ -89,7 +91,7 @@ class Store:
     Parameters
     ----------
     root
-        Created at the first stage that runs. Safe to delete when nothing is running.
+        Folder of the store, created when the first stage runs. It is safe to delete when nothing is running.
     """
 
     root: Path
@@ -98,42 +100,42 @@ class Store:
         object.__setattr__(self, "root", Path(self.root))
 
     def path(self, stage: Stage) -> Path:
-        """Where the finished stage is, or will be."""
+        """Return the folder of the finished stage, which need not exist yet."""
         return self.root / stage.name / stage.key
 
     def has(self, stage: Stage) -> bool:
-        """Whether the stage is finished."""
+        """Return True if the stage is finished."""
         return (self.path(stage) / "stage.json").is_file()
 
     def get_or_run(self, stage: Stage, build: Callable[[Path], None]) -> Path:
-        """The folder of the finished stage, built first if need be.
+        """Return the folder of the finished stage, and build the stage first if it is not in the store.
 
         Parameters
         ----------
         stage
-            What is wanted.
+            Stage to read or build.
         build
-            Writes the files of the stage into the folder it is given. After a crash it is given the same folder
-            again, with whatever it held, so that a long stage can go on from its own checkpoints.
+            Function that writes the files of the stage into the folder it is given. After a crash it gets the same
+            folder with its earlier content, so that a long stage can resume from its own checkpoints.
 
         Raises
         ------
         UserError
-            If the store cannot be written, or whatever ``build`` raises. After a ``UserError`` the unfinished folder is
-            removed, after anything else it is kept for the next attempt.
+            If the store cannot be written. Exceptions of ``build`` pass through: after a ``UserError`` the unfinished
+            folder is removed, after any other it is kept for the next attempt.
         """
         if self.has(stage):
             logger.info("reusing %s %s", stage.name, stage.key)
             return self.path(stage)
-        started, before = time.monotonic(), _elsewhere.get()
+        started, before = time.monotonic(), _nested_seconds.get()
         try:
             self._wait_or_run(stage, build)
         finally:
-            _elsewhere.set(before + time.monotonic() - started)
+            _nested_seconds.set(before + time.monotonic() - started)
         return self.path(stage)
 
     def is_busy(self, stage: Stage) -> bool:
-        """Whether another process is building the stage at this moment."""
+        """Return True if another process is building the stage at this moment."""
         path = self._lock_path(stage)
         if self.has(stage) or not path.exists():
             return False
@@ -146,12 +148,12 @@ class Store:
         return False
 
     def durations(self, stage: Stage) -> list[float]:
-        """Seconds that finished stages of the same name and arguments took, whatever their seeds and inputs."""
-        folder = self.root / _TIMES / stage.name / _alike(stage)
+        """Return the seconds that finished stages of the same name and arguments took, with any seed and inputs."""
+        folder = self.root / _TIMES / stage.name / _timing_key(stage)
         return [json.loads(path.read_text())["seconds"] for path in sorted(folder.glob("*.json"))]
 
     def recorded(self, name: str) -> dict[str, float]:
-        """Seconds that finished stages of a name took, by their keys."""
+        """Return the seconds that finished stages of a name took, by stage key."""
         paths = sorted((self.root / _TIMES / name).glob("*/*.json"))
         return {path.stem: json.loads(path.read_text())["seconds"] for path in paths}
 
@@ -164,7 +166,7 @@ class Store:
 
     @contextmanager
     def _lock(self, stage: Stage) -> Iterator[None]:
-        # The kernel drops this lock when its holder dies, however it dies: there is no stale lock to clean up.
+        # The kernel releases this lock when its holder ends, so there are no stale locks to remove.
         path = self._lock_path(stage)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -193,37 +195,37 @@ class Store:
         resumed = partial.exists()
         logger.info("%s %s %s", "resuming" if resumed else "running", stage.name, stage.key)
         partial.mkdir(exist_ok=True)
-        started, elsewhere = time.monotonic(), _elsewhere.get()
+        started, nested = time.monotonic(), _nested_seconds.get()
         try:
             build(partial)
         except UserError:
             shutil.rmtree(partial)
             raise
-        # Left by a process that was killed while it wrote a file: no part of the result.
+        # Files of a process that was killed while it wrote them are not part of the result.
         for leftover in list(partial.rglob(f"{_TEMPORARY}*")):
             leftover.unlink()
         with atomic_write(partial / "stage.json") as path:
             path.write_text(json.dumps(stage.description, indent=2, sort_keys=True) + "\n")
-        # A folder without its stage.json was damaged by hand: it counts as absent, and must not stop the rename.
+        # A folder without stage.json was damaged by hand: it counts as absent and must not block the rename.
         if final.exists():
             shutil.rmtree(final)
         partial.rename(final)
-        if not resumed:  # else the first part of it is not known
-            seconds = time.monotonic() - started - (_elsewhere.get() - elsewhere)
-            with atomic_write(self.root / _TIMES / stage.name / _alike(stage) / f"{stage.key}.json") as path:
+        if not resumed:  # the time before a resumption is unknown
+            seconds = time.monotonic() - started - (_nested_seconds.get() - nested)
+            with atomic_write(self.root / _TIMES / stage.name / _timing_key(stage) / f"{stage.key}.json") as path:
                 path.write_text(json.dumps({"seconds": round(seconds, 3)}) + "\n")
 
 
 @contextmanager
 def atomic_write(path: str | Path) -> Iterator[Path]:
-    """Yield a path to write to, and put the file into its place only when the block ends without an exception.
+    """Yield a temporary path to write to, and rename it to ``path`` if the block ends without an exception.
 
-    The temporary path is in the same folder (created if missing) with the same suffix, as many writers look at it.
+    The temporary path is in the same folder (created if missing) and has the same suffix, on which many writers depend.
 
     Parameters
     ----------
     path
-        The file to create or replace.
+        File to create or replace.
 
     Examples
     --------
@@ -248,19 +250,25 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
 
 
 def copy_file(source: Path, target: Path) -> None:
-    """Copy a file, whole or not at all. Never a link: what a user does to the copy must not reach the store."""
+    """Copy a file atomically; it is never a link, so that changes to the copy do not reach the store."""
     with atomic_write(target) as path:
         shutil.copyfile(source, path)
 
 
-def _alike(stage: Stage) -> str:
-    """The same for stages that differ in seed or inputs only."""
+def _timing_key(stage: Stage) -> str:
+    """Return a key that stages share if they differ only in seed or inputs."""
     args = {name: value for name, value in stage.args.items() if name != "seed"}
     return Stage(stage.name, stage.version, args).key
 
 
 def _canonical(value: object, where: str) -> object:
-    """``value`` with tuples as lists and whole floats as integers, so that equal values give equal text."""
+    """Return ``value`` with tuples as lists and whole floats as integers, so that equal values give equal text.
+
+    Raises
+    ------
+    TypeError
+        If a value is not a JSON value; ``where`` names it in the message.
+    """
     if value is None or isinstance(value, bool | str):
         return value
     # Exact types: numpy's float64 is a float too, but its repr, and so the text of a key, changed between versions.

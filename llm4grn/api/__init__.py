@@ -1,5 +1,5 @@
 """The Python interface: AnnData in, AnnData and plain objects out, for scripts and notebooks.
 
-A thin layer over the classes behind the commands, with the names and defaults of the YAML files. Nothing is written to
-disk unless a ``store`` or a path is given.
+It calls the classes behind the commands, with the names and defaults of the YAML files. Nothing is written to disk
+unless a ``store`` or a path is given.
 """

@@ -1,4 +1,4 @@
-"""From raw counts in an AnnData to training, validation and test cells."""
+"""Preprocess raw counts in an AnnData into training, validation and test cells."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from llm4grn.knowledge.curated import curated_list
 if TYPE_CHECKING:
     from anndata import AnnData
 
-_MIN_CELLS = 10  # of conf/dataset/h5ad.yaml
+_MIN_CELLS = 10  # as in conf/dataset/h5ad.yaml
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class SplitCells:
-    """Preprocessed cells, held-out ones apart, as :func:`preprocess` makes them.
+    """Preprocessed cells, split into training, validation and test cells by :func:`preprocess`.
 
     Parameters
     ----------
     adata
-        All cells: normalised counts (CSR, float32), genes sorted by name, ``obs["split"]`` one of ``train``,
-        ``validation`` and ``test``.
+        All cells, (n_cells, n_genes): normalised counts (CSR, float32), genes sorted by name;
+        ``obs["split"]`` is ``train``, ``validation`` or ``test``.
     organism
-        Decides which curated list of TFs applies.
+        Organism, which selects the curated list of TFs.
     context
-        All that a language model learns of the cells.
+        Description of the cells for a language model, which learns nothing else about them.
     library_size
-        What the counts of each cell sum to.
+        Sum of the normalised counts of each cell.
     """
 
     adata: AnnData
@@ -42,27 +42,27 @@ class SplitCells:
 
     @cached_property
     def train(self) -> AnnData:
-        """Cells to infer from and to train on."""
+        """Cells for inference and training."""
         return split(self.adata, "train")
 
     @cached_property
     def validation(self) -> AnnData:
-        """Cells to choose by."""
+        """Cells for model selection."""
         return split(self.adata, "validation")
 
     @cached_property
     def test(self) -> AnnData:
-        """Cells to score against, and for nothing else."""
+        """Held-out cells, used for scoring only."""
         return split(self.adata, "test")
 
     @property
     def genes(self) -> tuple[str, ...]:
-        """All genes, in the order of the columns."""
+        """Names of all genes, in column order."""
         return tuple(map(str, self.adata.var_names))
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 of the counts, their genes and their split: identifies the cells in a store."""
+        """SHA-256 of counts, gene names and split, which identifies the cells in a store."""
         matrix = self.adata.X.tocsr()
         digest = hashlib.sha256("\n".join([*self.genes, *self.adata.obs["split"].astype(str)]).encode())
         for part in matrix.indptr.astype("int64"), matrix.indices.astype("int64"), matrix.data:
@@ -92,30 +92,33 @@ def preprocess(
     library_size: float = 20_000,
     seed: int = 1000,
 ) -> SplitCells:
-    """Choose cells and genes, normalise, and split (paper, section 4; protocol section 2).
+    """Select cells and genes, normalise, and split (paper, section 4; protocol section 2).
 
     Parameters
     ----------
     adata
-        Raw counts, cells x genes, with unique names. It is not changed.
-    organism, context, min_cells
-        None: what ``adata.uns["llm4grn"]`` says, as for the data sets of :mod:`llm4grn.datasets`; otherwise human, no
-        context, and 10. ``organism`` chooses the curated list that ``n_tfs`` counts by. ``context`` is a few sentences
-        for a language model: organism, tissue, cells, assay. A gene expressed in fewer cells than ``min_cells`` is
-        dropped.
+        Raw counts, (n_cells, n_genes), with unique names. It is not changed.
+    organism
+        Organism, which selects the curated list that ``n_tfs`` counts by. None takes the value in
+        ``adata.uns["llm4grn"]``, which the data sets of :mod:`llm4grn.datasets` have, or else human.
+    context
+        A few sentences for a language model: organism, tissue, cells, assay. None takes the value in
+        ``adata.uns["llm4grn"]``, or else no context.
     layer
-        The layer that holds the raw counts, or ``raw``; None: ``adata.X``.
+        Layer with the raw counts, or ``raw``; None for ``adata.X``.
     cell_type_column
-        Column of ``obs``; None: ``cell_type``, if there is one.
+        Column of ``obs`` with cell types; None for ``cell_type``, if it exists.
+    min_cells
+        Genes expressed in fewer cells are dropped. None takes the value in ``adata.uns["llm4grn"]``, or else 10.
     n_genes, selection, n_tfs, genes, min_genes, n_test, n_validation, library_size
         See :class:`~llm4grn.data.preprocess.Preprocessing`; names and defaults are those of ``conf/dataset``.
     seed
-        Of the split.
+        Seed for the split.
 
     Raises
     ------
     UserError
-        If the matrix holds no raw counts, or too few cells or genes are left.
+        If the matrix does not hold raw counts, or too few cells or genes are left.
 
     Examples
     --------

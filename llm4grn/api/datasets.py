@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from llm4grn.data.sources import Source
 
-#: In ``uns``: what the YAML file of a data set says of it, which `llm4grn.preprocess` takes as its defaults.
+#: Key in ``uns`` of what a data set's YAML file says about it: the defaults of `llm4grn.preprocess`.
 DESCRIPTION = "llm4grn"
 
 
@@ -21,8 +21,8 @@ def pbmc3k() -> AnnData:
     Returns
     -------
     AnnData
-        Raw counts (CSR), ``obs["cell_type"]``, and in ``uns["llm4grn"]`` organism and context: what a language model
-        is told about the cells.
+        Raw counts (CSR), ``obs["cell_type"]``, and in ``uns["llm4grn"]`` the organism and the context that a language
+        model gets.
 
     Examples
     --------

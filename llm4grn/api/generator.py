@@ -1,4 +1,4 @@
-"""A causal GAN as one object: trained, saved, asked for cells and for interventions."""
+"""The causal GAN as one object that trains, saves, generates cells and applies interventions."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class CausalGenerator:
     """Generates cells whose target genes are computed from their regulators in the imposed graph (paper, section 3).
 
-    Make one with :meth:`fit`, or read one with :meth:`load`.
+    Create it with :meth:`fit` or :meth:`load`.
 
     Attributes
     ----------
@@ -54,30 +54,30 @@ class CausalGenerator:
         accelerator: str = "auto",
         seed: int = 1000,
     ) -> CausalGenerator:
-        """Train the causal controller (stage 1), then the causal GAN on it (stage 2), each with a progress bar.
+        """Train the causal controller (stage 1), then the causal GAN on top of it (stage 2), each with a progress bar.
 
         Parameters
         ----------
         cells
-            See :func:`preprocess`; it is trained on ``cells.train``.
+            Cells of :func:`preprocess`; ``cells.train`` is trained on.
         graph
-            What to impose, over the genes of the cells: ``grn.top(10)``.
+            Graph to impose, over the genes of the cells: ``grn.top(10)``.
         model
-            Hyperparameters of ``conf/model``: ``small`` (minutes), ``paper``, ``groundgan``.
+            Name of the hyperparameters in ``conf/model``: ``small`` (minutes), ``paper``, ``groundgan``.
         controller, causal_gan
-            Fields of stage 1 and stage 2 that differ from the YAML, for instance ``{"steps": 500}``.
+            Hyperparameters of stage 1 and stage 2 that differ from the YAML, for instance ``{"steps": 500}``.
         store
-            Folder of finished stages: a killed training goes on from there, and graphs on the same cells share
+            Folder of finished stages, with which a killed training resumes, and graphs on the same cells share
             stage 1. None keeps nothing.
         accelerator
             ``auto``, ``cpu``, ``gpu``, ``cuda`` or ``mps``.
         seed
-            Of weights, batches and noise.
+            Seed for weights, batches and noise.
 
         Raises
         ------
         UserError
-            If the graph cannot be imposed on these genes, or a hyperparameter is impossible.
+            If the graph cannot be imposed on these genes, or a hyperparameter is invalid.
 
         Examples
         --------
@@ -130,35 +130,37 @@ class CausalGenerator:
         return cls(gan, graph, api.run_config(values, cells.library_size))
 
     def generate(self, n_cells: int, seed: int = 1000) -> AnnData:
-        """Return synthetic cells: normalised counts, (n_cells, n_genes). Fewer cells are the first of more.
+        """Return synthetic cells: normalised counts, (n_cells, n_genes).
 
-        :meth:`write` is for more cells than memory holds.
+        With the same seed, fewer cells are the first rows of more. Use :meth:`write` for more cells than memory holds.
         """
         from llm4grn.gan.api import as_adata
 
         return as_adata(self._gan.generate(n_cells, seed), self.graph.genes)
 
     def write(self, path: str | Path, n_cells: int, seed: int = 1000) -> Path:
-        """Write the cells of :meth:`generate` to an ``.h5ad``, in memory that does not grow with their number."""
+        """Write the cells of :meth:`generate` to an ``.h5ad`` in constant memory, and return its path."""
         from llm4grn.gan.generation import write_cells
 
         write_cells(self._gan, Path(path), n_cells, seed)
         return Path(path)
 
     def do(self, interventions: Mapping[str, object], n_cells: int = 500, seed: int = 1000) -> tuple[AnnData, AnnData]:
-        """Return the same cells before and after interventions; only the genes named and their descendants differ.
+        """Return the same cells before and after interventions, (n_cells, n_genes) each.
+
+        Root TFs, noise and the scale of each cell stay the same, so only the named genes and their descendants differ.
 
         Parameters
         ----------
         interventions
-            Gene to amount: counts per cell such as 0, or a multiple of what the cell expresses such as ``"3.2x"``.
+            Gene to amount: counts per cell such as 0, or a multiple of the cell's own expression such as ``"3.2x"``.
         n_cells, seed
-            As of :meth:`generate`.
+            Number of cells and seed for the noise, see :meth:`generate`.
 
         Raises
         ------
         UserError
-            If there is none, a gene is not in the graph, or an amount is no number of at least 0.
+            If no intervention is given, a gene is not in the graph, or an amount is not a number >= 0.
         """
         from llm4grn.gan.api import as_adata
         from llm4grn.gan.interventions import parse_interventions
@@ -168,9 +170,9 @@ class CausalGenerator:
         return as_adata(before, self.graph.genes), as_adata(after, self.graph.genes)
 
     def fold_changes(self, interventions: Mapping[str, object], n_cells: int = 500, seed: int = 1000) -> pd.DataFrame:
-        """Return what :meth:`do` does to each gene, the largest change first.
+        """Return the effect of :meth:`do` on each gene, the largest change first.
 
-        Columns are those of :func:`~llm4grn.evaluation.cells.perturbation.fold_changes`.
+        The columns are those of :func:`~llm4grn.evaluation.cells.perturbation.fold_changes`.
         """
         from llm4grn.evaluation.cells.perturbation import fold_changes
 
@@ -178,14 +180,14 @@ class CausalGenerator:
         return fold_changes(before, after, self.graph, list(interventions))
 
     def save(self, folder: str | Path) -> Path:
-        """Write ``generator.pt``, ``graph.json`` and ``config.yaml``: what `load` and the commands for runs read."""
+        """Write ``generator.pt``, ``graph.json`` and ``config.yaml`` for `load` and the commands on runs."""
         from llm4grn.gan.api import save_trained
 
         return save_trained(self._gan, self.graph, self.config, Path(folder))
 
     @classmethod
     def load(cls, folder: str | Path) -> CausalGenerator:
-        """Read what :meth:`save` wrote, or the folder of a finished run of ``llm4grn train``. Nothing is unpickled.
+        """Read a folder that :meth:`save` wrote, or that of a finished run of ``llm4grn train``. Nothing is unpickled.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""Who is a transcription factor, and who regulates whom."""
+"""Transcription factors of a data set, and inference of its gene regulatory network."""
 
 from __future__ import annotations
 
@@ -34,21 +34,21 @@ def transcription_factors(
     Parameters
     ----------
     cells
-        Whose genes are asked about.
+        Cells whose genes are classified.
     tfs
-        ``curated``: the curated list of the cells' organism; ``human`` or ``mouse``: that of this organism; ``llm``:
-        the language model ``llm`` names them; ``random``; a list of names, of which those among the genes count; or a
-        :class:`~llm4grn.knowledge.base.KnowledgeBase`.
+        ``curated`` for the curated list of the cells' organism; ``human`` or ``mouse`` for that of this organism;
+        ``llm`` for the TFs that the language model ``llm`` names; ``random``; a list of names, of which only those
+        among the genes are used; or a :class:`~llm4grn.knowledge.base.KnowledgeBase`.
     llm
         A language model of ``conf/llm``: ``shipped`` (recorded answers about pbmc3k), ``gpt4``, ``openai_compatible``,
         ``local``, ... Keys come from the environment.
     answers
-        SQLite file in which every answer is kept, so that nothing is paid twice; None keeps none.
+        SQLite file that stores every answer, so that no question is paid for twice; None stores none.
     seed
-        Of the language model's sampling and of ``random``.
+        Seed for the language model's sampling and for ``random``.
     options
-        Fields of the knowledge base's YAML, for instance ``window=10``, and of the language model's with the prefix
-        ``llm_``, for instance ``llm_max_cost=5``.
+        Fields of the knowledge base's YAML, for instance ``window=10``, and fields of the language model's YAML with
+        the prefix ``llm_``, for instance ``llm_max_cost=5``.
 
     Raises
     ------
@@ -67,11 +67,11 @@ def transcription_factors(
     if isinstance(tfs, KnowledgeBase):
         return tfs.transcription_factors(cells.genes, cells.context, seed)
     if tfs is None or isinstance(tfs, str):
-        told = {"organism": cells.organism, "context": cells.context, "answers": answers}
+        values = {"organism": cells.organism, "context": cells.context, "answers": answers}
         if tfs in ("human", "mouse"):
-            told["organism"] = tfs
+            values["organism"] = tfs
         name = {None: "none", "curated": "human", "mouse": "human"}.get(tfs, tfs)
-        kb = knowledge_base_named(str(name), options, llm=llm, told=told)
+        kb = knowledge_base_named(str(name), options, llm=llm, values=values)
         return transcription_factors(cells, kb, seed=seed)
     named = set(tfs) & set(cells.genes)
     if not named:
@@ -91,40 +91,40 @@ def infer_grn(
     seed: int = 1000,
     **options: Any,
 ) -> GRN:
-    """Rank the transcription factors of each target gene, on the training cells or from gene names alone.
+    """Rank the transcription factors of each target gene, from the training cells or from gene names alone.
 
     Parameters
     ----------
     cells
-        See :func:`preprocess`. Only training cells are read, and by a language model or ``random`` none at all.
+        Cells of :func:`preprocess`. Only training cells are read; a language model and ``random`` read gene names only.
     tfs
-        See :func:`transcription_factors`; None: no list, the TFs are read off the ranked network.
+        See :func:`transcription_factors`; None to choose the TFs from the network ranked over all genes.
     inferer
-        ``grnboost2``, ``llm``, ``consensus``, ``genie3``, ``correlation``, ``pidc``, ``random``, ..., the names of
-        ``conf/inferer``; or an :class:`~llm4grn.inference.base.Inferer`.
+        Name of a YAML file in ``conf/inferer`` (``grnboost2``, ``llm``, ``consensus``, ``genie3``, ``correlation``,
+        ``pidc``, ``random``, ...), or an :class:`~llm4grn.inference.base.Inferer`.
     llm
         A language model of ``conf/llm``, for the inferers that ask one, see :func:`transcription_factors`.
     k
-        How many regulators a language model is asked for; other inferers rank all TFs.
+        Number of regulators per target that a language model is asked for; other inferers rank all TFs.
     answers
-        SQLite file in which every answer is kept, so that nothing is paid twice; None keeps none.
+        SQLite file that stores every answer, so that no question is paid for twice; None stores none.
     store
-        Folder of finished stages: the same call again reads the network from it; None keeps nothing.
+        Folder of finished stages, from which a repeated call reads the network; None keeps nothing.
     seed
-        Of the inference.
+        Seed for the inference.
     options
-        Fields of the inferer's YAML, for instance ``n_seeds=10``, and of the language model's with the prefix ``llm_``,
-        for instance ``llm_max_cost=5``.
+        Fields of the inferer's YAML, for instance ``n_seeds=10``, and fields of the language model's YAML with the
+        prefix ``llm_``, for instance ``llm_max_cost=5``.
 
     Returns
     -------
     GRN
-        It knows its genes and TFs, so that ``grn.top(k)`` needs no more.
+        Ranked edges with the genes and TFs, so that ``grn.top(k)`` needs no further arguments.
 
     Raises
     ------
     UserError
-        For an option that does not exist, fewer TFs than ``k``, or whatever the inferer refuses.
+        If an option does not exist, there are fewer TFs than ``k``, or the inferer rejects its input.
 
     Examples
     --------
@@ -134,8 +134,8 @@ def infer_grn(
     >>> grn.top(10).n_edges
     8000
     """
-    told = {"organism": cells.organism, "context": cells.context, "k": k, "answers": answers}
-    method = inferer if isinstance(inferer, Inferer) else inferer_named(inferer, options, llm=llm, told=told)
+    values = {"organism": cells.organism, "context": cells.context, "k": k, "answers": answers}
+    method = inferer if isinstance(inferer, Inferer) else inferer_named(inferer, options, llm=llm, values=values)
     if isinstance(inferer, Inferer) and options:
         raise UserError(f"{next(iter(options))}: an inferer that is an object has its options already")
     without_list = tfs is None or isinstance(tfs, NoPriorList)

@@ -1,4 +1,4 @@
-"""Objects from the YAML files: the same names and defaults as on the command line."""
+"""Build objects from the YAML files, with the names and defaults of the command line."""
 
 from __future__ import annotations
 
@@ -21,38 +21,38 @@ from llm4grn.knowledge.base import KnowledgeBase
 from llm4grn.setting import Model
 
 
-def inferer_named(name: str, options: Mapping[str, Any], *, llm: str | None, told: Mapping[str, Any]) -> Inferer:
+def inferer_named(name: str, options: Mapping[str, Any], *, llm: str | None, values: Mapping[str, Any]) -> Inferer:
     """Return the inferer of ``conf/inferer/NAME.yaml``.
 
     Parameters
     ----------
     name
-        Of the YAML file.
+        Name of the YAML file, without its suffix.
     options
         Fields of ``inferer`` that differ from the YAML, and fields of ``llm`` with the prefix ``llm_``.
     llm
         Name of a YAML file in ``conf/llm``; None if no language model takes part.
-    told
-        What the data set says: ``organism``, ``context`` and ``k``; ``answers``, the file in which the answers of a
-        language model are kept, or None.
+    values
+        Values that replace those of the data set's YAML: ``organism``, ``context``, ``k``, and ``answers``, the file
+        that stores the answers of a language model, or None.
 
     Raises
     ------
     UserError
-        For a name or an option that does not exist, or a value that its class refuses.
+        If a name or an option does not exist, or a value is invalid.
     """
     with _as_user_errors():
-        config = _composed([f"inferer={name}", f"llm={llm or 'none'}"], told)
+        config = _composed([f"inferer={name}", f"llm={llm or 'none'}"], values)
         _set(config, "inferer", options)
         check_llm(config)
         check_is_set(config, "inferer", "llm")
         return instantiate(config.inferer.method)
 
 
-def knowledge_base_named(name: str, options: Mapping[str, Any], *, llm: str | None, told: Mapping[str, Any]) -> Any:
+def knowledge_base_named(name: str, options: Mapping[str, Any], *, llm: str | None, values: Mapping[str, Any]) -> Any:
     """Return the knowledge base of ``conf/kb/NAME.yaml``; parameters and errors are those of :func:`inferer_named`."""
     with _as_user_errors():
-        config = _composed([f"kb={name}", *([] if llm is None else [f"llm={llm}"])], told)
+        config = _composed([f"kb={name}", *([] if llm is None else [f"llm={llm}"])], values)
         _set(config, "kb", options)
         check_llm(config)
         check_is_set(config, "kb", "llm")
@@ -63,12 +63,19 @@ def knowledge_base_named(name: str, options: Mapping[str, Any], *, llm: str | No
 def model_named(
     name: str, controller: Mapping[str, Any], causal_gan: Mapping[str, Any]
 ) -> tuple[Model, dict[str, Any]]:
-    """Return the hyperparameters of ``conf/model/NAME.yaml`` with changes, and the same as plain values.
+    """Return the hyperparameters of ``conf/model/NAME.yaml``, as objects and as plain values.
+
+    Parameters
+    ----------
+    name
+        Name of the YAML file, without its suffix.
+    controller, causal_gan
+        Fields of stage 1 and stage 2 that differ from the YAML.
 
     Raises
     ------
     UserError
-        For a name or a field that does not exist, or an impossible value.
+        If a name or a field does not exist, or a value is invalid.
     """
     with _as_user_errors():
         config = _composed([f"model={name}"], {}, script="train")
@@ -83,16 +90,17 @@ def model_named(
 
 
 def dataset_context(name: str) -> Mapping[str, Any]:
-    """Return what ``conf/dataset/NAME.yaml`` says of a data set beside its source, and of its preprocessing."""
+    """Return ``name``, ``organism``, ``context`` and ``min_cells`` of ``conf/dataset/NAME.yaml``."""
     config = _composed([f"dataset={name}"], {}).dataset
     preprocessing = {field: config.preprocessing[field] for field in ("min_cells",)}
     return {"name": name, "organism": config.organism, "context": config.context, **preprocessing}
 
 
-def _composed(overrides: list[str], told: Mapping[str, Any], script: str = "infer_grn") -> DictConfig:
+def _composed(overrides: list[str], values: Mapping[str, Any], script: str = "infer_grn") -> DictConfig:
+    """Compose the config of a script, and set in it the values of :func:`inferer_named`."""
     with initialize_config_dir(str(CONF), version_base="1.3"):
         config = compose(script, overrides)
-    for field, value in told.items():
+    for field, value in values.items():
         if field in ("organism", "context"):
             config.dataset[field] = value
         elif field == "k":
@@ -103,6 +111,7 @@ def _composed(overrides: list[str], told: Mapping[str, Any], script: str = "infe
 
 
 def _set(config: DictConfig, group: str, options: Mapping[str, Any]) -> None:
+    """Set options in a config group, or in ``llm`` where their names start with ``llm_``."""
     for option, value in options.items():
         where, field = ("llm", option[4:]) if option.startswith("llm_") else (group, option)
         fields = [field for field in config[where] if field not in ("name", "method", "chat", "asks")]
@@ -114,7 +123,7 @@ def _set(config: DictConfig, group: str, options: Mapping[str, Any]) -> None:
 
 @contextmanager
 def _as_user_errors() -> Iterator[None]:
-    """Raise as a UserError of one line what Hydra and OmegaConf raise; bugs stay what they are."""
+    """Translate errors of Hydra and OmegaConf into a UserError of one line; bugs pass through."""
     try:
         yield
     except (HydraException, OmegaConfBaseException) as error:

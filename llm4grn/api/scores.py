@@ -1,4 +1,4 @@
-"""How close synthetic cells are to real ones: as a table, and as a picture."""
+"""Compare synthetic cells with real ones, in a table and in a figure."""
 
 from __future__ import annotations
 
@@ -31,26 +31,26 @@ def score(
     Parameters
     ----------
     real
-        Held-out cells: ``cells.test``.
+        Held-out cells, (n_cells, n_genes): ``cells.test``.
     synthetic
-        Cells over the same genes, in any order, or several sets of them by name. Give real cells that nobody trained
-        on as one of them (``cells.validation``): what they score is the best within reach.
+        Cells over the same genes, in any order if both are AnnData, or a mapping of names to such sets. Add real cells
+        that no model was trained on (``cells.validation``): their score is the best that a generator can reach.
     metrics
-        Names of metrics; None: all.
+        Names of metrics; None for all.
     seed
-        Of subsampling and of the metrics that draw random numbers.
+        Seed for subsampling and for metrics that draw random numbers.
     device
-        Where the linear algebra runs, for instance ``cuda``.
+        Torch device of the linear algebra, for instance ``cuda``.
 
     Returns
     -------
     DataFrame
-        One row per metric; a column per set of cells, and ``better``, the better direction.
+        One row per metric and one column per set of cells; the column ``better`` is ``higher`` or ``lower``.
 
     Raises
     ------
     UserError
-        For an unknown metric, other genes, values that are not finite, or too few cells.
+        If a metric is unknown, the genes differ, a value is not finite, or there are too few cells.
 
     Examples
     --------
@@ -76,18 +76,18 @@ def score(
 
 
 def plot_cells(real: Cells, sets: Mapping[str, Cells], *, seed: int = 1000, max_cells: int = 500) -> Figure:
-    """Draw sets of cells over real ones, one panel each, all in one t-SNE of log1p counts.
+    """Draw each set of cells over the real ones in its own panel, all in one t-SNE of log1p counts.
 
     Parameters
     ----------
     real
-        Cells in grey: ``cells.test``.
+        Real cells, drawn in grey: ``cells.test``.
     sets
         Label to cells over the same genes.
     seed
-        Of the subsampling and the embedding.
+        Seed for the subsampling and the embedding.
     max_cells
-        Cells drawn of each set.
+        Maximum number of cells per set.
     """
     from llm4grn.evaluation.cells.plots import draw_joint_tsne
 
@@ -96,7 +96,13 @@ def plot_cells(real: Cells, sets: Mapping[str, Cells], *, seed: int = 1000, max_
 
 
 def _aligned(cells: Cells, real: Cells, label: str) -> Any:
-    """The matrix of ``cells``, its genes in the order of ``real``."""
+    """Return the matrix of ``cells`` with its genes in the order of ``real``.
+
+    Raises
+    ------
+    UserError
+        If the genes differ.
+    """
     import anndata
 
     if not isinstance(cells, anndata.AnnData) or not isinstance(real, anndata.AnnData):
