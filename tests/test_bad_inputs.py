@@ -1,4 +1,4 @@
-"""Every mistake of ``benchmarks/bad_inputs.py`` is answered in one line, before any training."""
+"""Every mistake of ``tests/bad_inputs.py`` is answered in one line, before any training."""
 
 import logging
 import os
@@ -9,9 +9,9 @@ import warnings
 from contextlib import contextmanager
 
 import pytest
+from bad_inputs import CASES, REPOSITORY, Case, Outcome, has_trained, problems, run
 from hydra.core.singleton import Singleton
 
-from benchmarks.bad_inputs import CASES, REPOSITORY, Case, Outcome, has_trained, problems, run
 from llm4grn.pipeline import Pipeline
 
 END_TO_END = {"negative counts", "dataset=foo", "paths.outputs in a file", "no GPU here", "no synthetic cells"}
@@ -38,7 +38,7 @@ def global_state_kept():
 
 @pytest.fixture
 def run_here(tmp_path, monkeypatch, capsys):
-    """Like ``benchmarks.bad_inputs.run``, in this process, which has imported what is slow to import."""
+    """Like ``bad_inputs.run``, in this process, which has imported what is slow to import."""
 
     def run_here(case: Case) -> Outcome:
         def train(self, folder):

@@ -2,8 +2,8 @@
 
 import anndata
 import pytest
+from bad_input_files import GENES, finished_run
 
-from benchmarks.bad_input_files import GENES, finished_run
 from llm4grn.errors import UserError
 from llm4grn.evaluation.report.run_check import check_runs
 from llm4grn.evaluation.scores.comparison import find_runs

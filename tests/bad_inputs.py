@@ -1,6 +1,6 @@
 """Check that the scripts answer every mistake of a user in one line, before any training, without a traceback.
 
-    python -m benchmarks.bad_inputs
+    python tests/bad_inputs.py
 
 runs every case of ``bad_input_cases.py`` in a temporary folder, prints a table of seconds and messages, and one JSON
 line last. The same cases are tests (``tests/test_bad_inputs.py``).
@@ -17,7 +17,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.bad_input_cases import CASES, Case
+from bad_input_cases import CASES, Case
 
 REPOSITORY = Path(__file__).parents[1]
 LIMIT_S = 20.0

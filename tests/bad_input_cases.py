@@ -7,9 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy.sparse import csr_matrix
-
-from benchmarks.bad_input_files import (
+from bad_input_files import (
     BARCODES,
     COUNTS,
     GENES,
@@ -22,6 +20,7 @@ from benchmarks.bad_input_files import (
     truncated,
     with_value,
 )
+from scipy.sparse import csr_matrix
 
 SPLITS = ("dataset.preprocessing.n_test=10", "dataset.preprocessing.n_validation=10")
 SMALL = (*SPLITS, "dataset.preprocessing.n_genes=40", "dataset.preprocessing.min_cells=5")
