@@ -44,12 +44,12 @@ figure2: setup
 		runs='outputs/figure2/grn_*' name=figure2
 
 # Small enough for minutes: 50 genes, 3 regulators each, short answers, few cells to score, and trainings that stop long
-# before they could be good. Only the line is shown; no number in its tables is a result.
+# before they could be good. Only the pipeline is shown; no number in its tables is a result.
 LLM_DEMO := dataset=pbmc68k_reduced dataset.preprocessing.n_genes=50 graph.k=3 kb=llm llm=local llm.max_tokens=100 \
 	model.controller.steps=200 model.causal_gan.steps=200 evaluation.n_samples=2
 
 demo-llm: setup-llm
-	@echo 'SmolLM2 has 135 million parameters and knows no biology: this shows that the line works, not what an LLM knows.'
+	@echo 'SmolLM2 has 135 million parameters and knows no biology: this shows that the pipeline works, not what an LLM knows.'
 	$(BIN)/python train.py $(LLM_DEMO) inferer=llm $(ARGS)
 	$(BIN)/python train.py $(LLM_DEMO) inferer=grnboost2 $(ARGS)
 	@echo 'Once more: these networks were drawn by a model that knows no biology. For one that does, see conf/llm.'

@@ -34,8 +34,7 @@ class CommandHelp(SphinxDirective):
             text = hydra_help(file)
         else:
             text = printed_help(command, words)
-        block = nodes.literal_block(text, text, language="text")
-        return [block]
+        return [nodes.literal_block(text, text, language="text", classes=["command-help"])]
 
 
 def hydra_help(file: Path) -> str:
@@ -43,8 +42,8 @@ def hydra_help(file: Path) -> str:
     help_text = yaml.safe_load(file.read_text())
     text = help_text["template"].replace("${hydra.help.header}", help_text["header"])
     text = re.sub(r"\$\{command:(\w+)\}", lambda match: f"llm4grn {match[1].replace('_', '-')}", text)
-    groups = (f"    {group.name}: {', '.join(options(group.name))}" for group in config_groups())
-    return text.replace("  $APP_CONFIG_GROUPS", "\n".join(groups)).strip("\n")
+    groups = "\n".join(f"{group.name}: {', '.join(options(group.name))}" for group in config_groups())
+    return text.replace("$APP_CONFIG_GROUPS", f"{groups}\n").strip("\n")
 
 
 def printed_help(command: str, words: list[str]) -> str:
