@@ -56,18 +56,16 @@ def test_300_questions_to_a_server_that_fails_in_30_percent_are_each_answered_on
     # A date has whole seconds only, and holds back all: it has a test of its own.
     kinds = ",".join(kind for kind in RETRYABLE if kind != "rate_limit_date")
     with running_server(faults=f"{kinds}@0.3", retry_after=0.02, latency=0.005) as server:
-        chat = OpenAIChat(server.url, timeout=0.4, max_retries=12, max_concurrency=32, backoff=0.02)
-        started = time.monotonic()
+        # A second is enough for an answer on a busy machine: one that comes late would be asked for again.
+        chat = OpenAIChat(server.url, timeout=1.0, max_retries=12, max_concurrency=32, backoff=0.02)
         replies = complete(chat, *map(question, range(300)))
-        seconds = time.monotonic() - started
         stats, successes = server.stats(), server.successes()
     assert all("<Answer> [" in reply.text for reply in replies)
     assert len(successes) == 300
     assert set(successes.values()) == {1}
     assert stats["did"].keys() == {"answer", *kinds.split(",")}  # each kind did happen
     assert stats["requests"] > 350
-    assert stats["most_at_once"] <= 32
-    assert seconds < 12
+    assert 8 < stats["most_at_once"] <= 32  # side by side, and no more than allowed
 
 
 @pytest.mark.parametrize("fault", [kind for kind in RETRYABLE if kind != "rate_limit_date"])
