@@ -43,7 +43,11 @@ def installed(wheel, tmp_path_factory):
     pip = [sys.executable, "-m", "pip", "--quiet", "--python", str(home / "bin" / "python"), "install"]
     subprocess.run([*pip, "--no-deps", "--no-index", wheel], check=True)
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    environment |= {"WANDB_MODE": "disabled", "PATH": f"{home / 'bin'}{os.pathsep}{os.environ['PATH']}"}
+    environment |= {
+        "WANDB_MODE": "disabled",
+        "OMP_NUM_THREADS": "1",
+        "PATH": f"{home / 'bin'}{os.pathsep}{os.environ['PATH']}",
+    }
 
     def run(*command, cwd, status=0):
         done = subprocess.run(
