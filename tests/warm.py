@@ -4,8 +4,8 @@ A server imports what the scripts import and forks itself for each start. What c
 with its own memory, arguments, folder, environment and exit status, that can be killed. Only what a start from nothing
 shows is not tested so: each script has a test of its own for that.
 
-One thing differs: the RF AUROC has forests of 20 trees, because 1000 of them take longer than all else a small run does.
-``python tests/warm.py SCRIPT ARGUMENT...`` is a start from nothing with the same forests.
+One thing differs: the RF AUROC has forests of 20 trees, because 1000 of them take longer than all else that a small run
+does. ``python tests/warm.py SCRIPT ARGUMENT...`` is a start from nothing with the same forests.
 """
 
 from __future__ import annotations
