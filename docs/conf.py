@@ -56,6 +56,7 @@ html_theme_options = {
     "pygments_light_style": "a11y-light",
     "pygments_dark_style": "a11y-dark",
 }
+html_context = {"default_mode": "auto"}  # light or dark, as the reader's system is set
 html_static_path = ["_static"]
 html_css_files = ["llm4grn.css"]
 html_show_sourcelink = False

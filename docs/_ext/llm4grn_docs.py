@@ -28,6 +28,7 @@ class CommandHelp(SphinxDirective):
 
     def run(self) -> list[nodes.Node]:
         command, *words = self.arguments[0].split()
+        self.env.note_dependency(__file__)
         file = CONF / "hydra" / "help" / f"{command.replace('-', '_')}.yaml"
         if file.exists():
             self.env.note_dependency(str(file))
