@@ -135,11 +135,16 @@ def infer_grn(
     8000
     """
     values = {"organism": cells.organism, "context": cells.context, "k": k, "answers": answers}
-    method = inferer if isinstance(inferer, Inferer) else inferer_named(inferer, options, llm=llm, values=values)
-    if isinstance(inferer, Inferer) and options:
-        raise UserError(f"{next(iter(options))}: an inferer that is an object has its options already")
-    without_list = tfs is None or isinstance(tfs, NoPriorList)
-    known = None if without_list else transcription_factors(cells, tfs, llm=llm, answers=answers, seed=seed)
+    of_llm = {option: value for option, value in options.items() if option.startswith("llm_")}
+    if isinstance(inferer, Inferer):
+        if surplus := sorted(options.keys() - of_llm.keys()):
+            raise UserError(f"{surplus[0]}: an inferer that is an object has its options already")
+        method = inferer
+    else:
+        method = inferer_named(inferer, options, llm=llm, values=values)
+    known = None
+    if tfs is not None and not isinstance(tfs, NoPriorList):
+        known = transcription_factors(cells, tfs, llm=llm, answers=answers, seed=seed, **of_llm)
     if known is not None and k > len(known.names):
         raise UserError(f"k={k}: there are only {len(known.names)} TFs among the genes; choose k={len(known.names)}")
     names = None if known is None else known.names

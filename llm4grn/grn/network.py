@@ -211,7 +211,7 @@ class GRN:
 
     @property
     def table(self) -> pd.DataFrame:
-        """The ranked edges: another name of ``edges``."""
+        """The ranked edges, another name of ``edges``."""
         return self.edges
 
     def regulators(self, k: int) -> dict[str, tuple[str, ...]]:

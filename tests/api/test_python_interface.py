@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import torch
 from omegaconf import OmegaConf
+from server import running_server
 from tiny import CONF, MODEL, TFS, options, pipeline_of, write_counts
 
 import llm4grn as lg
@@ -201,6 +202,22 @@ def test_options_reach_the_inferer(cells):
     two = lg.infer_grn(cells, inferer="grnboost2", k=2, n_seeds=2)
     assert "importance_std" in two.table
     assert "importance_std" not in one.table
+
+
+def test_a_live_language_model_names_tfs_and_draws_edges(cells, tmp_path):
+    server = {"llm": "openai_compatible", "llm_model": "test-model", "answers": tmp_path / "answers.sqlite"}
+    with running_server(k=2) as running:
+        server["llm_base_url"] = running.url
+        drawn = lg.infer_grn(cells, inferer="llm", k=2, **server)
+        asked = running.stats()["requests"]
+        assert asked == 25
+        both = lg.infer_grn(cells, "llm", "llm", k=2, **server)
+        lists_only = lg.infer_grn(cells, "llm", Correlation(), k=2, **server)
+        assert running.stats()["requests"] > asked
+    assert drawn.top(2).n_edges == 50
+    assert both.tf_names == lists_only.tf_names != drawn.tf_names
+    again = lg.infer_grn(cells, inferer="llm", k=2, **server)  # from the file: nobody is there to be asked
+    pd.testing.assert_frame_equal(again.edges, drawn.edges)
 
 
 def test_fields_of_a_model_reach_it():
