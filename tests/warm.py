@@ -4,7 +4,7 @@ A server imports what the scripts import and forks itself for each start. What c
 with its own memory, arguments, folder, environment and exit status, that can be killed. Only what a start from nothing
 shows is not tested so: each script has a test of its own for that.
 
-One thing differs: the RF AUROC has forests of 20 trees, because 1000 of them take longer than all else a small run does.
+One thing differs: the RF AUROC has forests of 20 trees, because 1000 of them take longer than all else in a small run.
 ``python tests/warm.py SCRIPT ARGUMENT...`` is a start from nothing with the same forests.
 """
 
