@@ -4,21 +4,20 @@ import inspect
 import os
 import re
 import shlex
-import subprocess
-import sys
-from pathlib import Path
+from functools import partial
+from typing import NamedTuple
 
 import hydra.errors
 import omegaconf.errors
 import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
+from warm import ROOT, WarmProcess
 
 from llm4grn.cli.config import build_setting, instantiate, trainer_arguments
 from llm4grn.cli.errors import one_line
 from llm4grn.errors import UserError
 
-ROOT = Path(__file__).parents[1]
 CONF = ROOT / "conf"
 SCRIPTS = ("train", "infer_grn", "evaluate", "perturb", "generate")
 OF_RUNS = ("evaluate", "perturb", "generate")  # they read finished runs, and compose no setting
@@ -179,6 +178,20 @@ hydra: {run: {dir: .}, output_subdir: null}
 """
 
 
+class Done(NamedTuple):
+    """How a script ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def run(script, *arguments, cwd):
+    process = WarmProcess(str(script), *arguments, cwd=cwd, environment=os.environ)
+    out, err = process.communicate()
+    return Done(process.returncode, out, err)
+
+
 @pytest.fixture
 def start(tmp_path):
     """Start a small script of ours in another folder than its own, as a user might."""
@@ -186,14 +199,7 @@ def start(tmp_path):
     (tmp_path / "home" / "tiny.py").write_text(SCRIPT)
     (tmp_path / "home" / "conf" / "tiny.yaml").write_text(TINY)
     (tmp_path / "elsewhere").mkdir()
-
-    def start(*arguments):
-        command = [sys.executable, str(tmp_path / "home" / "tiny.py"), *arguments]
-        # The package of this checkout, whether or not another one is installed.
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        return subprocess.run(command, cwd=tmp_path / "elsewhere", env=environment, capture_output=True, text=True)
-
-    return start
+    return partial(run, tmp_path / "home" / "tiny.py", cwd=tmp_path / "elsewhere")
 
 
 def test_task_runs_and_leaves_nothing_in_the_folder(start, tmp_path):
@@ -264,8 +270,8 @@ def test_commands_are_found():
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_help_shows_the_text(script):
-    done = subprocess.run([sys.executable, ROOT / f"{script}.py", "--help"], capture_output=True, text=True)
+def test_help_shows_the_text(script, tmp_path):
+    done = run(f"{script}.py", "--help", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert commands(done.stdout) == commands(HELP[script])
     assert commands(done.stdout)

@@ -23,7 +23,7 @@ from llm4grn.inference.boosting.engine import boost_on_threads, prepare
 from llm4grn.inference.grnboost2 import GRNBoost2
 
 N_CELLS, N_TFS, N_TARGETS = 4000, 40, 200
-SEEDS = range(20)  # some seconds of work
+SEEDS = range(8)  # seconds of work: a worker that is killed at once is killed in the midst of it
 
 
 @pytest.fixture(scope="module")
