@@ -20,6 +20,8 @@ from warm import WarmProcess
 
 from llm4grn.grn import CausalGraph
 
+pytestmark = pytest.mark.slow
+
 #: Keys and proxies of whoever runs the tests are none of theirs.
 _PRIVATE = re.compile(r"OPENAI_|LLAMA_|WANDB_|.*_proxy$", re.I)
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not _PRIVATE.match(name)} | {"OMP_NUM_THREADS": "1"}
