@@ -72,6 +72,7 @@ def test_answers_in_one_line(case, run_here):
     assert not problems(case, outcome), outcome.errors
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(END_TO_END))
 def test_answers_in_one_line_when_started_as_a_user_does(name, tmp_path):
     (case,) = (case for case in CASES if case.name == name)

@@ -202,6 +202,7 @@ def start(tmp_path):
     return partial(run, tmp_path / "home" / "tiny.py", cwd=tmp_path / "elsewhere")
 
 
+@pytest.mark.slow
 def test_task_runs_and_leaves_nothing_in_the_folder(start, tmp_path):
     done = start("paths.outputs=some where")
     assert (done.returncode, done.stderr) == (0, "")
@@ -209,11 +210,13 @@ def test_task_runs_and_leaves_nothing_in_the_folder(start, tmp_path):
     assert not list((tmp_path / "elsewhere").iterdir())
 
 
+@pytest.mark.slow
 def test_mistake_is_one_line(start):
     done = start("what=mistake")
     assert (done.returncode, done.stderr) == (2, "error: what=mistake: bad; write another\n")
 
 
+@pytest.mark.slow
 def test_missing_value_is_one_line(start):
     done = start("what=missing")
     assert done.returncode == 2
@@ -221,6 +224,7 @@ def test_missing_value_is_one_line(start):
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_bug_keeps_its_traceback(start):
     done = start("what=bug")
     assert done.returncode == 1
@@ -230,6 +234,7 @@ def test_bug_keeps_its_traceback(start):
     assert "error: " not in done.stderr.replace("RuntimeError: ", "")
 
 
+@pytest.mark.slow
 def test_interrupt_says_how_to_go_on(start):
     done = start("what=interrupt")
     assert done.returncode == 130
@@ -269,6 +274,7 @@ def test_commands_are_found():
     assert len(commands(HELP["train"])) >= 8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_help_shows_the_text(script, tmp_path):
     done = run(f"{script}.py", "--help", cwd=tmp_path)

@@ -90,6 +90,7 @@ def test_k_above_the_tfs_is_said_before_any_member_runs(counts, folder):
         _ = pipeline.causal_graph
 
 
+@pytest.mark.slow
 def test_a_sweep_in_two_processes_plans_the_members_and_infers_nothing_twice(counts, tmp_path):
     grid = [*CONSENSUS, "inferer.constant=10,60", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
     out, err = end(inferring(counts, tmp_path / "run", *grid))

@@ -29,10 +29,12 @@ def site(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_site_builds_and_its_links_lead_somewhere(site):
     assert links.problems(site) == []
 
 
+@pytest.mark.slow
 def test_site_shows_every_public_name_and_option(site):
     api = (site / "reference" / "api.html").read_text()
     assert [name for name in lg.__all__ if name != "datasets" and f"llm4grn.{name}" not in api] == []
@@ -43,6 +45,7 @@ def test_site_shows_every_public_name_and_option(site):
     assert [option for option in sorted(options) if f">{option}<" not in configuration] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["train", "perturb", "grn", "answers"])
 def test_help_on_the_site_is_that_of_the_command(site, command):
     page = html.unescape(re.sub(r"<[^>]*>", "", (site / "reference" / "command_line.html").read_text()))

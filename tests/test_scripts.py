@@ -17,6 +17,8 @@ from warm import ROOT, WarmProcess
 
 from llm4grn.grn.causal_graph import CausalGraph
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def counts(tmp_path_factory):

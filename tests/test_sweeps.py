@@ -14,6 +14,8 @@ from sweeping import end, inferring, numbers, ran, stages, start, sweep_folder, 
 from tiny import write_counts
 from warm import ROOT
 
+pytestmark = pytest.mark.slow
+
 SWEEPS = sorted((ROOT / "multirun_sweeps").glob("*.yaml"))
 
 

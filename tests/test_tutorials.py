@@ -22,6 +22,7 @@ def test_every_notebook_is_run():
     assert sorted(SMALL) == sorted(tutorials.TUTORIALS) == sorted(path.stem for path in FOLDER.glob("*.ipynb"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", tutorials.TUTORIALS)
 def test_tutorial_runs(name, tmp_path):
     path = FOLDER / f"{name}.ipynb"

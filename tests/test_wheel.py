@@ -59,6 +59,7 @@ def installed(wheel, tmp_path_factory):
     return run
 
 
+@pytest.mark.slow
 def test_wheel_carries_every_file_of_package_and_configuration(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     tracked = subprocess.run(["git", "ls-files", "llm4grn", "conf", "multirun_sweeps"], cwd=ROOT, capture_output=True)
@@ -68,12 +69,14 @@ def test_wheel_carries_every_file_of_package_and_configuration(wheel):
     assert "llm4grn/py.typed" in names
 
 
+@pytest.mark.slow
 def test_command_and_package_are_those_of_the_wheel(installed, tmp_path):
     where = installed("python", "-c", "import llm4grn; print(llm4grn.__file__)", cwd=tmp_path).stdout
     assert str(ROOT) not in where
     assert installed("llm4grn", "--version", cwd=tmp_path).stdout == f"llm4grn {__version__}\n"
 
 
+@pytest.mark.slow
 def test_infers_the_shipped_networks(installed, tmp_path):
     done = installed("llm4grn", "infer-grn", "inferer=llm", "llm=shipped", cwd=tmp_path)
     assert "edges                    8000" in done.stdout
@@ -82,6 +85,7 @@ def test_infers_the_shipped_networks(installed, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["outputs"]
 
 
+@pytest.mark.slow
 def test_trains_and_evaluates_below_the_current_folder(installed, tmp_path):
     steps = "model.controller.steps=3", "model.causal_gan.steps=3", "evaluation.n_samples=1"
     # No GRNBoost2, which is compiled where it is first used: here, in an environment that is thrown away.
@@ -95,11 +99,13 @@ def test_trains_and_evaluates_below_the_current_folder(installed, tmp_path):
     assert (tmp_path / "cells.h5ad").is_file()
 
 
+@pytest.mark.slow
 def test_plans_a_shipped_sweep(installed, tmp_path):
     done = installed("llm4grn", "train", "-m", "+multirun_sweeps=demo", "plan_only=true", cwd=tmp_path)
     assert "consensus" in done.stdout
 
 
+@pytest.mark.slow
 def test_options_of_the_users_own_folder(installed, tmp_path):
     (tmp_path / "mine" / "inferer").mkdir(parents=True)
     (tmp_path / "mine" / "inferer" / "dice.yaml").write_text(
@@ -111,6 +117,7 @@ def test_options_of_the_users_own_folder(installed, tmp_path):
     assert done.stderr.startswith("error: inferer=dice: no such option; choose one of consensus, ")
 
 
+@pytest.mark.slow
 def test_names_a_class_that_cannot_be_imported(installed, tmp_path):
     (tmp_path / "mine" / "inferer").mkdir(parents=True)
     (tmp_path / "mine" / "inferer" / "dice.yaml").write_text("name: dice\nmethod:\n  _target_: nowhere.Dice\n")
@@ -139,6 +146,7 @@ def helps(installed, tmp_path_factory):
     return dict(zip(commands, texts, strict=False))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["train", "infer-grn", "evaluate", "perturb", "generate"])
 def test_help_shows_the_installed_command(helps, command):
     text = helps[command]
@@ -147,6 +155,7 @@ def test_help_shows_the_installed_command(helps, command):
     assert "${" not in text
 
 
+@pytest.mark.slow
 def test_help_of_the_command(installed, tmp_path):
     assert "infer-grn" in installed("llm4grn", "--help", cwd=tmp_path).stdout
     assert "invalid choice: 'fit'" in installed("llm4grn", "fit", cwd=tmp_path, status=2).stderr

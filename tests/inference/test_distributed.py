@@ -83,6 +83,7 @@ class Killing(threading.Thread):
             self.killed += 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_killed", [0, 1, 2])
 def test_it_is_bit_identical_to_threads_whoever_is_killed(problem, expected, cluster, n_killed, capfd, caplog):
     killing = Killing(cluster.scheduler_address, n_killed)
@@ -95,6 +96,7 @@ def test_it_is_bit_identical_to_threads_whoever_is_killed(problem, expected, clu
     assert f" {len(SEEDS) * N_TARGETS}/{len(SEEDS) * N_TARGETS} " in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_cluster_of_its_own_gives_the_same_network_and_leaves_no_process(capfd):
     adata = driven_cells()
     before = {child.pid for child in psutil.Process().children()}
@@ -119,6 +121,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 def test_workers_do_not_outlive_a_killed_parent(tmp_path):
     script = tmp_path / "parent.py"
     script.write_text(PARENT)
@@ -170,26 +173,31 @@ def refuse(address: str, reason: str, capfd) -> None:
     assert "Traceback" not in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_server_of_another_kind_is_refused_within_seconds(no_scheduler, impatient, capfd):
     refuse(no_scheduler, "no dask scheduler answers", capfd)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "tcp://127.0.0.1", "http://127.0.0.1:80", "tls://a:1", "x:y"])
 def test_an_address_where_nobody_listens_is_refused_within_seconds(address, impatient, capfd):
     refuse(address, "no dask scheduler answers", capfd)
 
 
+@pytest.mark.slow
 def test_a_scheduler_without_workers_is_refused(capfd):
     with start_cluster(0) as empty:
         refuse(empty.scheduler_address, "a scheduler without workers", capfd)
 
 
+@pytest.mark.slow
 def test_a_worker_is_no_scheduler(cluster, capfd):
     with Client(cluster.scheduler_address, set_as_default=False) as client:
         address = next(iter(client.nthreads()))
     refuse(address, "that is a dask worker", capfd)
 
 
+@pytest.mark.slow
 def test_workers_of_another_version_are_refused(problem, cluster, monkeypatch):
     monkeypatch.setattr("llm4grn.inference.boosting.dask.FINGERPRINT", "of another version")
     with pytest.raises(UserError, match="no llm4grn or another version"):

@@ -13,6 +13,8 @@ from llm4grn.cli import plan
 from llm4grn.errors import UserError
 from llm4grn.sweep.resources import cores
 
+pytestmark = pytest.mark.slow
+
 
 def refused(cwd, *words: str) -> str:
     _, err = end(start("infer_grn.py", *words, cwd=cwd), code=2)

@@ -16,6 +16,8 @@ from tiny import options, write_counts
 from wandb_reader import curve, read, summary
 from warm import ROOT
 
+pytestmark = pytest.mark.slow
+
 KEYS = {"WANDB_API_KEY": "w4nd6" + "7" * 40, "OPENAI_API_KEY": "sk-0penai-" + "5" * 30}
 JOBS = ["inferer=random,correlation", "evaluation.metrics=[cosine_distance,mmd]", "logger=wandb", "logger.mode=offline"]
 
