@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -9,6 +10,9 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE / "_ext")]
 
 from llm4grn import __version__  # noqa: E402
+
+# Pages of names that are no longer public would stay from an earlier build.
+shutil.rmtree(Path(__file__).with_name("reference") / "generated", ignore_errors=True)
 
 project = "llm4grn"
 author = "The llm4grn developers"
