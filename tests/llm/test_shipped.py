@@ -223,12 +223,8 @@ def test_it_can_be_imported_into_the_kept_answers_of_a_model(cache):
 
 
 def test_it_comes_with_the_package_and_its_origin():
-    import tomllib
-
-    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
-    patterns = project["tool"]["setuptools"]["package-data"]["llm4grn"]
-    for file in FILE, FOLDER / "README.md":
-        relative = file.relative_to(Path(llm4grn.__file__).parent)
-        assert any(relative.match(pattern) for pattern in patterns), file
+    """The wheel carries every tracked file of the package: tests/test_wheel.py."""
+    assert FILE.parent == FOLDER == Path(llm4grn.__file__).parent / "llm" / "shipped"
+    assert "Claude" in (FOLDER / "README.md").read_text()
     assert FILE.stat().st_size < 200_000
     assert ShippedChat().path == str(FILE)
