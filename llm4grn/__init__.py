@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from llm4grn.api.cells import SplitCells, preprocess
     from llm4grn.api.generator import CausalGenerator
     from llm4grn.api.networks import infer_grn, transcription_factors
-    from llm4grn.api.scores import plot_cells, score
+    from llm4grn.api.scores import plot_cells, predictive_score, score
     from llm4grn.errors import UserError
     from llm4grn.grn import GRN, CausalGraph
 
@@ -34,6 +34,7 @@ __all__ = [
     "datasets",
     "infer_grn",
     "plot_cells",
+    "predictive_score",
     "preprocess",
     "score",
     "transcription_factors",
@@ -46,6 +47,7 @@ _MODULES = {
     "UserError": "errors",
     "infer_grn": "api.networks",
     "plot_cells": "api.scores",
+    "predictive_score": "api.scores",
     "preprocess": "api.cells",
     "score": "api.scores",
     "transcription_factors": "api.networks",

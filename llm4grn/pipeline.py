@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from pytorch_lightning.loggers import Logger
 
+    from llm4grn.evaluation.graphs.predictive_score import PredictiveScore
     from llm4grn.gan.training_cells import Cells
 
 
@@ -185,6 +186,24 @@ class Pipeline:
         """Graph to impose."""
         return CausalGraph.from_json(self.store.get_or_run(self.graph, self._build_graph) / "graph.json")
 
+    @cached_property
+    def predictive_score(self) -> PredictiveScore | None:
+        """Held-out predictive score of the causal graph; None if no model was asked for.
+
+        Random graphs and the ceiling are a stage of their own, which graphs over the same TFs share.
+        """
+        from llm4grn.evaluation.graphs.predictive import sizes_of
+        from llm4grn.evaluation.graphs.predictive_score import FILE, PredictiveScore
+
+        if not self.setting.predictive:
+            return None
+        args = {"models": list(self.setting.predictive), "seed": self.setting.seed}
+        sizes = [*map(list, zip(self.causal_graph.targets, sizes_of(self.causal_graph), strict=True))]
+        ruler = Stage("predictive_ruler", 1, {**args, "sizes": sizes}, {"data": self.data, "tfs": self.tfs})
+        stage = Stage("predictive", 1, args, {"ruler": ruler, "graph": self.graph})
+        folder = self.store.get_or_run(stage, lambda folder: self._build_predictive(ruler, folder / FILE))
+        return PredictiveScore.read(folder / FILE)
+
     def controller_folder(self) -> Path:
         """Return the folder of the trained causal controller (stage 1)."""
         return self.store.get_or_run(self.controller, self._build_controller)
@@ -284,6 +303,20 @@ class Pipeline:
         graph = self.inferred_grn.top(setting.k, genes, tf_names, setting.strategy, seed, setting.tf_k)
         graph.validate()
         graph.to_json(folder / "graph.json")
+
+    def _build_predictive(self, ruler: Stage, path: Path) -> None:
+        from llm4grn.evaluation.graphs.held_out import HeldOut
+        from llm4grn.evaluation.graphs.predictive import PredictiveRuler
+
+        seed, graph, tf_names = self.setting.seed, self.causal_graph, self.tf_set.names
+        cells = HeldOut.of(self.split("train"), self.split("test"), seed)
+
+        def measure(folder: Path) -> None:
+            models = self.setting.predictive
+            PredictiveRuler.of(cells, graph, tf_names, models, seed).write(folder / "ruler.npz")
+
+        file = self.store.get_or_run(ruler, measure) / "ruler.npz"
+        PredictiveRuler.read(file, cells, graph, tf_names).score(graph).write(path)
 
     def _build_controller(self, folder: Path) -> None:
         from llm4grn.gan import api

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypedDict
 
 from llm4grn.errors import UserError
-from llm4grn.metrics.registry import METRICS, metric_parameters
+from llm4grn.metrics.registry import GRAPH_METRICS, METRICS, metric_parameters
 from llm4grn.store import atomic_write
 
 if TYPE_CHECKING:
     import pandas as pd
 
 SOURCES = ("control", "stage1", "run")
+_NAMES = (*METRICS, *GRAPH_METRICS)
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Result:
     source
         ``control`` (real training cells), ``stage1`` (the GAN without a graph) or ``run``.
     metric
-        A name in the metric registry.
+        A name in the metric registry, of a metric of cells or of a score of the run's network (sample 0).
     value
         A finite number.
 
@@ -61,8 +62,8 @@ class Result:
     def __post_init__(self) -> None:
         if self.source not in SOURCES:
             raise UserError(f"source: '{self.source}' unknown; choose from {', '.join(SOURCES)}")
-        if self.metric not in METRICS:
-            raise UserError(f"metric: '{self.metric}' unknown; choose from {', '.join(METRICS)}")
+        if self.metric not in _NAMES:
+            raise UserError(f"metric: '{self.metric}' unknown; choose from {', '.join(_NAMES)}")
         if not math.isfinite(self.value):
             raise UserError(f"value: {self.metric} of {self.source} is {self.value}; it must be finite")
 
@@ -100,7 +101,7 @@ class RunRecord(TypedDict, total=False):
 
 def _order(result: Result) -> tuple:
     setting = (result.dataset, SOURCES.index(result.source), result.kb, result.inferer, result.llm, result.model)
-    return (*setting, result.graph, result.seed, result.sample, list(METRICS).index(result.metric), result.value)
+    return (*setting, result.graph, result.seed, result.sample, _NAMES.index(result.metric), result.value)
 
 
 def write_results(results: Iterable[Result], folder: Path, run: Mapping[str, object]) -> tuple[Path, Path]:
@@ -207,6 +208,11 @@ def _parse(row: object, path: Path, number: int) -> Result:
         raise UserError(f"{path}: record {number}: {error}") from error
     except (TypeError, ValueError) as error:
         raise UserError(f"{path}: record {number}: seed, sample and value must be numbers ({error})") from error
+
+
+def of_cells(results: Iterable[Result]) -> list[Result]:
+    """Return the scores of cells, without those of networks."""
+    return [result for result in results if result.metric in METRICS]
 
 
 def to_dataframe(results: Iterable[Result]) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from typing import Any
 from llm4grn.evaluation.graphs.files import write_graph_files
 from llm4grn.evaluation.scores.tables import markdown_table, terminal_table
 from llm4grn.pipeline import Pipeline
-from llm4grn.results import SOURCES, Result, read_results, write_results
+from llm4grn.results import SOURCES, Result, of_cells, read_results, write_results
 from llm4grn.setting import Setting
 from llm4grn.store import Stage, Store, atomic_write, copy_file
 from llm4grn.tracking.base import Outcome, RunInfo, Tracker
@@ -78,7 +78,10 @@ class Run:
             logger.info("finished before: %s", self.folder)
             return read_results(self.folder / "results.csv")
         try:
-            _ = self.pipeline.causal_graph  # cheap, and reports an invalid graph before any training
+            # Cheap, so before any training: an invalid graph is reported, and cells that cannot tell graphs apart.
+            predictive = self.pipeline.predictive_score if self.pipeline.causal_graph.targets else None
+            if predictive is not None and (warning := predictive.warning()):
+                logger.warning("%s: %s", self.setting.dataset.name, warning)
             scores = self.pipeline.all_scores()
             results = [
                 Result(**self.setting.labels, sample=i, source=source, metric=metric, value=value)
@@ -86,6 +89,11 @@ class Run:
                 for i, sample in enumerate(scores[source])
                 for metric, value in sample.items()
             ]
+            if predictive is not None:
+                results += [
+                    Result(**self.setting.labels, sample=0, source="run", metric=metric, value=value)
+                    for metric, value in predictive.metrics().items()
+                ]
             self._write(results)
         finally:
             self.tracker.close()
@@ -101,7 +109,7 @@ class Run:
         explained
             True to add the lines that say how to read the table.
         """
-        return terminal_table(results, self._n_cells, explained)
+        return terminal_table(of_cells(results), self._n_cells, explained)
 
     @property
     def _n_cells(self) -> dict[str, int]:
@@ -122,7 +130,9 @@ class Run:
         names = {"dataset": self.setting.dataset.name, "method": self.setting.inferer_name}
         graph_files = write_graph_files(pipeline.inferred_grn, pipeline.causal_graph, folder, **names)
         pictures = {**self._draw(results), "Degrees of the imposed graph": graph_files.pop("degrees")}
-        table = markdown_table(results, self._n_cells)
+        table = markdown_table(of_cells(results), self._n_cells)
+        if pipeline.predictive_score is not None:
+            pipeline.predictive_score.write(folder / "predictive.tsv")
         with atomic_write(folder / "table.md") as path:
             path.write_text(table)
         self._report(results, pictures, graph_files)
@@ -172,10 +182,12 @@ class Run:
             "Configuration": self.folder / "config.yaml",
             "Real test cells": self.folder / "test.h5ad",
         }
+        if self.pipeline.predictive_score is not None:
+            files["Held-out predictive score of each target"] = self.folder / "predictive.tsv"
         files |= {f"Synthetic cells {i}": self.folder / f"synthetic_{i}.h5ad" for i in range(self.setting.n_samples)}
         write_report(
             self.folder / "report.md",
-            results,
+            of_cells(results),
             command=self.command,
             n_tfs=len(graph.tf_names),
             n_targets=len(graph.targets),
@@ -184,6 +196,7 @@ class Run:
             files=files,
             n_cells=self._n_cells[self.setting.dataset.name],
             audits=self.pipeline.audits(),
+            predictive=self.pipeline.predictive_score,
         )
 
     def _describe(self) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from llm4grn.data.preprocess import Preprocessing
 from llm4grn.data.sources import Source
@@ -58,6 +58,8 @@ class Setting:
         Number of synthetic data sets per trained model, each as large as the test set.
     metrics
         Names of metrics in the registry.
+    predictive
+        Models of the held-out predictive score of the graph; none if empty.
     llm
         Name of the language model in the tables; empty if none is used.
     seed
@@ -82,6 +84,7 @@ class Setting:
     model: Model | None = None
     n_samples: Positive = 4
     metrics: Sequence[str] = tuple(METRICS)
+    predictive: Sequence[Literal["ridge", "trees"]] = ("ridge", "trees")
     llm: str = ""
     seed: NonNegative = 1000
     inference_seed: NonNegative = 1000
@@ -95,6 +98,7 @@ class Setting:
             llm="llm.name",
             n_samples="evaluation.n_samples",
             metrics="evaluation.metrics",
+            predictive="predictive",
             seed="seed",
             inference_seed="inference_seed",
         )

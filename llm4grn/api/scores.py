@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from llm4grn.errors import UserError
 from llm4grn.metrics.registry import METRICS
@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from matplotlib.figure import Figure
     from scipy.sparse import spmatrix
+
+    from llm4grn.api.cells import SplitCells
+    from llm4grn.evaluation.graphs.predictive_score import PredictiveScore
+    from llm4grn.grn import CausalGraph
 
     Cells: TypeAlias = AnnData | np.ndarray | spmatrix
 
@@ -73,6 +77,60 @@ def score(
     table = pd.DataFrame(values, index=names)
     table["better"] = ["higher" if METRICS[name].higher_is_better else "lower" for name in names]
     return table.set_axis(pd.Index([METRICS[name].label for name in names], name="metric"))
+
+
+def predictive_score(
+    cells: SplitCells,
+    graph: CausalGraph,
+    *,
+    tfs: Sequence[str] | None = None,
+    models: Sequence[Literal["ridge", "trees"]] = ("ridge", "trees"),
+    seed: int = 1000,
+) -> PredictiveScore:
+    """Score a graph by how well its regulators predict their targets in test cells, compared with random graphs.
+
+    Seconds instead of a training; :mod:`llm4grn.evaluation.graphs.predictive` defines it. Within cell type, with type
+    and sequencing depth regressed out, a graph that only names what marks a cell type gains nothing.
+
+    Parameters
+    ----------
+    cells
+        Result of :func:`preprocess`; models are fitted on its training cells and scored on its test cells.
+    graph
+        Graph to score.
+    tfs
+        Transcription factors that random graphs draw from; None for the curated list of the cells' organism.
+    models
+        ``ridge``, and ``trees`` (gradient boosting), which takes longer.
+    seed
+        Seed for the random graphs.
+
+    Raises
+    ------
+    UserError
+        If a gene of the graph or a TF is not among the genes of the cells, or a regulator is not among the TFs.
+
+    Examples
+    --------
+    >>> import llm4grn as lg
+    >>> cells = lg.preprocess(lg.datasets.pbmc68k_reduced(), n_genes=100, n_test=200, n_validation=100)
+    >>> graph = lg.infer_grn(cells, tfs="human", inferer="correlation").top(3)
+    >>> lg.predictive_score(cells, graph, models=["ridge"]).summary()["cells"].tolist()
+    ['raw', 'within cell type']
+    """
+    from llm4grn.api.networks import transcription_factors
+    from llm4grn.evaluation.graphs.held_out import HeldOut
+    from llm4grn.evaluation.graphs.predictive import PredictiveRuler
+
+    names = tuple(transcription_factors(cells).names if tfs is None else tfs)
+    known, regulators = set(cells.genes), {tf for own in graph.regulators.values() for tf in own}
+    for what, own in {"graph": {*graph.regulators, *regulators}, "tfs": set(names)}.items():
+        if strangers := sorted(own - known):
+            raise UserError(f"{what}: {len(strangers)} names are not among the genes, for instance {strangers[0]}")
+    if strangers := sorted(regulators - set(names)):
+        raise UserError(f"graph: {len(strangers)} regulators are not among tfs, for instance {strangers[0]}; give tfs=")
+    held_out = HeldOut.of(cells.train, cells.test, seed)
+    return PredictiveRuler.of(held_out, graph, names, models, seed).score(graph)
 
 
 def plot_cells(real: Cells, sets: Mapping[str, Cells], *, seed: int = 1000, max_cells: int = 500) -> Figure:

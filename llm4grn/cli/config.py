@@ -51,6 +51,7 @@ def build_setting(cfg: DictConfig) -> Setting:
         model=model and Model(model.name, instantiate(model.controller), instantiate(model.causal_gan)),
         seed=cfg.seed,
         inference_seed=cfg.inference_seed,
+        predictive=list(cfg.predictive) if OmegaConf.is_list(cfg.predictive) else cfg.predictive,
         **({} if model is None else {"n_samples": cfg.evaluation.n_samples, "metrics": list(cfg.evaluation.metrics)}),
     )
 

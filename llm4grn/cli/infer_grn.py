@@ -9,10 +9,13 @@ from omegaconf import DictConfig, OmegaConf
 from llm4grn.cli.config import build_setting, resolved
 from llm4grn.cli.main import run
 from llm4grn.evaluation.graphs.files import write_graph_files
+from llm4grn.evaluation.graphs.predictive_score import FILE
+from llm4grn.evaluation.graphs.predictive_table import score_table
 from llm4grn.evaluation.graphs.reference import load_reference, score_against
 from llm4grn.knowledge.none import NoPriorList
 from llm4grn.llm.audit import audit_text
 from llm4grn.pipeline import Pipeline
+from llm4grn.report.terminal import to_terminal
 from llm4grn.store import Store, atomic_write, copy_file
 
 
@@ -43,6 +46,12 @@ def infer_grn(cfg: DictConfig) -> Path | None:
     print(f"\n{len(tfs.names)} TFs among {len(graph.genes)} genes: {_shorten(tfs.names)}\n")
     for key, value in graph.summary().items():
         print(f"{key:24} {value:.4f}" if isinstance(value, float) else f"{key:24} {value}")
+    if (score := pipeline.predictive_score) is not None:
+        score.write(folder / FILE)
+        paths["score of each target"] = folder / FILE
+        print(f"\n{to_terminal(score_table(score))}", end="")
+        if warning := score.warning():
+            print(f"\nNote: {warning}.")
     print(f"\n{audit_text(pipeline.audits())}", end="")
     if reference is not None and against is not None:
         candidates = None if isinstance(setting.kb, NoPriorList) else tfs.names

@@ -197,6 +197,9 @@ METRICS: dict[str, MetricInfo] = {
     )
 }
 
+#: Scores of a network itself, not of cells, that stand beside the metrics in results files: held-out predictive scores
+#: (:mod:`llm4grn.evaluation.graphs.predictive`), as the gain in R² over random networks.
+GRAPH_METRICS = tuple(f"predictive_{cells}_{model}" for cells in ("raw", "within_type") for model in ("ridge", "trees"))
 
 #: The metrics of the paper's tables.
 PAPER_METRICS = ("cosine_distance", "euclidean_distance", "mmd", "rf_auroc")

@@ -14,14 +14,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from llm4grn.evaluation.graphs.held_out import RAW, SPACES, HeldOut
+from llm4grn.evaluation.graphs.held_out import SPACES, HeldOut
+from llm4grn.evaluation.graphs.predictive_score import PredictiveScore
 from llm4grn.evaluation.graphs.regression import Regression, fit_ridge, ridge, trees
 from llm4grn.runtime.progress import progress
 from llm4grn.runtime.seeding import derive_seed
+from llm4grn.store import atomic_write
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,9 +35,7 @@ Model = Literal["ridge", "trees"]
 MODELS: dict[str, Regression] = {"ridge": ridge, "trees": trees}
 #: Number of random graphs; trees take longer.
 DRAWS = {"ridge": 10, "trees": 2}
-FALSE_DISCOVERY_RATE = 0.05
-N_RESAMPLES = 2_000
-_COLUMNS = ("target", "cells", "model", "n_regulators", "r2", "r2_random", "r2_all", "p", "predictable")
+_ARRAYS = ("r2_random", "r2_all", "errors", "predictable")
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,7 +109,7 @@ class PredictiveRuler:
             Seed for the random graphs.
         """
         targets = tuple(graph.targets)
-        sizes = tuple(len(graph.regulators[target]) for target in targets)
+        sizes = sizes_of(graph)
         drawn = _random_lists(tf_names, targets, sizes, max(DRAWS.values()), seed)
         everything = _all_lists(tf_names, targets)
         yardsticks = {}
@@ -122,10 +123,31 @@ class PredictiveRuler:
                 yardsticks[space, model] = Yardstick(
                     r2_random=np.mean([_r2(error, y_test) for error in errors], axis=0),
                     r2_all=_r2((y_test - best) ** 2, y_test),
-                    errors=np.mean(errors, axis=0),
+                    errors=np.mean(errors, axis=0, dtype=np.float32),
                     predictable=by_all.cv_r2 > 0,
                 )
         return cls(cells, tuple(tf_names), targets, sizes, yardsticks)
+
+    def write(self, path: Path) -> None:
+        """Write the yardsticks as ``.npz``."""
+        arrays = {
+            f"{number}/{name}": getattr(yardstick, name)
+            for number, yardstick in enumerate(self.yardsticks.values())
+            for name in _ARRAYS
+        }
+        with atomic_write(path) as temporary, temporary.open("wb") as file:
+            np.savez_compressed(file, names=np.array(list(self.yardsticks)), **arrays)
+
+    @classmethod
+    def read(cls, path: Path, cells: HeldOut, graph: CausalGraph, tf_names: Sequence[str]) -> PredictiveRuler:
+        """Read what :meth:`write` wrote for the same cells, TFs, targets and numbers of regulators."""
+        with np.load(path, allow_pickle=False) as file:
+            names = [(str(space), str(model)) for space, model in file["names"]]
+            yardsticks = {
+                name: Yardstick(**{array: file[f"{number}/{array}"] for array in _ARRAYS})
+                for number, name in enumerate(names)
+            }
+        return cls(cells, tuple(tf_names), tuple(graph.targets), sizes_of(graph), yardsticks)
 
     def score(self, graph: CausalGraph) -> PredictiveScore:
         """Score a graph with the targets and numbers of regulators of this ruler.
@@ -137,7 +159,7 @@ class PredictiveRuler:
         """
         import pandas as pd
 
-        if tuple(graph.targets) != self.targets or self.sizes != tuple(len(graph.regulators[t]) for t in self.targets):
+        if (tuple(graph.targets), sizes_of(graph)) != (self.targets, self.sizes):
             raise ValueError("the graph has other targets or numbers of regulators than this ruler")
         lists = _lists(self.tf_names, [graph.regulators[target] for target in self.targets])
         tables = []
@@ -159,52 +181,9 @@ class PredictiveRuler:
         return PredictiveScore(pd.concat(tables, ignore_index=True))
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class PredictiveScore:
-    """Held-out predictive score of one graph.
-
-    Parameters
-    ----------
-    targets
-        One row per target, space and model: ``target``, ``cells`` (the space), ``model``, ``n_regulators``, ``r2``,
-        ``r2_random``, ``r2_all``, ``p`` (one-sided, of a lower squared error than random graphs have, over test cells)
-        and ``predictable``. R² of a target that does not vary in the test cells is missing.
-    """
-
-    targets: pd.DataFrame
-
-    def summary(self, seed: int = 0) -> pd.DataFrame:
-        """Return one row per space and model.
-
-        Parameters
-        ----------
-        seed
-            Seed for the bootstrap.
-
-        Returns
-        -------
-        DataFrame
-            ``cells``, ``model``; ``gain``: mean over targets of R² minus that of random graphs, with the ends ``low``
-            and ``high`` of its 95 % bootstrap interval over targets; ``share``: the gain over that of all TFs, missing
-            if the latter's interval is not above 0; ``n_better``: number of predictable targets that are predicted
-            better than by random graphs, at a false discovery rate of 5 %; ``n_predictable``, ``n_targets``;
-            ``r2_random``; ``ceiling``, the gain of all TFs, with ``ceiling_low`` and ``ceiling_high``.
-        """
-        import pandas as pd
-
-        groups = self.targets.dropna(subset="r2").groupby(["cells", "model"], sort=False)
-        return pd.DataFrame([_summary(own, str(space), str(model), seed) for (space, model), own in groups])
-
-    def gains(self, space: str = RAW, model: str = "ridge") -> pd.Series:
-        """Return the R² of each target minus that of random graphs, by target."""
-        own = self.targets[(self.targets["cells"] == space) & (self.targets["model"] == model)].set_index("target")
-        return (own["r2"] - own["r2_random"]).rename("gain")
-
-    def _repr_html_(self) -> str:
-        return str(self.summary()._repr_html_())
-
-    def __repr__(self) -> str:
-        return self.summary().to_string(index=False)
+def sizes_of(graph: CausalGraph) -> tuple[int, ...]:
+    """Return the number of regulators of each target, in the order of ``graph.targets``."""
+    return tuple(len(graph.regulators[target]) for target in graph.targets)
 
 
 def dropped_edge_gains(cells: HeldOut, graph: CausalGraph, edges: Sequence[tuple[str, str]]) -> pd.DataFrame:
@@ -236,39 +215,6 @@ def dropped_edge_gains(cells: HeldOut, graph: CausalGraph, edges: Sequence[tuple
         r2 = [_r2((y_test - ridge(x, y, x_test, lists)) ** 2, y_test) for lists in (whole, without)]
         table[space] = r2[0] - r2[1]
     return table
-
-
-def _summary(own: pd.DataFrame, space: str, model: str, seed: int) -> dict[str, object]:
-    from scipy.stats import false_discovery_control
-
-    gain = (own["r2"] - own["r2_random"]).to_numpy()
-    ceiling = (own["r2_all"] - own["r2_random"]).to_numpy()
-    low, high = _bootstrap(gain, derive_seed(seed, "predictive", space, model))
-    ceiling_low, ceiling_high = _bootstrap(ceiling, derive_seed(seed, "predictive", space, model))
-    p = own.loc[own["predictable"], "p"].to_numpy()
-    n_better = int((false_discovery_control(p) < FALSE_DISCOVERY_RATE).sum()) if len(p) else 0
-    return {
-        "cells": space,
-        "model": model,
-        "gain": gain.mean(),
-        "low": low,
-        "high": high,
-        "share": gain.mean() / ceiling.mean() if ceiling_low > 0 else np.nan,
-        "n_better": n_better,
-        "n_predictable": len(p),
-        "n_targets": len(own),
-        "r2_random": own["r2_random"].mean(),
-        "ceiling": ceiling.mean(),
-        "ceiling_low": ceiling_low,
-        "ceiling_high": ceiling_high,
-    }
-
-
-def _bootstrap(values: np.ndarray, seed: int) -> tuple[float, float]:
-    """Return the ends of the 95 % percentile interval of the mean."""
-    drawn = np.random.default_rng(seed).integers(len(values), size=(N_RESAMPLES, len(values)))
-    low, high = np.quantile(values[drawn].mean(axis=1), [0.025, 0.975])
-    return float(low), float(high)
 
 
 def _arrays(cells: HeldOut, space: str, tf_names: Sequence[str], targets: Sequence[str]) -> tuple[np.ndarray, ...]:

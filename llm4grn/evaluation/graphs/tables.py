@@ -10,6 +10,7 @@ from statistics import fmean
 
 from llm4grn.evaluation.graphs.overlap import Overlap, overlaps
 from llm4grn.evaluation.graphs.plots import out_degrees, plot_all_degrees, plot_overlaps
+from llm4grn.evaluation.graphs.predictive_table import predictive_tables
 from llm4grn.evaluation.graphs.reference_table import reference_table
 from llm4grn.evaluation.graphs.runs import GraphRun, by_setting, file_name, over_seeds, read_graph_runs
 from llm4grn.report.blocks import Cell, Figure, Table
@@ -24,6 +25,7 @@ def graph_blocks(
     reference: str | Path | None = None,
     *,
     data: str | Path = "data",
+    store: Path | None = None,
     seed: int = 0,
 ) -> list[Table | Figure]:
     """Build all tables and figures about the graphs of finished runs.
@@ -38,6 +40,8 @@ def graph_blocks(
         Reference for the ranked edges: ``truth``, ``collectri`` or the path of a table; None to score nothing.
     data
         Folder of downloaded data (``paths.data``), for ``collectri``.
+    store
+        Folder of finished stages, for predictive scores that runs lack.
     seed
         Seed for the permutations.
 
@@ -54,6 +58,7 @@ def graph_blocks(
     if compared:
         blocks += [overlap_table(compared), *_overlap_figures(compared, figures)]
     blocks += [*_degree_figures(runs, figures), hub_table(runs)]
+    blocks += predictive_tables(runs, store)
     if reference is not None:
         blocks.append(reference_table(runs, reference, data=data, seed=seed))
     return blocks

@@ -144,7 +144,10 @@ def compare_graphs(folders: Sequence[Path], folder: Path, options: Options) -> C
     from llm4grn.evaluation.graphs.tables import graph_blocks
 
     datasets = dict.fromkeys(run.dataset for run in read_graph_runs(folders))
-    blocks = graph_blocks(folders, Path(folder) / "figures", options.reference, data=options.data, seed=options.seed)
+    figures = Path(folder) / "figures"
+    blocks = graph_blocks(
+        folders, figures, options.reference, data=options.data, store=options.store, seed=options.seed
+    )
     title = f"{', '.join(datasets)}: {_counted(len(folders), 'graph')} compared"
     return Comparison(title, "", [], [], [Section("Graphs", blocks, _GRAPHS)], [])
 
@@ -163,7 +166,9 @@ def _parts(
     def graphs() -> list[Table | Figure]:
         from llm4grn.evaluation.graphs.tables import graph_blocks
 
-        return graph_blocks(folders, figures, options.reference, data=options.data, seed=options.seed)
+        return graph_blocks(
+            folders, figures, options.reference, data=options.data, store=options.store, seed=options.seed
+        )
 
     def plausible() -> list[Table | Figure]:
         from llm4grn.evaluation.cells.plausibility import plausibility

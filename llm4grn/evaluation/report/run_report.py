@@ -10,11 +10,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from urllib.parse import quote
 
+from llm4grn.evaluation.graphs.predictive_score import PredictiveScore
+from llm4grn.evaluation.graphs.predictive_table import score_table
 from llm4grn.evaluation.scores.answers import DECISIVE
 from llm4grn.evaluation.scores.summary import COLLAPSE_FACTOR, Row, summarise
 from llm4grn.evaluation.scores.tables import markdown_table
 from llm4grn.llm.audit import audit_table
 from llm4grn.metrics.registry import METRICS
+from llm4grn.report.renderers import to_markdown
 from llm4grn.results import Result
 from llm4grn.store import atomic_write
 
@@ -48,6 +51,7 @@ def write_report(
     files: Mapping[str, Path],
     n_cells: int | None = None,
     audits: Mapping[str, Mapping[str, object]] | None = None,
+    predictive: PredictiveScore | None = None,
     versions: Mapping[str, str] | None = None,
 ) -> Path:
     """Write the Markdown report of one run.
@@ -68,6 +72,8 @@ def write_report(
         Number of cells on each side of a comparison, if known.
     audits
         Stage to the summary of its language model requests (see :func:`llm4grn.llm.audit.audit`).
+    predictive
+        Held-out predictive score of the graph.
     versions
         Package to version; the installed versions if None.
 
@@ -86,6 +92,7 @@ def write_report(
         markdown_table(results, {run.dataset: n_cells} if n_cells else None).rstrip(),
         "## Graph",
         _graph(n_tfs, n_targets, n_edges),
+        *([to_markdown(score_table(predictive)).rstrip()] if predictive is not None else []),
         *(["## Language model", audit_table(audits), _ABOUT_AUDIT] if audits else []),
         *_links(path, pictures, files),
         "## Again",

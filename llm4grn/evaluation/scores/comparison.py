@@ -17,7 +17,7 @@ from llm4grn.evaluation.scores.summary import summarise
 from llm4grn.evaluation.scores.tables import scores_tables
 from llm4grn.metrics.registry import METRICS, metric_parameters
 from llm4grn.report.blocks import Table
-from llm4grn.results import Result, read_results, read_run
+from llm4grn.results import Result, of_cells, read_results, read_run
 from llm4grn.runtime.seeding import derive_seed
 
 logger = logging.getLogger("llm4grn")
@@ -76,7 +76,7 @@ def load_runs(folders: Sequence[Path], rescore: bool = False) -> tuple[list[Resu
     """
     results: list[Result] = []
     n_cells: dict[str, int] = {}
-    by_folder = {folder: read_results(folder / "results.json") for folder in folders}
+    by_folder = {folder: of_cells(read_results(folder / "results.json")) for folder in folders}
     models = model_labels(
         {folder: next((result.model for result in own if result.model), "") for folder, own in by_folder.items()}
     )
@@ -176,7 +176,7 @@ def run_notes(folders: Sequence[Path], rescored: bool = False) -> list[str]:
         for stage, texts in run.get("training_warnings", {}).items():
             warnings += [f"Warning from the training of {folder.name} ({stage}): {', '.join(texts)}."] if texts else []
         if not rescored:
-            scored = {result.metric for result in read_results(folder / "results.json")}
+            scored = {result.metric for result in of_cells(read_results(folder / "results.json"))}
             recorded = {name: old for name, old in run.get("metrics", {}).items() if name in scored}
             changes += [f"{folder.name}: {line}; use rescore=true." for line in _changes(recorded)]
     return warnings + changes
