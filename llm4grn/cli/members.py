@@ -100,7 +100,7 @@ def _single(of: object, options: Mapping[str, Any]) -> dict[str, DictConfig]:
 
 
 def _known(refused: Sequence[str]) -> list[str]:
-    return [option for option in _repository().get_group_options("inferer") if option not in refused]
+    return [option for option in repository().get_group_options("inferer") if option not in refused]
 
 
 def _methods(configs: Mapping[str, DictConfig], root: DictConfig) -> DictConfig:
@@ -134,14 +134,14 @@ def _method(name: str, config: DictConfig, root: DictConfig) -> dict[str, Any]:
 
 def _load(name: str) -> DictConfig:
     """Load the YAML of an inferer, with its interpolations unresolved."""
-    result = _repository().load_config(f"inferer/{name}")
+    result = repository().load_config(f"inferer/{name}")
     assert result is not None  # get_group_options named it
     config = DictConfig(OmegaConf.to_container(result.config))
     OmegaConf.set_struct(config, True)
     return config
 
 
-def _repository() -> IConfigRepository:
+def repository() -> IConfigRepository:
     """Return Hydra's repository of YAML files, or one of this project's ``conf`` where Hydra is not initialised."""
     if GlobalHydra.instance().is_initialized():
         repository: IConfigRepository = GlobalHydra.instance().config_loader().repository  # type: ignore[attr-defined]
