@@ -94,9 +94,14 @@ class Pipeline:
         return {name: replace(self, setting=replace(self.setting, inferer=of)) for name, of in members.items()}
 
     @property
+    def networks(self) -> list[Pipeline]:
+        """Pipelines of all networks that this one is made of, each after those that it reads, and this one last."""
+        return [*(network for member in self.members.values() for network in member.networks), self]
+
+    @property
     def inferences(self) -> list[Pipeline]:
         """Pipelines whose inferer ranks edges itself: those of the members, or this one."""
-        return [leaf for member in self.members.values() for leaf in member.inferences] or [self]
+        return [network for network in self.networks if not network.members]
 
     @property
     def _tfs_from_network(self) -> bool:
@@ -147,7 +152,7 @@ class Pipeline:
     @property
     def stages(self) -> list[Stage]:
         """All stages of the pipeline, each after those it reads; without a model it ends at the graph."""
-        networks = [*(member.grn for member in self.inferences if member is not self), self.grn]
+        networks = [network.grn for network in self.networks]
         inferred = [*networks, self.tfs] if self._tfs_from_network else [self.tfs, *networks]
         stages = [self.data, *inferred, self.graph]
         if self.setting.model is None:
@@ -286,7 +291,7 @@ class Pipeline:
         inferer, seed = self.setting.inferer, self.setting.inference_seed
         if isinstance(inferer, CombiningInferer):
             networks = {name: member.inferred_grn for name, member in self.members.items()}
-            inferer.combine(networks, list(self.adata.var_names), tf_names).write(folder / "grn.tsv")
+            inferer.combine(networks, list(self.adata.var_names), tf_names, seed).write(folder / "grn.tsv")
             return
         train = self.split("train") if inferer.uses_expression else names_only(self.adata)
         # The few TFs come first: a method that cannot rank them fails before it ranks the many targets.

@@ -220,3 +220,15 @@ def to_dataframe(results: Iterable[Result]) -> pd.DataFrame:
     import pandas as pd
 
     return pd.DataFrame([asdict(result) for result in results], columns=list(COLUMNS))
+
+
+def drawn_by(inferer: str, llm: str) -> str:
+    """Return who draws a network: the label of its inferer, in which the language model's name replaces ``llm``.
+
+    Examples
+    --------
+    >>> drawn_by("llm", "gpt4"), drawn_by("shuffled llm", "gpt4"), drawn_by("consensus", "gpt4")
+    ('gpt4', 'shuffled gpt4', 'consensus')
+    """
+    *words, last = inferer.split(" ")
+    return " ".join([*words, llm]) if last == "llm" and llm else inferer

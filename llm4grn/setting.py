@@ -121,8 +121,9 @@ class Setting:
 
     @property
     def name(self) -> str:
-        """Name for folders and lists; different settings can share it, so use it together with a key."""
+        """Name for folders and lists, without spaces; different settings can share it: use it together with a key."""
         labels = self.labels
         parts = [labels[key] for key in ("dataset", "kb", "inferer", "llm", "model") if labels[key]]
         layered = [f"tf{self.tf_k}"] if self.tf_k else []
-        return "_".join([*parts, f"{self.strategy}{self.k}", *layered, f"seed{self.seed}"])
+        name = "_".join([*parts, f"{self.strategy}{self.k}", *layered, f"seed{self.seed}"])
+        return name.replace(" ", "-")

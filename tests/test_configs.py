@@ -36,6 +36,8 @@ NEEDS = {
     ("kb", "llama"): _RECORDED,
     ("inferer", "llm"): _RECORDED,
     ("inferer", "consensus"): _RECORDED,
+    ("inferer", "shuffled"): _RECORDED,
+    ("inferer", "popular"): _RECORDED,
     ("llm", "llama"): ["llm.base_url=http://localhost:8000/v1"],
     ("llm", "recorded"): [f"llm.path={_ANSWERS}"],
     ("llm", "openai_compatible"): ["llm.base_url=http://localhost:8000/v1", "llm.model=some"],
@@ -97,9 +99,11 @@ def test_composes_into_a_setting(script, group, option):
 
 @pytest.mark.parametrize("group", ["dataset", "kb", "inferer", "model"])
 def test_option_is_called_by_its_name_in_the_results(group):
+    controls = {("inferer", name): f"{name} llm" for name in ("shuffled", "popular")}
+    others = {("kb", "llm"): "recorded", **controls}
     for option in options(group):
         setting = build_setting(chosen("train", group, option))
-        assert setting.labels[group] == ("recorded" if (group, option) == ("kb", "llm") else option)
+        assert setting.labels[group] == others.get((group, option), option)
 
 
 @pytest.mark.parametrize("option", options("logger"))

@@ -11,7 +11,7 @@ from llm4grn.api.cells import SplitCells
 from llm4grn.api.options import inferer_named, knowledge_base_named
 from llm4grn.errors import UserError
 from llm4grn.grn import GRN
-from llm4grn.inference.base import Inferer, names_only
+from llm4grn.inference.base import CombiningInferer, Inferer, names_only
 from llm4grn.knowledge.base import KnowledgeBase, TFSet
 from llm4grn.knowledge.none import NoPriorList
 from llm4grn.pipeline import describe
@@ -101,7 +101,8 @@ def infer_grn(
         See :func:`transcription_factors`; None to choose the TFs from the network ranked over all genes.
     inferer
         Name of a YAML file in ``conf/inferer`` (``grnboost2``, ``llm``, ``consensus``, ``genie3``, ``correlation``,
-        ``pidc``, ``random``, ...), or an :class:`~llm4grn.inference.base.Inferer`.
+        ``pidc``, ``random``, ...), or an :class:`~llm4grn.inference.base.Inferer`. The controls ``shuffled`` and
+        ``popular`` take another one as an option: ``inferer="shuffled", of="grnboost2"``.
     llm
         A language model of ``conf/llm``, for the inferers that ask one, see :func:`transcription_factors`.
     k
@@ -149,16 +150,35 @@ def infer_grn(
         raise UserError(f"k={k}: there are only {len(known.names)} TFs among the genes; choose k={len(known.names)}")
     names = None if known is None else known.names
 
-    def infer() -> GRN:
-        return method.infer(cells.train if method.uses_expression else names_only(cells.adata), names, seed)
-
     if store is None:
-        grn = infer()
+        grn = _infer(method, cells, names, seed)
     else:
-        args = {"inferer": describe(method), "seed": seed, "tfs": names}
-        stage = Stage("grn", 1, args, {"cells": cells.fingerprint})
-        folder = Store(Path(store)).get_or_run(stage, lambda folder: infer().write(folder / "grn.tsv"))
-        grn = GRN.read(folder / "grn.tsv")
+        grn = _read_or_infer(method, cells, names, seed, Store(Path(store)))
     if known is None:
         known = (tfs if isinstance(tfs, NoPriorList) else NoPriorList(k=k)).select(grn, cells.genes)
     return dataclasses.replace(grn, genes=cells.genes, tf_names=known.names)
+
+
+def _infer(method: Inferer, cells: SplitCells, tfs: Sequence[str] | None, seed: int) -> GRN:
+    return method.infer(cells.train if method.uses_expression else names_only(cells.adata), tfs, seed)
+
+
+def _read_or_infer(method: Inferer, cells: SplitCells, tfs: Sequence[str] | None, seed: int, store: Store) -> GRN:
+    """Return the network from the store; members of a combining inferer are stages of their own, as in a pipeline."""
+
+    def build(folder: Path) -> None:
+        if isinstance(method, CombiningInferer):
+            networks = {name: _read_or_infer(of, cells, tfs, seed, store) for name, of in method.members.items()}
+            grn = method.combine(networks, cells.genes, tfs, seed)
+        else:
+            grn = _infer(method, cells, tfs, seed)
+        grn.write(folder / "grn.tsv")
+
+    return GRN.read(store.get_or_run(_stage(method, cells, tfs, seed), build) / "grn.tsv")
+
+
+def _stage(method: Inferer, cells: SplitCells, tfs: Sequence[str] | None, seed: int) -> Stage:
+    members = method.members if isinstance(method, CombiningInferer) else {}
+    inputs = {f"member {name}": _stage(of, cells, tfs, seed) for name, of in members.items()}
+    args = {"inferer": describe(method), "seed": seed, "tfs": tfs}
+    return Stage("grn", 1, args, {"cells": cells.fingerprint, **inputs})

@@ -114,7 +114,7 @@ def _set(config: DictConfig, group: str, options: Mapping[str, Any]) -> None:
     """Set options in a config group, or in ``llm`` where their names start with ``llm_``."""
     for option, value in options.items():
         where, field = ("llm", option[4:]) if option.startswith("llm_") else (group, option)
-        fields = [field for field in config[where] if field not in ("name", "method", "chat", "asks")]
+        fields = [field for field in config[where] if field not in ("name", "label", "method", "chat", "asks")]
         if field not in fields:
             known = f"it has {', '.join(fields)}" if fields else "it has none"
             raise UserError(f"{option}: {where}={config[where].name} has no such option; {known}")

@@ -11,6 +11,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
+import llm4grn.cli.questioning  # noqa: F401 (registers resolvers)
 from llm4grn.cli import program
 from llm4grn.cli.members import asks_language_model
 from llm4grn.cli.program import plain
@@ -44,7 +45,7 @@ def build_setting(cfg: DictConfig) -> Setting:
         kb=instantiate(kb.method),
         inferer_name=inferer.name,
         inferer=instantiate(inferer.method),
-        llm=cfg.llm.name if "llm" in kb.method or asks_language_model(inferer) else "",
+        llm=cfg.llm.label if "llm" in kb.method or asks_language_model(inferer) else "",
         k=cfg.graph.k,
         strategy=cfg.graph.strategy,
         tf_k=cfg.graph.tf_k,

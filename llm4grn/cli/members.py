@@ -1,4 +1,7 @@
-"""Configuration of the members of a combining inferer, each read from its own YAML."""
+"""Configuration of the members of a combining inferer, each read from its own YAML.
+
+A consensus has several members (``members``), a control one (``of``).
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,9 @@ from omegaconf.errors import MissingMandatoryValue
 from llm4grn.cli.program import CONF, plain
 from llm4grn.errors import UserError
 
+_CONTROLS = ("shuffled", "popular")
+_COMBINING = ("consensus", *_CONTROLS)
+
 
 def member_configs(
     members: Sequence[str], options: Mapping[str, Any] | None = None, *, _root_: DictConfig
@@ -26,7 +32,7 @@ def member_configs(
     Parameters
     ----------
     members
-        Names of options of the config group ``inferer``.
+        Names of options of the config group ``inferer``, none of which has members itself.
     options
         Member name to the fields that differ from its YAML.
 
@@ -38,30 +44,86 @@ def member_configs(
     options = options or {}
     if strangers := sorted(set(options) - set(members)):
         raise UserError(f"inferer.options.{strangers[0]}: no such member; the members are {', '.join(members)}")
-    return OmegaConf.create({name: _method(name, options.get(name) or {}, _root_) for name in _checked(members)})
+    return _methods(_several(members, options), _root_)
+
+
+def wrapped_config(of: str, options: Mapping[str, Any] | None = None, *, _root_: DictConfig) -> DictConfig:
+    """Return the config to instantiate for the one member of a control, by the resolver ``inferer_of``.
+
+    Parameters
+    ----------
+    of
+        Name of an option of the config group ``inferer``, which is not a control itself.
+    options
+        That name to the fields that differ from its YAML.
+
+    Raises
+    ------
+    UserError
+        As :func:`member_configs`.
+    """
+    options = options or {}
+    if strangers := sorted(set(options) - {of}):
+        raise UserError(f"inferer.options.{strangers[0]}: inferer.of={of} is another inferer")
+    return _methods(_single(of, options), _root_)
 
 
 def asks_language_model(inferer: DictConfig) -> bool:
     """Return True if an inferer or one of its members asks the language model of ``llm=``."""
-    members = _checked(inferer.members) if "members" in inferer else []
-    return "llm" in inferer.method or any(asks_language_model(_load(name)) for name in members)
+    options = inferer.get("options") or {}
+    configs: dict[str, DictConfig] = {}
+    if "members" in inferer:
+        configs = _several(inferer.members, options)
+    elif "of" in inferer:
+        configs = _single(inferer.of, options)
+    return "llm" in inferer.method or any(map(asks_language_model, configs.values()))
 
 
-def _checked(members: object) -> Sequence[str]:
+def _several(members: object, options: Mapping[str, Any]) -> dict[str, DictConfig]:
+    """Return the config of each member of a consensus, with its options."""
     if not isinstance(members, ListConfig | list) or len(set(members)) < len(members):
         raise UserError(f"inferer.members={members}: expected a list of different inferers, such as [grnboost2,llm]")
-    return members
+    known = _known(_COMBINING)
+    if strangers := [name for name in members if name not in known]:
+        raise UserError(
+            f"inferer.members: {strangers[0]} is no inferer that can be a member; choose from {', '.join(known)}"
+        )
+    return {name: _config(name, options.get(name) or {}) for name in members}
 
 
-def _method(name: str, options: Mapping[str, Any], root: DictConfig) -> dict[str, Any]:
+def _single(of: object, options: Mapping[str, Any]) -> dict[str, DictConfig]:
+    """Return the config of the member of a control, with its options."""
+    known = _known(_CONTROLS)
+    if of not in known:
+        raise UserError(f"inferer.of={of}: expected another inferer, one of {', '.join(known)}")
+    return {str(of): _config(str(of), options.get(str(of)) or {})}
+
+
+def _known(refused: Sequence[str]) -> list[str]:
+    return [option for option in repository().get_group_options("inferer") if option not in refused]
+
+
+def _methods(configs: Mapping[str, DictConfig], root: DictConfig) -> DictConfig:
+    return OmegaConf.create({name: _method(name, config, root) for name, config in configs.items()})
+
+
+def _fields(config: DictConfig) -> list[str]:
+    return [str(field) for field in config if field not in ("name", "method")]
+
+
+def _config(name: str, options: Mapping[str, Any]) -> DictConfig:
     config = _load(name)
-    fields = [str(field) for field in config if field not in ("name", "method")]
+    fields = _fields(config)
     for field, value in options.items():
         if field not in fields:
             known = f"its fields are {', '.join(fields)}" if fields else "it has none"
             raise UserError(f"inferer.options.{name}.{field}: there is no such option; {known}")
         config[field] = value
-    if missing := [field for field in fields if OmegaConf.is_missing(config, field)]:
+    return config
+
+
+def _method(name: str, config: DictConfig, root: DictConfig) -> dict[str, Any]:
+    if missing := [field for field in _fields(config) if OmegaConf.is_missing(config, field)]:
         raise UserError(f"inferer.options.{name}.{missing[0]} is not set; add inferer.options='{{{name}: {{...}}}}'")
     config._set_parent(root)
     try:
@@ -70,21 +132,16 @@ def _method(name: str, options: Mapping[str, Any], root: DictConfig) -> dict[str
         raise UserError(f"inferer.members: {name} lacks a value ({error})") from error
 
 
-def _load(name: object) -> DictConfig:
+def _load(name: str) -> DictConfig:
     """Load the YAML of an inferer, with its interpolations unresolved."""
-    repository = _repository()
-    known = repository.get_group_options("inferer")
-    if name not in known or name == "consensus":
-        others = ", ".join(option for option in known if option != "consensus")
-        raise UserError(f"inferer.members: {name} is no inferer that can be a member; choose from {others}")
-    result = repository.load_config(f"inferer/{name}")
+    result = repository().load_config(f"inferer/{name}")
     assert result is not None  # get_group_options named it
     config = DictConfig(OmegaConf.to_container(result.config))
     OmegaConf.set_struct(config, True)
     return config
 
 
-def _repository() -> IConfigRepository:
+def repository() -> IConfigRepository:
     """Return Hydra's repository of YAML files, or one of this project's ``conf`` where Hydra is not initialised."""
     if GlobalHydra.instance().is_initialized():
         repository: IConfigRepository = GlobalHydra.instance().config_loader().repository  # type: ignore[attr-defined]
@@ -95,3 +152,4 @@ def _repository() -> IConfigRepository:
 
 
 OmegaConf.register_new_resolver("inferers", member_configs, replace=True)
+OmegaConf.register_new_resolver("inferer_of", wrapped_config, replace=True)

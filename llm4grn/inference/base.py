@@ -72,7 +72,9 @@ class CombiningInferer(Inferer):
         return any(member.uses_expression for member in self.members.values())
 
     @abstractmethod
-    def combine(self, networks: Mapping[str, GRN], genes: Sequence[str], tf_names: Sequence[str] | None) -> GRN:
+    def combine(
+        self, networks: Mapping[str, GRN], genes: Sequence[str], tf_names: Sequence[str] | None, seed: int = 0
+    ) -> GRN:
         """Combine the networks of the members.
 
         Parameters
@@ -83,6 +85,8 @@ class CombiningInferer(Inferer):
             All genes of the data set.
         tf_names
             Transcription factors; None if there is no list of them.
+        seed
+            Seed for combinations that draw random numbers.
         """
 
     def infer(self, adata: anndata.AnnData, tf_names: Sequence[str] | None, seed: int) -> GRN:
@@ -91,7 +95,7 @@ class CombiningInferer(Inferer):
             name: member.infer(adata if member.uses_expression else names_only(adata), tf_names, seed)
             for name, member in self.members.items()
         }
-        return self.combine(networks, list(adata.var_names), tf_names)
+        return self.combine(networks, list(adata.var_names), tf_names, seed)
 
     def preview(self, genes: Sequence[str], tf_names: Sequence[str] | None, seed: int) -> str | None:
         """Join the previews of the members that have one; None if there is none."""

@@ -66,8 +66,13 @@ class Consensus(CombiningInferer):
             if name not in self.members:
                 raise UserError(f"inferer.weights.{name}: no such member; the members are {', '.join(self.members)}")
 
-    def combine(self, networks: Mapping[str, GRN], genes: Sequence[str], tf_names: Sequence[str] | None) -> GRN:
-        """Fuse the members' networks; the column ``rank_<member>`` holds the rank of each edge in that member."""
+    def combine(
+        self, networks: Mapping[str, GRN], genes: Sequence[str], tf_names: Sequence[str] | None, seed: int = 0
+    ) -> GRN:
+        """Fuse the members' networks; the column ``rank_<member>`` holds the rank of each edge in that member.
+
+        ``seed`` is not used.
+        """
         import pandas as pd
 
         from llm4grn.grn.network import GRN, RANK

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from llm4grn.errors import UserError
 from llm4grn.inference.base import Inferer, split_genes
+from llm4grn.llm.anonymous import GeneNames
 from llm4grn.llm.audit import audit
 from llm4grn.llm.language_model import LanguageModel
 from llm4grn.llm.parsing.answers import Answer, parse_answer
@@ -80,26 +81,34 @@ class LLMInferer(Inferer):
 
     def questions(self, targets: Sequence[str], tf_names: Sequence[str], seed: int) -> list[Question]:
         """Return all samples of the question about each target or group of targets."""
-        size = self.targets_per_question
-        groups = [targets[i : i + size] for i in range(0, len(targets), size)]
+        names = self.llm.gene_names([*targets, *tf_names], tf_names)
+        ordered, tfs, size = names.ordered(targets), names.ordered(tf_names), self.targets_per_question
+        groups = [ordered[i : i + size] for i in range(0, len(ordered), size)]
         return [
-            self._question(group, tf_names, sample, derive_seed(seed, "llm", *group, sample))
+            self._question(group, tfs, names, sample, derive_seed(seed, "llm", *group, sample))
             for group in groups
             for sample in range(self.first_sample, self.first_sample + self.n_samples)
         ]
 
-    def _question(self, targets: Sequence[str], tfs: Sequence[str], sample: int, seed: int) -> Question:
+    def _question(
+        self, targets: Sequence[str], tfs: Sequence[str], names: GeneNames, sample: int, seed: int
+    ) -> Question:
         k = min(self.k, len(tfs))
+        asked, offered = [names.shown(target) for target in targets], [names.shown(tf) for tf in tfs]
+        context = self.llm.described(self.context, names)
 
         def read(text: str) -> Mapping[str, Answer]:
-            return {targets[0]: parse_answer(text, tfs)} if len(targets) == 1 else parse_answers(text, targets, tfs)
+            if len(targets) == 1:
+                return {targets[0]: names.read(parse_answer(text, offered))}
+            answers = parse_answers(text, asked, offered)
+            return {target: names.read(answers[code]) for target, code in zip(targets, asked, strict=True)}
 
         return Question(
             subject=", ".join(targets),
-            messages=self.llm.prompts.regulators(targets, tfs, k, self.context),
+            messages=self.llm.prompts.regulators(asked, offered, k, context),
             read=read,
-            complaint=lambda answers: _complaint(answers, k),
-            response_format=self.llm.response_format(tfs, targets if len(targets) > 1 else None, k),
+            complaint=lambda answers: _complaint({names.shown(target): own for target, own in answers.items()}, k),
+            response_format=self.llm.response_format(offered, asked if len(targets) > 1 else None, k),
             sample=sample,
             seed=seed,
         )
@@ -123,6 +132,7 @@ class LLMInferer(Inferer):
         self._report_empty(empty, targets)
         for target in empty:
             ranked[target] = self._draw(target, tfs, seed)
+        names = self.llm.gene_names([*targets, *tfs], tfs)
         edges = [(tf, target, score) for target, scores in ranked.items() for tf, score in scores.items()]
         provenance = {
             "method": "llm",
@@ -131,7 +141,7 @@ class LLMInferer(Inferer):
             "prompts": self.llm.prompts.name,
             "seed": seed,
             "audit": {
-                **audit(interviews, list(adata.var_names)),
+                **audit(interviews, [names.shown(gene) for gene in adata.var_names]),
                 "targets": len(targets),
                 "targets_short_of_k": sum(len(ranked[target]) < min(self.k, len(tfs)) for target in targets),
                 "targets_drawn_at_random": len(empty),

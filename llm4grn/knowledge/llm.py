@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from llm4grn.errors import UserError
 from llm4grn.knowledge.base import KnowledgeBase, TFSet
+from llm4grn.llm.anonymous import GeneNames
 from llm4grn.llm.audit import audit
 from llm4grn.llm.language_model import LanguageModel
 from llm4grn.llm.parsing.answers import Answer, parse_answer
@@ -51,21 +52,25 @@ class LLMKnowledgeBase(KnowledgeBase):
             raise UserError(f"kb.overlap={self.overlap}: must be smaller than kb.window={self.window}")
 
     def windows(self, genes: Sequence[str]) -> list[list[str]]:
-        """Return the genes of each question, sorted by name, so that their order in the data does not matter."""
-        ordered, step = sorted(genes), self.window - self.overlap
+        """Return the genes of each question, sorted by name or code: their order in the data does not matter."""
+        ordered, step = self.llm.gene_names(genes).ordered(sorted(genes)), self.window - self.overlap
         return [ordered[i : i + self.window] for i in range(0, max(len(ordered) - self.overlap, 1), step)]
 
     def questions(self, genes: Sequence[str], context: str, seed: int) -> list[Question]:
         """Return one question per window."""
-        return [self._question(window, context, seed) for window in self.windows(genes)]
+        names = self.llm.gene_names(genes)
+        return [
+            self._question(window, self.llm.described(context, names), names, seed) for window in self.windows(genes)
+        ]
 
-    def _question(self, window: Sequence[str], context: str, seed: int) -> Question:
+    def _question(self, window: Sequence[str], context: str, names: GeneNames, seed: int) -> Question:
+        offered = [names.shown(gene) for gene in window]
         return Question(
             subject=f"{window[0]} to {window[-1]}",
-            messages=self.llm.prompts.transcription_factors(window, context),
-            read=lambda text: {_ANSWER: parse_answer(text, window)},
+            messages=self.llm.prompts.transcription_factors(offered, context),
+            read=lambda text: {_ANSWER: names.read(parse_answer(text, offered))},
             complaint=lambda answers: _complaint(answers[_ANSWER]),
-            response_format=self.llm.response_format(window),
+            response_format=self.llm.response_format(offered),
             seed=seed,
         )
 
@@ -89,7 +94,7 @@ class LLMKnowledgeBase(KnowledgeBase):
             "window": self.window,
             "overlap": self.overlap,
             "min_votes": self.min_votes,
-            "audit": audit(interviews, genes),
+            "audit": audit(interviews, [self.llm.gene_names(genes).shown(gene) for gene in genes]),
         }
         return TFSet(tuple(names), dict(sorted(votes.items())), provenance)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -15,6 +15,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from llm4grn.errors import UserError
+from llm4grn.llm.anonymous import GeneNames
 from llm4grn.llm.answers_cache.cache import AnswerCache
 from llm4grn.llm.interview import Session
 from llm4grn.llm.messages import ChatModel, Request
@@ -56,6 +57,11 @@ class LanguageModel:
         File of the answer cache, shared by all runs; None for no cache (if the answers come from a file).
     max_cost
         Maximum cost of one stage's new answers in US dollars; None for no limit.
+    context
+        Description that every question gives instead of the data set's own, an empty one to leave it out; None for the
+        data set's own.
+    anonymise
+        Whether questions show codes in the place of gene names (see :mod:`llm4grn.llm.anonymous`).
 
     Raises
     ------
@@ -73,6 +79,8 @@ class LanguageModel:
     max_repairs: NonNegative = 2
     cache: FilePath | None = field(default=None, compare=False)
     max_cost: Amount | None = field(default=None, compare=False)
+    context: str | None = field(default=None, metadata={"optional": True})
+    anonymise: bool = field(default=False, metadata={"optional": True})
 
     def __post_init__(self) -> None:
         check_fields(self, "llm")
@@ -106,6 +114,32 @@ class LanguageModel:
             parameters["response_format"] = question.response_format
         return Request(self._model_id, messages or question.messages, parameters, question.sample)
 
+    def described(self, context: str, names: GeneNames) -> str:
+        """Return the description of the data that a question gives; ``context`` is the data set's own."""
+        return names.text(context if self.context is None else self.context)
+
+    def gene_names(self, genes: Sequence[str], tf_names: Sequence[str] = ()) -> GeneNames:
+        """Return the names under which questions about these genes show them."""
+        return GeneNames.coded(genes, tf_names) if self.anonymise else GeneNames()
+
+    def check_changed(self, requests: Iterable[Request]) -> None:
+        """Check that changed questions, if a recording answers them, are in it.
+
+        Raises
+        ------
+        UserError
+            If ``context`` or ``anonymise`` changes the questions and the recording lacks one; a model must be asked.
+        """
+        changed = {"context": self.context is not None, "anonymise": self.anonymise}
+        if self.chat.recording is None or not any(changed.values()):
+            return
+        if not all(self.chat.has(request) for request in requests):
+            fields = " and ".join(f"llm.{name}" for name, is_set in changed.items() if is_set)
+            raise UserError(
+                f"{fields}: {self.chat.recording} has no answers to questions that are changed in this way; a live "
+                "model is needed: llm=gpt4, llm=local, or llm=openai_compatible llm.base_url=... llm.model=..."
+            )
+
     @property
     def activity(self) -> str:
         """Description of an interview for progress bars."""
@@ -134,8 +168,10 @@ class LanguageModel:
         Raises
         ------
         UserError
-            If the server refuses a request, cannot be reached, or the next question could exceed ``max_cost``.
+            If the server refuses a request, cannot be reached, or the next question could exceed ``max_cost``, or as
+            :meth:`check_changed`.
         """
+        self.check_changed(self.request(question) for question in questions)
         return _run(lambda: self._interview(questions, desc))
 
     async def _interview(self, questions: Sequence[Question], desc: str) -> list[Interview]:

@@ -132,6 +132,7 @@ def _requests(pipeline: PlannedPipeline, part: LLMKnowledgeBase | LLMInferer) ->
 
 def _check_recorded(llm: LanguageModel, requests: Sequence[Request]) -> None:
     """Raise UserError if the answers come from a recording that lacks one of them."""
+    llm.check_changed(requests)
     if isinstance(llm.chat, RecordedChat):
         for request in requests:
             llm.chat.answer(request)

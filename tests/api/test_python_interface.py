@@ -132,6 +132,27 @@ def test_shipped_answers_fit_the_default_genes(blood):
     assert {"rank_grnboost2", "rank_llm"} <= set(both.table)
 
 
+def test_a_control_of_an_inferer(cells, tmp_path):
+    of = lg.infer_grn(cells, inferer="correlation", k=2)
+    dealt = lg.infer_grn(cells, inferer="shuffled", of="correlation", k=2)
+    assert dealt.provenance["of"] == "correlation"
+    assert sorted(dealt.regulators(2).values()) == sorted(of.regulators(2).values())
+    assert dealt.regulators(2) != of.regulators(2)
+    kept = lg.infer_grn(cells, inferer="shuffled", of="correlation", k=2, store=tmp_path)
+    pd.testing.assert_frame_equal(kept.table, dealt.table)
+    assert len(list((tmp_path / "grn").iterdir())) == 2  # the network that was dealt is a stage of its own
+
+
+def test_stored_networks_of_other_members_are_not_mistaken(cells, tmp_path):
+    """A combining inferer does not compare its members, as their stages are inputs of its own."""
+    members = (["correlation", "random"], ["random", "pidc"])
+    one, other = (lg.infer_grn(cells, inferer="consensus", members=of, k=2, store=tmp_path) for of in members)
+    assert "rank_pidc" in other.table
+    assert "rank_correlation" in one.table
+    popular = [lg.infer_grn(cells, inferer="popular", of=of, k=2, store=tmp_path) for of in ("correlation", "random")]
+    assert [grn.provenance["of"] for grn in popular] == ["correlation", "random"]
+
+
 def test_generates_intervenes_and_scores(cells, model):
     synthetic = model.generate(40)
     assert synthetic.shape == (40, 30)

@@ -8,13 +8,13 @@ import pytest
 from results_by_hand import make_results
 from scipy import stats
 
+from llm4grn.evaluation.scores.controls import random_run
 from llm4grn.evaluation.scores.statistics import (
     bootstrap_interval,
     critical_t,
     differences,
     differences_from,
     intervals,
-    useless_run,
 )
 from llm4grn.evaluation.scores.summary import summarise
 
@@ -139,7 +139,7 @@ def test_no_share_without_control_or_random_graph_or_a_gap_between_them():
 
 def test_a_random_graph_of_another_model_is_no_yardstick():
     rows = summarise([*make_results(), *make_results(inferer="random", model="paper")])
-    assert useless_run(rows[0], rows) is None
+    assert random_run(rows[0], rows) is None
 
 
 # ---- differences

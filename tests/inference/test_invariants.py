@@ -17,7 +17,11 @@ from llm4grn.inference.genie3 import GENIE3
 #: file: its edges are somebody else's. llm: see test_llm_inferer.py.
 RANKING = [name for name in INFERERS if name not in ("file", "llm")]
 #: Other members than those of the line's tests: a random one knows of no constant genes.
-OPTIONS = QUICK | {"consensus": ["inferer.members=[pidc,correlation]"]}
+OPTIONS = QUICK | {
+    "consensus": ["inferer.members=[pidc,correlation]"],
+    "popular": ["inferer.of=correlation"],
+    "shuffled": ["inferer.of=correlation"],
+}
 FURTHER = [
     ("genie3", "inferer.trees=extra_trees"),
     ("grnboost2", "inferer.n_seeds=2"),

@@ -74,7 +74,20 @@ def echo(messages: list[dict[str, str]], k: int) -> str:
     return messages[-1]["content"]
 
 
-BRAINS = {"pick": pick, "first": first, "echo": echo}
+def known(messages: list[dict[str, str]], k: int, edges: dict[str, list[str]]) -> str:
+    """The regulators of the target that ``edges`` has by its name, and as many picked ones as are missing.
+
+    A target is a word outside the list of candidates; one without known edges gets picked regulators alone.
+    """
+    candidates = offered(messages)
+    words = re.findall(r"[\w.\-]+", " ".join(message["content"] for message in messages))
+    target = next((word for word in words if word in edges and word not in candidates), None)
+    picked = re.search(r"\[(.*)\]", pick(messages, len(candidates)))[1].split(", ")
+    ranked = [tf for tf in edges.get(target, ()) if tf in candidates] + picked
+    return f"<Answer> [{', '.join(list(dict.fromkeys(ranked))[:k])}] </Answer>"
+
+
+BRAINS = {"pick": pick, "first": first, "echo": echo, "known": known}
 
 
 # ---------------------------------------------------------------- how it misbehaves
@@ -227,7 +240,8 @@ class Server:
         if "response_format" in asked:
             text = strict_schema.instance(asked["response_format"], self.options.k)
         else:
-            text = BRAINS[self.options.brain](asked["messages"], self.options.k)
+            more = [json.loads(Path(self.options.edges).read_text())] if self.options.brain == "known" else []
+            text = BRAINS[self.options.brain](asked["messages"], self.options.k, *more)
         if fault == "invented":
             text = text.replace("[", "[NOTAGENE1, ").replace("]", ", NOTAGENE2]")
         content = {"empty": "", "null": None}.get(fault or "", text)
@@ -340,6 +354,7 @@ if __name__ == "__main__":
     parser.add_argument("--clean-after", type=int, default=1_000_000, help="no fault from this attempt on, from 0")
     parser.add_argument("--retry-after", type=float, default=0.1, help="seconds that a 429 asks to wait")
     parser.add_argument("--brain", choices=BRAINS, default="pick", help="what it answers")
+    parser.add_argument("--edges", help="JSON file with the regulators of each target, for --brain known")
     parser.add_argument("--k", type=int, default=10, help="symbols per answer")
     parser.add_argument("--log", help="file to append one JSON line per request to")
     parser.add_argument("--until-stdin-closes", action="store_true")

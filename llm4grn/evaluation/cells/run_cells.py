@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llm4grn.errors import UserError
-from llm4grn.results import read_run
+from llm4grn.results import drawn_by, read_run
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -127,8 +127,7 @@ def setting_names(runs: Sequence[RunCells]) -> list[str]:
 
 
 def _kb_and_inferer(setting: Mapping[str, object]) -> tuple[str, str]:
-    inferer = setting["llm"] if setting["inferer"] == "llm" and setting.get("llm") else setting["inferer"]
-    return str(setting["kb"]), str(inferer)
+    return str(setting["kb"]), drawn_by(str(setting["inferer"]), str(setting.get("llm") or ""))
 
 
 def _read(path: Path) -> AnnData:

@@ -16,6 +16,7 @@ from llm4grn.grn import GRN
 from llm4grn.grn.causal_graph import CausalGraph
 from llm4grn.knowledge.base import TFSet
 from llm4grn.report.blocks import Cell
+from llm4grn.results import drawn_by
 
 # Fields of a configuration that change no edge, or that are elsewhere in a label (k: in the name of the graph).
 _NOT_IN_NAMES = {"n_jobs", "backend", "scheduler", "device", "context", "k", "cache", "max_cost", "chat"}
@@ -184,7 +185,8 @@ def _graph(options: Mapping[str, Any]) -> str:
 
 def _inferer(config: Mapping[str, Any]) -> str:
     """Return the name of the language model that draws the edges, else that of the inferer."""
-    return str(config["llm"]["name"] if "llm" in config["inferer"]["method"] else config["inferer"]["name"])
+    llm = str(config["llm"].get("label") or config["llm"]["name"] or "")
+    return llm if "llm" in config["inferer"]["method"] else drawn_by(str(config["inferer"]["name"]), llm)
 
 
 def _set_apart(names: Sequence[tuple[str, ...]], fields: Sequence[Mapping[str, Any]]) -> list[str]:

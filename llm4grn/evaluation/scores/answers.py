@@ -6,8 +6,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from llm4grn.evaluation.scores.controls import SHUFFLED, control_kind, random_run, shuffled_run
 from llm4grn.evaluation.scores.names import inferer_name
-from llm4grn.evaluation.scores.statistics import Difference, differences_of, useless_run
+from llm4grn.evaluation.scores.phrases import each, p_values, seeds, share, values
+from llm4grn.evaluation.scores.statistics import Difference, differences_of
 from llm4grn.evaluation.scores.summary import ASKED, CURATED, Row
 from llm4grn.metrics.registry import METRICS
 
@@ -48,19 +50,22 @@ class Answer:
         GRNBoost2 or, without a language model, the second best method.
     consensus
         The consensus of the language model and GRNBoost2.
+    shuffled
+        The subject's own lists of regulators, dealt out to other targets.
     """
 
     subject: Row
     random: Row | None = None
     rival: Row | None = None
     consensus: Row | None = None
+    shuffled: Row | None = None
 
     @property
     def pairs(self) -> list[tuple[Row, Row]]:
-        """Return the pairs that are compared, at most four."""
-        pairs = [(self.subject, self.random), (self.subject, self.rival)]
-        pairs += [(self.consensus, self.subject), (self.consensus, self.rival)] if self.consensus else []
-        return [(first, second) for first, second in pairs if first and second]
+        """Return the pairs that are compared, at most five."""
+        pairs = [(self.subject, other) for other in (self.random, self.shuffled, self.rival)]
+        consensus = [(self.consensus, self.subject), (self.consensus, self.rival)] if self.consensus else []
+        return [(first, second) for first, second in [*pairs, *consensus] if first and second]
 
     @cached_property
     def tests(self) -> dict[tuple[int, int], list[Difference]]:
@@ -80,13 +85,15 @@ class Answer:
         }
 
     def sentences(self) -> list[str]:
-        """Return one to three sentences, without full stops: on the random network, the rival and the consensus."""
+        """Return one to three sentences, without full stops: on the controls, the rival and the consensus."""
         who, where = network(self.subject), tfs(self.subject)
-        if self.random:
-            sentences = [f"{where}, {who} {self._clause(self.subject, self.random)}"]
-        else:
-            missing = "there is no random network of the same model and graph size to compare"
+        controls = [self._clause(self.subject, other) for other in (self.random, self.shuffled) if other]
+        missing = "there is no random network of the same model and graph size to compare"
+        if not controls:
             sentences = [f"{where}, {missing} {who} with; add inferer=random"]
+        else:
+            sentences = [f"{where}, {who} {_joined(controls, 'but')}"]
+            sentences[0] += "" if self.random else f"; {missing} it with; add inferer=random"
         if self.rival:
             sentences.append(f"{_capital(who)} {self._clause(self.subject, self.rival)}")
         if self.consensus:
@@ -101,9 +108,7 @@ class Answer:
 
     def _about_consensus(self, consensus: Row) -> str:
         others = [other for first, other in self.pairs if first is consensus]
-        first, *more = [self._clause(consensus, other) for other in others]
-        shared = next((f"{verb} " for verb, *_ in _OUTCOMES.values() if first.startswith(verb)), "")
-        clauses = ", and ".join([first, *(clause.removeprefix(shared) for clause in more)])
+        clauses = _joined([self._clause(consensus, other) for other in others], "and")
         who = _capital(network(consensus))
         outcomes = [{_outcome(test) for test in self._of(consensus, other)} for other in others]
         if len(others) == 1 or not any(own & {"closer", "farther", "open"} for own in outcomes):
@@ -127,12 +132,12 @@ class Answer:
         words = f"{verb} {preposition} {other}"
         if len(outcomes) > 1:
             (_, ones), (two, twos) = outcomes.items()
-            return f"{words} by {ones[0]} but {_OUTCOMES[two][2]} by {twos[0]} ({_each(tests)})"
+            return f"{words} by {ones[0]} but {_OUTCOMES[two][2]} by {twos[0]} ({each(tests)})"
         if outcomes.keys() & {"open", "level"}:
-            return f"{words} with {_seeds(tests[0])} ({_each(tests)})"
+            return f"{words} with {seeds(tests[0])} ({each(tests)})"
         if len(tests[0].seeds) == 1 or len({test.leads for test in tests}) > 1 or any(t.p is None for t in tests):
-            return f"{words} ({_each(tests)})"
-        return f"{words} on {_share(tests[0])} ({', '.join(map(_values, tests))}; {_p_values(tests)})"
+            return f"{words} ({each(tests)})"
+        return f"{words} on {share(tests[0])} ({', '.join(map(values, tests))}; {p_values(tests)})"
 
 
 def answers(rows: Sequence[Row]) -> list[Answer]:
@@ -149,18 +154,23 @@ def answers(rows: Sequence[Row]) -> list[Answer]:
     """
     scored = [row for row in rows if any(name in row.mean for name in DECISIVE)]
     runs = [row for row in scored if row.source == "run" and not row.failed]
-    drawn = sorted((row for row in runs if row.inferer != "random"), key=_loss)
+    drawn = sorted((row for row in runs if not control_kind(row)), key=_loss)
     result = [_with_peers(row, drawn, runs) for row in drawn if row.inferer == "llm"]
     if not result:
         groups: dict[tuple[str, ...], list[Row]] = {}
         for row in drawn:
             groups.setdefault(_group(row), []).append(row)
-        result = [Answer(best, useless_run(best, runs), next(iter(rest), None)) for best, *rest in groups.values()]
+        result = [
+            Answer(best, random_run(best, runs), next(iter(rest), None), shuffled=shuffled_run(best, runs))
+            for best, *rest in groups.values()
+        ]
     return sorted(result, key=_importance)
 
 
 def network(row: Row) -> str:
     """Return the name of a network in a sentence."""
+    if control_kind(row) == SHUFFLED:
+        return "its own lists dealt out to other targets"
     if row.inferer in _NETWORKS and not (row.inferer == "llm" and row.llm):
         return _NETWORKS[row.inferer]
     return f"{_METHODS.get(row.inferer, inferer_name(row))}'s network"
@@ -177,7 +187,7 @@ def _with_peers(row: Row, drawn: Iterable[Row], runs: Sequence[Row]) -> Answer:
     peers = [other for other in drawn if _group(other) == _group(row)]
     rival = next((other for other in peers if other.inferer == "grnboost2"), None)
     consensus = (other for other in peers if (other.inferer, other.llm) == ("consensus", row.llm))
-    return Answer(row, useless_run(row, runs), rival, next(consensus, None))
+    return Answer(row, random_run(row, runs), rival, next(consensus, None), shuffled_run(row, runs))
 
 
 def _group(row: Row) -> tuple[str, ...]:
@@ -203,50 +213,15 @@ def _outcome(test: Difference) -> str:
     return side if test.p_holm is not None else f"seems {side}"
 
 
-def _each(tests: Sequence[Difference]) -> str:
-    """Return numbers, seeds and p-value of each metric."""
-    return "; ".join(", ".join(filter(None, (_values(test), _direction(test), _p(test)))) for test in tests)
-
-
-def _values(test: Difference) -> str:
-    info = METRICS[test.metric]
-    return f"{info.label} {info.format(test.means[0])} against {info.format(test.means[1])}"
-
-
-def _direction(test: Difference) -> str:
-    if len(test.seeds) == 1:
-        return ""
-    side = "level" if test.better is None else "lower" if test.better is test.first else "higher"
-    return f"{side} on {_share(test)}"
-
-
-def _share(test: Difference) -> str:
-    n, seeds = len(test.seeds), _seeds(test)
-    return f"each of {seeds}" if test.leads == n else f"{test.leads} of {seeds}"
-
-
-def _seeds(test: Difference) -> str:
-    shared = "" if {*test.seeds} == {*test.first.seeds, *test.second.seeds} else "shared "
-    return f"{len(test.seeds)} {shared}seed{'s' * (len(test.seeds) > 1)}"
-
-
-def _p(test: Difference) -> str:
-    if test.p_holm is None:
-        return "" if len(test.seeds) == 1 else "no test as the difference is the very same on each"
-    return p_value(test.p_holm)
-
-
-def _p_values(tests: Sequence[Difference]) -> str:
-    """Return the p-values as in ``p = 0.010 and 0.020``."""
-    shown = [p_value(test.p_holm) for test in tests if test.p_holm is not None]
-    if len(shown) > 1 and len({*shown}) == 1:
-        return f"{shown[0]} for both"
-    return " and ".join(shown).replace("and p = ", "and " if shown[0].startswith("p =") else "and p = ")
-
-
-def p_value(value: float) -> str:
-    """Format a p-value for a sentence."""
-    return "p < 0.001" if value < 0.001 else f"p = {value:.{3 if value < 0.1 else 2}f}"
+def _joined(clauses: Sequence[str], contrast: str) -> str:
+    """Join clauses; a verb that they share is said once, and another one comes after ``contrast``."""
+    first, *more = clauses
+    shared = next((f"{verb} " for verb, *_ in _OUTCOMES.values() if first.startswith(verb)), "")
+    parts = [first]
+    for clause in more:
+        same = shared and clause.startswith(shared)
+        parts.append(f"and {clause.removeprefix(shared)}" if same else f"{contrast} {clause}")
+    return ", ".join(parts)
 
 
 def _capital(text: str) -> str:

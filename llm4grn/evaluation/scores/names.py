@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
+from llm4grn.evaluation.scores.controls import CONTROLS, control_kind
 from llm4grn.evaluation.scores.paper_numbers import PaperRow
 from llm4grn.evaluation.scores.summary import SETTINGS, Row
-from llm4grn.results import SOURCES
+from llm4grn.results import SOURCES, drawn_by
 
 #: Columns that are shown only if rows differ in them.
 VARYING = {"llm": "LLM", "model": "Model", "graph": "Graph"}
 _BASELINES = {"control": "control", "stage1": "stage 1"}
-_FIRST, _LAST = ("llm", "consensus", "grnboost2"), "random"
+_FIRST = ("llm", "consensus", "grnboost2")
 
 
 def inferer_name(row: Row | PaperRow) -> str:
     """Return the baseline, the language model that drew the edges, or the inferer."""
-    return _BASELINES.get(row.source) or (row.inferer == "llm" and row.llm) or row.inferer
+    return _BASELINES.get(row.source) or drawn_by(row.inferer, row.llm)
 
 
 def varying_labels(rows: Sequence[Row | PaperRow]) -> list[str]:
@@ -52,9 +53,9 @@ def setting_name(row: Row | PaperRow, varying: Sequence[str]) -> str:
 def row_order(row: Row | PaperRow) -> tuple:
     """Return the sort key of a row.
 
-    Baselines come first, then per KB: language model, consensus, GRNBoost2, other methods, random; our rows above the
-    paper's.
+    Baselines come first, then per KB: language model, consensus, GRNBoost2, other methods, and the controls, random
+    last; our rows above the paper's.
     """
-    rank = _FIRST.index(row.inferer) if row.inferer in _FIRST else len(_FIRST) + (row.inferer == _LAST)
+    rank = _FIRST.index(row.inferer) if row.inferer in _FIRST else len(_FIRST) + 1 + CONTROLS.index(control_kind(row))
     group = (row.dataset, SETTINGS.index(row.setting), SOURCES.index(row.source), row.kb, rank, row.inferer)
     return (*group, row.llm, isinstance(row, PaperRow), row.model, row.graph)

@@ -27,10 +27,12 @@ def interval_table(intervals: Sequence[Interval], seed: int) -> Table:
     varying = varying_labels([interval.row for interval in intervals])
     dataset, *others = label_header(varying)
     metrics = list(METRICS)
+    with_shuffled = any(one.shuffled is not None for one in intervals)
     rows: list[list[Cell | str]] = []
     for one in sorted(intervals, key=lambda one: (one.row.dataset, metrics.index(one.metric), row_order(one.row))):
         name, *rest = labels(one.row, varying)
-        values = (one.mean, one.std, one.low, one.high, one.floor, one.useless)
+        values = [one.mean, one.std, one.low, one.high, one.floor, one.useless]
+        values += [one.shuffled] if with_shuffled else []
         rows.append(
             [
                 *(name, METRICS[one.metric].label, *rest),
@@ -39,7 +41,8 @@ def interval_table(intervals: Sequence[Interval], seed: int) -> Table:
                 *(_cell(one.seeds, str), _cell(one.n, str)),
             ]
         )
-    header = ["Mean", "Std", "CI low", "CI high", "Floor", "Useless", "Share", "Seeds", "n"]
+    useless = ["Useless", *(["Shuffled"] if with_shuffled else [])]
+    header = ["Mean", "Std", "CI low", "CI high", "Floor", *useless, "Share", "Seeds", "n"]
     return Table(
         name="intervals",
         title=f"How sure the means are: {_LEVEL} confidence intervals",
@@ -115,6 +118,8 @@ def _interval_notes(intervals: Sequence[Interval], seed: int) -> list[str]:
             "which have no KB, the first. Share: of the way from it to the floor (control); 0 = no better than a "
             "random graph, 1 = at the control."
         )
+    if any(one.shuffled is not None for one in intervals):
+        notes.append("Shuffled: the setting's own lists of regulators, dealt out to other targets.")
     return notes
 
 

@@ -11,6 +11,7 @@ from statistics import fmean
 
 import numpy as np
 
+from llm4grn.evaluation.scores.controls import random_run, shuffled_run
 from llm4grn.evaluation.scores.summary import Row
 from llm4grn.metrics.registry import METRICS
 from llm4grn.runtime.seeding import derive_seed
@@ -36,7 +37,11 @@ class Interval:
     floor
         Mean of the control of the data set; None without one.
     useless
-        Mean of the random-graph run of the data set; None without one (see :func:`useless_run`).
+        Mean of the random-graph run of the data set; None without one (see
+        :func:`~llm4grn.evaluation.scores.controls.random_run`).
+    shuffled
+        Mean of the run with the setting's own shuffled graph; None without one (see
+        :func:`~llm4grn.evaluation.scores.controls.shuffled_run`).
     share
         Position of the mean between ``useless`` (0) and ``floor`` (1); None if one of the two is missing, or if the
         random graph is no worse than the control.
@@ -54,6 +59,7 @@ class Interval:
     high: float | None
     floor: float | None
     useless: float | None
+    shuffled: float | None
     share: float | None
     seeds: int
     n: int
@@ -172,16 +178,6 @@ def bootstrap_interval(samples: Mapping[int, Sequence[float]], seed: int) -> tup
     return float(low), float(high)
 
 
-def useless_run(row: Row, rows: Sequence[Row]) -> Row | None:
-    """Return the random-graph run with the data set, model, KB and graph of ``row``; None if there is none.
-
-    A baseline has no KB and no graph, and a control no model: only the labels that it has must agree.
-    """
-    names = [name for name in ("dataset", "model", "kb", "graph") if row.source == "run" or getattr(row, name)]
-    randoms = (other for other in rows if (other.source, other.inferer, other.failed) == ("run", "random", False))
-    return next((one for one in randoms if all(getattr(one, name) == getattr(row, name) for name in names)), None)
-
-
 def differences_of(pairs: Sequence[tuple[Row, Row]]) -> list[Difference]:
     """Test the given pairs of settings in every metric, with Holm's correction over exactly these pairs."""
     corrected = []
@@ -232,7 +228,7 @@ def _interval(row: Row, name: str, rows: Sequence[Row], seed: int) -> Interval:
     labels = (row.dataset, row.source, row.kb, row.inferer, row.llm, row.model, row.graph, name)
     low, high = bootstrap_interval(row.samples[name], derive_seed(seed, "bootstrap", *labels)) or (None, None)
     control = next((other for other in rows if (other.dataset, other.source) == (row.dataset, "control")), None)
-    random = useless_run(row, rows)
+    random, shuffled = random_run(row, rows), shuffled_run(row, rows)
     floor = control.mean.get(name) if control else None
     useless = random.mean.get(name) if random else None
     return Interval(
@@ -244,6 +240,7 @@ def _interval(row: Row, name: str, rows: Sequence[Row], seed: int) -> Interval:
         high=high,
         floor=floor,
         useless=useless,
+        shuffled=shuffled.mean.get(name) if shuffled else None,
         share=_share(name, row.mean[name], floor, useless),
         seeds=len(row.samples[name]),
         n=len(row.values[name]),

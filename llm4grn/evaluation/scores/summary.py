@@ -97,7 +97,8 @@ def setting_of(source: str, kb: str, llm: str) -> str:
         return BASELINE
     if kb in _CURATED_KBS:
         return CURATED
-    return ASKED if kb in _LLM_KBS or (kb and kb == llm) else OTHER
+    asked = kb.partition(" ")[0] in _LLM_KBS or (kb and kb == llm)  # "gpt4 anonymised" is gpt4, asked otherwise
+    return ASKED if asked else OTHER
 
 
 def summarise(results: Iterable[Result], with_collapsed: bool = False) -> list[Row]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from llm4grn.evaluation.scores.controls import POPULAR, RANDOM, SHUFFLED, control_kind
 from llm4grn.evaluation.scores.names import VARYING, label_header, labels, row_order, setting_name, varying_labels
 from llm4grn.evaluation.scores.paper_numbers import PaperRow
 from llm4grn.evaluation.scores.summary import ASKED, COLLAPSE_FACTOR, CURATED, OTHER, Row, summarise
@@ -14,6 +15,12 @@ from llm4grn.report.renderers import MISSING, to_markdown, to_terminal
 from llm4grn.results import Result
 
 FLOOR, USELESS, PAPER = "floor", "useless method", "paper"
+_USELESS = {
+    RANDOM: "regulators drawn at random; what the GAN reaches with a graph that knows nothing",
+    SHUFFLED: "the lists of another network, dealt out to other targets (shuffled): what its choice of TFs reaches "
+    "without any knowledge of the targets",
+    POPULAR: "the TFs that another network names most, for every target (popular)",
+}
 _ABOUT = {
     CURATED: "TFs from a curated list",
     ASKED: "TFs named by a language model",
@@ -101,7 +108,7 @@ def role(row: Row | PaperRow) -> str:
     """Return the role of a row: floor of the metrics, useless method, paper's numbers, or empty for other runs."""
     if isinstance(row, PaperRow):
         return PAPER
-    return FLOOR if row.source == "control" else USELESS if row.inferer == "random" else ""
+    return FLOOR if row.source == "control" else USELESS if control_kind(row) else ""
 
 
 def parameter_notes(metrics: Sequence[str]) -> list[str]:
@@ -166,10 +173,9 @@ def _reading(rows: Sequence[Row], paper: Sequence[PaperRow], n_cells: Mapping[st
         "Floor: control = real training cells scored against the same test cells, as many of each: the best in reach. "
         "Stage 1 = the GAN without a graph.",
     ]
-    if any(role(row) == USELESS for row in rows):
-        notes.append(
-            "Useless method: regulators drawn at random; what the GAN reaches with a graph that knows nothing."
-        )
+    kinds = {control_kind(row) for row in rows}
+    if about := "; ".join(what for kind, what in _USELESS.items() if kind in kinds):
+        notes.append(f"Useless method: {about}.")
     present = {row.setting for row in rows} | {row.setting for row in paper}
     if about := "; ".join(f"{name}: {what}" for name, what in _ABOUT.items() if name in present):
         notes.append(f"{about}.")

@@ -6,15 +6,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from textwrap import fill
 
-from llm4grn.evaluation.scores.answers import DECISIVE, Answer, answers, network, p_value
+from llm4grn.evaluation.scores.answers import DECISIVE, Answer, answers, network
+from llm4grn.evaluation.scores.habits import habit, over_shuffled
 from llm4grn.evaluation.scores.names import setting_name, varying_labels
-from llm4grn.evaluation.scores.statistics import CONFIDENCE, Difference, critical_t, differences_from, intervals
+from llm4grn.evaluation.scores.phrases import listed, outcome
+from llm4grn.evaluation.scores.statistics import CONFIDENCE, critical_t, differences_from, intervals
 from llm4grn.evaluation.scores.summary import COLLAPSE_FACTOR, Row
 from llm4grn.metrics.registry import METRICS
 from llm4grn.report.blocks import Figure
 
 _DISTANCES = tuple(name for name in METRICS if name.endswith("_distance"))
 _FEW_SEEDS = 5
+_MISSING = {
+    "grnboost2": "GRNBoost2 on the same TFs, model and graph size",
+    "shuffled": "its own lists dealt out to other targets, to tell knowledge of the targets from a habit of naming TFs",
+}
 _BASES = {
     "stage1": "Stage 1, the GAN without a graph",
     "control": "The control, real cells in the place of generated ones",
@@ -90,11 +96,12 @@ def _no_verdict(rows: Sequence[Row], runs: Sequence[Row]) -> str:
     if not runs:
         return "No verdict: every run collapsed, so the numbers say nothing about the graphs."
     if not any(name in row.mean for row in runs for name in DECISIVE):
-        return f"No verdict: no run was scored by {_listed([METRICS[name].label for name in DECISIVE])}."
+        return f"No verdict: no run was scored by {listed([METRICS[name].label for name in DECISIVE])}."
     if len(runs) == 1:
         name = setting_name(runs[0], varying_labels(rows))
         return f"One setting only, {name}: there is nothing to compare it with."
-    return "No verdict: every network is a random one; add inferer=llm or inferer=grnboost2."
+    what = "random one" if all(row.inferer == "random" for row in runs) else "control"
+    return f"No verdict: every network is a {what}; add inferer=llm or inferer=grnboost2."
 
 
 def _failed_models(rows: Sequence[Row]) -> list[str]:
@@ -102,7 +109,7 @@ def _failed_models(rows: Sequence[Row]) -> list[str]:
     runs = [row for row in rows if row.source == "run" and row.inferer == "llm"]
     if not runs or not all(row.failed for row in runs):
         return []
-    names = _listed([*dict.fromkeys(network(row) for row in runs)])
+    names = listed([*dict.fromkeys(network(row) for row in runs)])
     return [f"Nothing can be said about {names}: every set of generated cells collapsed."]
 
 
@@ -123,6 +130,8 @@ class _Details:
         main = self.answered[0]
         return [
             *self._compared(main),
+            *habit(main),
+            *over_shuffled(self.runs, [answer.subject for answer in self.answered], self.name),
             *self._others(),
             *self._leaders(),
             *(line for source, words in _BASES.items() for line in self._base(main, source, words)),
@@ -135,10 +144,11 @@ class _Details:
     def _compared(self, main: Answer) -> list[str]:
         if not main.pairs:
             return []
-        with_ = [self.name(row) for row in (main.random, main.rival, main.consensus) if row]
-        lines = [f"Compared: {self.name(main.subject)} with {_listed(with_)}, of the same TFs, model and graph size."]
-        if main.subject.inferer == "llm" and main.rival is None:
-            lines.append("Missing: GRNBoost2 on the same TFs, model and graph size; add inferer=grnboost2.")
+        with_ = [self.name(row) for row in (main.random, main.shuffled, main.rival, main.consensus) if row]
+        lines = [f"Compared: {self.name(main.subject)} with {listed(with_)}, of the same TFs, model and graph size."]
+        if main.subject.inferer == "llm":
+            missing = [f"{what}; add inferer={name}" for name, what in _MISSING.items() if not self._has(main, name)]
+            lines += [f"Missing: {'. Also '.join(missing)}."] if missing else []
         chosen = [other for other in self.answered[1:] if other.subject.kb == main.subject.kb]
         if chosen or (main.subject.inferer != "llm" and main.rival):
             lines.append(
@@ -146,6 +156,10 @@ class _Details:
                 "MMD; the p values do not correct for that choice."
             )
         return lines
+
+    @staticmethod
+    def _has(main: Answer, inferer: str) -> bool:
+        return (main.rival if inferer == "grnboost2" else main.shuffled) is not None
 
     def _others(self) -> list[str]:
         """Return the same comparison for each other network, with Holm's correction over its own comparisons."""
@@ -164,8 +178,8 @@ class _Details:
             for name in names:
                 leaders = [self.name(row) for row in self.runs if name in row.best]
                 if 0 < len(leaders) < len(self.runs):
-                    best.setdefault(_listed(leaders), []).append(METRICS[name].label)
-            parts = [f"{who} by {_listed(labels)}" for who, labels in best.items()]
+                    best.setdefault(listed(leaders), []).append(METRICS[name].label)
+            parts = [f"{who} by {listed(labels)}" for who, labels in best.items()]
             lines += [f"{lead}: {', '.join(parts)}."] if parts else []
         return lines
 
@@ -173,17 +187,11 @@ class _Details:
         """Compare the network of the answer with a baseline."""
         row = main.subject
         base = next((one for one in self.rows if one.source == source and one.model in ("", row.model)), None)
-        outcomes: dict[str, list[str]] = {}
-        for test in self.tests:
-            if base is not None and test.first is row and test.second is base and test.metric in DECISIVE:
-                info = METRICS[test.metric]
-                outcome, p = _outcome(test, is_control=source == "control")
-                values = " and ".join(map(info.format, test.means))
-                outcomes.setdefault(outcome, []).append(f"{info.label} ({values}{p})")
-        if not outcomes:
+        own = [test for test in self.tests if test.first is row and test.second is base and test.metric in DECISIVE]
+        if base is None or not own:
             return []
-        text = "; ".join(f"{outcome} by {_listed(parts)}" for outcome, parts in outcomes.items())
-        way = self._way(main, base) if source == "control" and base else ""
+        way = self._way(main, base) if source == "control" else ""
+        text = outcome(own, corrected=source != "control")
         return [f"{words}: compared with it, {self.name(row)} is {text}.{way}"]
 
     def _way(self, main: Answer, control: Row) -> str:
@@ -191,7 +199,7 @@ class _Details:
         rows = [main.subject, control, *([main.random] if main.random else [])]
         known = {one.metric: one.share for one in intervals(rows) if one.row is main.subject and one.share is not None}
         parts = [f"{100 * known[name]:.0f} % by {METRICS[name].label}" for name in DECISIVE if name in known]
-        return f" It goes {_listed(parts)} of the way from the random network to the control." if parts else ""
+        return f" It goes {listed(parts)} of the way from the random network to the control." if parts else ""
 
     # ---- the limits of the evidence
 
@@ -199,7 +207,7 @@ class _Details:
         lines = []
         few = [self.name(row) for row in self.runs if len(row.seeds) < 2]
         if few:
-            who = "all settings" if len(few) == len(self.runs) else _listed(few)
+            who = "all settings" if len(few) == len(self.runs) else listed(few)
             lines.append(f"One seed only: {who}; run more, as one seed has no spread between trainings.")
         tested = [test for tests in main.tests.values() for test in tests if test.p is not None]
         if not tested:
@@ -239,16 +247,3 @@ class _Details:
     def name(self, row: Row) -> str:
         """Return the name of the row's setting, with the labels that vary in this data set."""
         return setting_name(row, self.varying)
-
-
-def _outcome(test: Difference, is_control: bool) -> tuple[str, str]:
-    """Return whether the first is better, worse or not told apart, and the p-value in words."""
-    side = "level" if test.better is None else "better" if test.better is test.first else "worse"
-    p = test.p if is_control else test.p_holm
-    if p is None:
-        return f"{side} in the mean, without a test,", ""
-    return (side if p < 1 - CONFIDENCE else "not told apart"), f", {p_value(p)}"
-
-
-def _listed(words: Sequence[str]) -> str:
-    return " and ".join(filter(None, (", ".join(words[:-1]), words[-1])))
