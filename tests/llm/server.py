@@ -74,7 +74,14 @@ def echo(messages: list[dict[str, str]], k: int) -> str:
     return messages[-1]["content"]
 
 
-BRAINS = {"pick": pick, "first": first, "echo": echo}
+def signed(messages: list[dict[str, str]], k: int) -> str:
+    """The first ``k`` offered symbols, with signs: +, -, ?, and again; without, if none are asked for."""
+    marks = "+-?" if "A+" in messages[-1]["content"] else " "
+    names = [f"{name}{marks[i % len(marks)]}" for i, name in enumerate(offered(messages)[:k])]
+    return f"I thought about it.\n<Answer> [{', '.join(names)}] </Answer>"
+
+
+BRAINS = {"pick": pick, "first": first, "echo": echo, "signed": signed}
 
 
 # ---------------------------------------------------------------- how it misbehaves
