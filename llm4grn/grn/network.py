@@ -235,10 +235,8 @@ class GRN:
         """TF and target of each edge whose sign is known to that sign, 1 or -1; None without a column ``sign``."""
         if SIGN not in self.edges.columns:
             return None
-        known = self.edges[self.edges[SIGN] != 0]
-        return {
-            (str(tf), str(target)): int(sign) for tf, target, sign in known[_SIGNED].itertuples(index=False, name=None)
-        }
+        rows = self.edges.loc[self.edges[SIGN] != 0, _SIGNED].itertuples(index=False, name=None)
+        return {(str(tf), str(target)): int(sign) for tf, target, sign in rows}
 
     def _signed_top(self, k: int) -> set[tuple[str, str, int]]:
         """Return the edges with known signs among the ``k`` best of each target, with their signs."""

@@ -247,9 +247,7 @@ def test_a_file_that_is_no_strategy_is_refused_in_one_line(tmp_path, content, me
 
 def test_an_unknown_name_or_format_is_refused(tmp_path):
     for name in ("few_shot", str(tmp_path)):
-        with pytest.raises(
-            UserError, match=r"llm\.prompts=.*neither one of cot, cot_context, cot_context_signs, zero_shot nor a file"
-        ):
+        with pytest.raises(UserError, match=r"llm\.prompts=.*neither one of cot, .*, zero_shot nor a file"):
             Prompts.load(name)
     with pytest.raises(UserError, match=r"llm\.answer_format=xml: choose one of text, json"):
         Prompts.load("cot", "xml")

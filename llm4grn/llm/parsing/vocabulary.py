@@ -184,7 +184,7 @@ def stated_sign(text: str) -> int:
 
     Examples
     --------
-    >>> [stated_sign(text) for text in ("+", " (-)", ": activator", " - represses it", " -1", " - master regulator", "")]
+    >>> [stated_sign(text) for text in ("+", " (-)", ": activator", " - represses it", " -1", " - a regulator", "")]
     [1, -1, 1, -1, -1, 0, 0]
     """
     sign = _SIGN.match(text)
