@@ -8,10 +8,12 @@ from itertools import combinations
 from pathlib import Path
 from statistics import fmean
 
+from llm4grn.evaluation.graphs.calibration_figure import calibration_blocks
 from llm4grn.evaluation.graphs.overlap import Overlap, overlaps
 from llm4grn.evaluation.graphs.plots import out_degrees, plot_all_degrees, plot_overlaps
 from llm4grn.evaluation.graphs.reference_table import reference_table
 from llm4grn.evaluation.graphs.runs import GraphRun, by_setting, file_name, over_seeds, read_graph_runs
+from llm4grn.evaluation.graphs.sign_table import sign_table
 from llm4grn.report.blocks import Cell, Figure, Table
 
 HUBS = 5
@@ -24,6 +26,7 @@ def graph_blocks(
     reference: str | Path | None = None,
     *,
     data: str | Path = "data",
+    store: str | Path | None = None,
     seed: int = 0,
 ) -> list[Table | Figure]:
     """Build all tables and figures about the graphs of finished runs.
@@ -38,6 +41,8 @@ def graph_blocks(
         Reference for the ranked edges: ``truth``, ``collectri`` or the path of a table; None to score nothing.
     data
         Folder of downloaded data (``paths.data``), for ``collectri``.
+    store
+        Folder of finished stages (``paths.store``) with the training cells; None to leave out what needs them.
     seed
         Seed for the permutations.
 
@@ -56,6 +61,9 @@ def graph_blocks(
     blocks += [*_degree_figures(runs, figures), hub_table(runs)]
     if reference is not None:
         blocks.append(reference_table(runs, reference, data=data, seed=seed))
+        blocks += calibration_blocks(runs, reference, figures, data=data)
+    if signs := sign_table(runs, reference, data=data, store=store):
+        blocks.append(signs)
     return blocks
 
 

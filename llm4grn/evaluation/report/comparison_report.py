@@ -144,7 +144,8 @@ def compare_graphs(folders: Sequence[Path], folder: Path, options: Options) -> C
     from llm4grn.evaluation.graphs.tables import graph_blocks
 
     datasets = dict.fromkeys(run.dataset for run in read_graph_runs(folders))
-    blocks = graph_blocks(folders, Path(folder) / "figures", options.reference, data=options.data, seed=options.seed)
+    places = {"data": options.data, "store": options.store}
+    blocks = graph_blocks(folders, Path(folder) / "figures", options.reference, seed=options.seed, **places)
     title = f"{', '.join(datasets)}: {_counted(len(folders), 'graph')} compared"
     return Comparison(title, "", [], [], [Section("Graphs", blocks, _GRAPHS)], [])
 
@@ -163,7 +164,8 @@ def _parts(
     def graphs() -> list[Table | Figure]:
         from llm4grn.evaluation.graphs.tables import graph_blocks
 
-        return graph_blocks(folders, figures, options.reference, data=options.data, seed=options.seed)
+        places = {"data": options.data, "store": options.store}
+        return graph_blocks(folders, figures, options.reference, seed=options.seed, **places)
 
     def plausible() -> list[Table | Figure]:
         from llm4grn.evaluation.cells.plausibility import plausibility
