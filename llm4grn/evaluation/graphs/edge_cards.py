@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from llm4grn.errors import UserError
+from llm4grn.evaluation.graphs.reference_table import reference_loader
 from llm4grn.evaluation.graphs.runs import GraphRun, file_name, read_graph_runs
 from llm4grn.evaluation.graphs.why import Edge, EdgeEvidence, KnockOuts, evidence
 from llm4grn.report.blocks import Card, Cards
@@ -40,7 +42,7 @@ def edge_cards(
     blocks: list[Cards] = []
     for said, seen in pairs(read_graph_runs(folders)):
         ranked = paired_ranks(said, seen)
-        of = {"reference": reference, "data": data, "store": store, "knock_outs": knock_outs}
+        of = {"reference": _usable(reference, said, data), "data": data, "store": store, "knock_outs": knock_outs}
         names = f"{said.setting[2]} and {seen.setting[2]}"
         where = f"{said.dataset}, KB {said.kb}, seed {said.seed}"
         for name, title, edges, note in (
@@ -62,6 +64,14 @@ def edge_cards(
             if cards:
                 blocks.append(Cards(f"edges_{name}_{file_name(said.dataset)}", title, cards, [note]))
     return blocks
+
+
+def _usable(reference: str | Path | None, run: GraphRun, data: str | Path) -> str | Path | None:
+    """Return the reference, or None if there are no edges in it for this run: the table of scores says why."""
+    try:
+        return reference if reference is None or reference_loader(reference, data)(run) is not None else None
+    except UserError:
+        return None
 
 
 def card(edge: EdgeEvidence) -> Card:
