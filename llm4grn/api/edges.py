@@ -51,6 +51,13 @@ def why(
     from llm4grn.gan.knock_outs import knock_outs
 
     folders = [Path(runs)] if isinstance(runs, str | Path) else [Path(folder) for folder in runs]
-    places = {"data": data, "store": store, "answers": answers}
-    graph_runs = read_graph_runs(folders)
-    return evidence(graph_runs, [(tf, target)], reference=reference, knock_outs=knock_outs, **places)[0]
+    (found,) = evidence(
+        read_graph_runs(folders),
+        [(tf, target)],
+        reference=reference,
+        data=data,
+        store=store,
+        answers=answers,
+        knock_outs=knock_outs,
+    )
+    return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from llm4grn.errors import UserError
 from llm4grn.evaluation.graphs.calibration import NOT_NAMED, NOT_RANKED, calibration, with_interval
@@ -144,7 +144,13 @@ def _draw_curves(axis: Axes, curves: Mapping[int, pd.DataFrame], labels: Sequenc
         places = [groups.index(group) + shift for group in curve["group"]]
         errors = 100 * (curve["share"] - curve["low"]), 100 * (curve["high"] - curve["share"])
         colour, marker = COLOURS[number % len(COLOURS)], _MARKERS[number // len(COLOURS) % len(_MARKERS)]
-        style = {"color": colour, "marker": marker, "markersize": 4, "linewidth": 1.2, "elinewidth": 0.9}
+        style: dict[str, Any] = {
+            "color": colour,
+            "marker": marker,
+            "markersize": 4,
+            "linewidth": 1.2,
+            "elinewidth": 0.9,
+        }
         axis.errorbar(places, 100 * curve["share"], yerr=errors, label=labels[number], **style)
         axis.axhline(100 * curve["at_random"].iloc[0], color="#666666", linestyle="--", linewidth=0.8, zorder=0)
     axis.set_xticks(range(len(groups)), groups, fontsize=7, color=INK, rotation=25)

@@ -42,7 +42,7 @@ def edge_cards(
     blocks: list[Cards] = []
     for said, seen in pairs(read_graph_runs(folders)):
         ranked = paired_ranks(said, seen)
-        of = {"reference": _usable(reference, said, data), "data": data, "store": store, "knock_outs": knock_outs}
+        usable = _usable(reference, said, data)
         names = f"{said.setting[2]} and {seen.setting[2]}"
         where = f"{said.dataset}, KB {said.kb}, seed {said.seed}"
         for name, title, edges, note in (
@@ -60,7 +60,8 @@ def edge_cards(
                 f"largest importance from the cells that the model does not name ({where}).",
             ),
         ):
-            cards = [card(each) for each in evidence([said, seen], edges, **of)]
+            found = evidence([said, seen], edges, reference=usable, data=data, store=store, knock_outs=knock_outs)
+            cards = [card(each) for each in found]
             if cards:
                 blocks.append(Cards(f"edges_{name}_{file_name(said.dataset)}", title, cards, [note]))
     return blocks

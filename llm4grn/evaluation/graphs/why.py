@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import isnan
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from llm4grn.errors import UserError
 from llm4grn.evaluation.graphs.calibration import vote_shares
@@ -177,9 +177,8 @@ def evidence(
     _check_genes(runs, edges)
     ranks = [_ranks(run, name, edges) for run, name in zip(runs, _names(runs), strict=True)]
     said = _said(runs, edges, answers)
-    cells = next(
-        (found for run in runs if (found := training_cells(run.folder, store and Path(store))) is not None), None
-    )
+    place = None if store is None else Path(store)
+    cells = next((found for run in runs if (found := training_cells(run.folder, place)) is not None), None)
     correlations = _correlations(cells, edges)
     curated = _curated(runs[0], reference, data)
     changes: dict[Edge, float] = {}
@@ -242,7 +241,7 @@ def _ranks(run: GraphRun, name: str, edges: Sequence[Edge]) -> dict[Edge, list[E
             found[tf, target] = [EdgeRank(name, None, of, n_answers=n_answers)]
         else:
             imposed = tf in run.causal_graph.regulators.get(target, ())
-            facts = {"sign": int(row.get(SIGN, 0)), "votes": row.get("votes"), "n_answers": n_answers}
+            facts: dict[str, Any] = {"votes": row.get("votes"), "n_answers": n_answers, "sign": int(row.get(SIGN, 0))}
             found[tf, target] = [EdgeRank(name, int(row["rank"]), of, float(row["importance"]), imposed, **facts)]
         for column in members:
             place = None if row is None or row[column] != row[column] else int(row[column])

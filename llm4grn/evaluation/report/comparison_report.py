@@ -158,7 +158,8 @@ def compare_graphs(folders: Sequence[Path], folder: Path, options: Options) -> C
     blocks = graph_blocks(folders, Path(folder) / "figures", options.reference, seed=options.seed, **places)
     title = f"{', '.join(datasets)}: {_counted(len(folders), 'graph')} compared"
     sections = [Section("Graphs", blocks, _GRAPHS)]
-    sections.append(Section("Edges one by one", edge_cards(folders, options.reference, **places), _EDGES))
+    cards = edge_cards(folders, options.reference, data=options.data, store=options.store)
+    sections.append(Section("Edges one by one", cards, _EDGES))
     return Comparison(title, "", [], [], sections, [])
 
 
