@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from llm4grn.data.clusters import N_NEIGHBOURS, communities
 from llm4grn.runtime.seeding import derive_seed
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     Cells: TypeAlias = np.ndarray | spmatrix
 
 N_COMPONENTS = 20
-N_NEIGHBOURS = 15
 RESOLUTION = 3.0
 MAX_REAL_SHARE = 0.2
 ALPHA = 0.01
@@ -70,7 +70,7 @@ def hallucination(real: Cells, synthetic: Cells, seed: int) -> Hallucination:
     drawn = _dense_log(_draw(real, derive_seed(seed, "hallucination", "real")))
     embedded = _components(np.concatenate([drawn, _dense_log(synthetic)]), derive_seed(seed, "hallucination", "pca"))
     n_real = len(drawn)
-    clusters = _communities(embedded, derive_seed(seed, "hallucination", "clusters"))
+    clusters = communities(embedded, RESOLUTION, derive_seed(seed, "hallucination", "clusters"))
     foreign = foreign_clusters(clusters, np.arange(len(embedded)) < n_real)
     return Hallucination(
         in_foreign_cluster=np.isin(clusters[n_real:], foreign),
@@ -114,23 +114,6 @@ def far_cells(real: np.ndarray, synthetic: np.ndarray) -> np.ndarray:
     neighbours = NearestNeighbors(n_neighbors=1).fit(real)
     among_real = neighbours.kneighbors()[0][:, 0]  # without an argument no cell is its own neighbour
     return neighbours.kneighbors(synthetic)[0][:, 0] > np.quantile(among_real, QUANTILE)
-
-
-def _communities(cells: np.ndarray, seed: int) -> np.ndarray:
-    """Return the Louvain community of each cell (n_cells,)."""
-    import networkx as nx
-    from sklearn.neighbors import NearestNeighbors
-
-    n_neighbours = min(N_NEIGHBOURS, len(cells) - 1)
-    neighbours = NearestNeighbors(n_neighbors=n_neighbours).fit(cells).kneighbors(return_distance=False)
-    graph: nx.Graph[int] = nx.Graph()
-    graph.add_nodes_from(range(len(cells)))
-    graph.add_edges_from((i, int(j)) for i, row in enumerate(neighbours) for j in row)
-    communities = nx.community.louvain_communities(graph, resolution=RESOLUTION, seed=seed)
-    clusters = np.empty(len(cells), dtype=int)
-    for number, members in enumerate(communities):
-        clusters[list(members)] = number
-    return clusters
 
 
 def _components(cells: np.ndarray, seed: int) -> np.ndarray:
