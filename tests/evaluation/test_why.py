@@ -71,8 +71,11 @@ def write_cells(tmp_path, folder):
     types = np.repeat(["one", "two"], 100)
     rng = np.random.default_rng(0)
     level = np.where(types == "one", 2, 30)
-    counts = np.stack([rng.poisson(level if gene in "Ax" else 5, 200) for gene in GENES], axis=1).astype(np.float32)
-    obs = pd.DataFrame({"cell_type": types, "split": "train"}, index=[f"cell{i}" for i in range(200)])
+    columns = {gene: rng.poisson(level if gene in "Ax" else 5, 200) for gene in GENES}
+    columns["y"] = columns["C"] + rng.poisson(0.2, 200)
+    counts = np.stack([columns[gene] for gene in GENES], axis=1).astype(np.float32)
+    splits = np.tile(["train", "test"], 100)
+    obs = pd.DataFrame({"cell_type": types, "split": splits}, index=[f"cell{i}" for i in range(200)])
     (tmp_path / "store" / "data" / "key").mkdir(parents=True)
     adata = anndata.AnnData(counts, obs=obs, var=pd.DataFrame(index=list(GENES)))
     adata.write_h5ad(tmp_path / "store" / "data" / "key" / "cells.h5ad")
@@ -118,6 +121,17 @@ def test_correlations_are_those_of_training_cells_raw_and_within_types(runs, tmp
     assert found.correlation > 0.8
     assert abs(found.correlation_within) < 0.2
     assert f"correlation within cell types  {found.correlation_within:+.3f}" in " ".join(found.text().split("\n"))
+
+
+def test_an_edge_that_predicts_its_target_is_missed_when_it_is_dropped(runs, tmp_path):
+    write_cells(tmp_path, runs["cells"].folder)
+    edges = [("C", "y"), ("A", "y"), ("B", "y")]
+    follows, other, absent = evidence(list(runs.values()), edges, store=tmp_path / "store")
+    assert follows.r2_gain > 0.5
+    assert follows.r2_gain_within > 0.5
+    assert abs(other.r2_gain) < 0.1
+    assert (absent.r2_gain, absent.r2_gain_within) == (None, None)  # it is in no graph
+    assert ("held-out R² lost without it", f"{follows.r2_gain:+.4f}") in follows.facts()
 
 
 def test_the_model_is_quoted_from_the_stored_answers(runs, tmp_path):

@@ -1,4 +1,4 @@
-"""The training cells that the networks of finished runs were inferred from."""
+"""The real cells of finished runs: training cells, from which networks were inferred, and held-out ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,12 @@ STAGES = "stages.json"
 
 
 def training_cells(folder: Path, store: Path | None) -> anndata.AnnData | None:
-    """Return the training cells of the run in ``folder``; None if the store does not have them.
+    """Return the training cells of the run in ``folder``; see :func:`real_cells`."""
+    return real_cells(folder, store, "train")
+
+
+def real_cells(folder: Path, store: Path | None, name: str) -> anndata.AnnData | None:
+    """Return the real cells of one split of the run in ``folder``; None if the store does not have them.
 
     Parameters
     ----------
@@ -23,12 +28,18 @@ def training_cells(folder: Path, store: Path | None) -> anndata.AnnData | None:
         Folder of ``train.py`` or ``infer_grn.py``.
     store
         Folder of finished stages (``paths.store``); None if it is not available.
+    name
+        ``train``, ``validation`` or ``test``.
     """
+    path = data_file(folder, store)
+    return None if path is None else split_of(path, name)
+
+
+def data_file(folder: Path, store: Path | None) -> Path | None:
+    """Return the file with the cells of all splits of a run; None if the store does not have it."""
     key = _data_key(Path(folder))
-    if store is None or key is None:
-        return None
-    path = Path(store) / "data" / key / "cells.h5ad"
-    return _training_cells(path) if path.is_file() else None
+    path = None if store is None or key is None else Path(store) / "data" / key / "cells.h5ad"
+    return path if path is not None and path.is_file() else None
 
 
 def _data_key(folder: Path) -> str | None:
@@ -45,9 +56,10 @@ def _data_key(folder: Path) -> str | None:
 
 
 @lru_cache(maxsize=2)  # runs on the same cells follow each other
-def _training_cells(path: Path) -> anndata.AnnData:
+def split_of(path: Path, name: str) -> anndata.AnnData:
+    """Return the cells of one split in a :func:`data_file`."""
     import anndata
 
     from llm4grn.data.preprocess import split
 
-    return split(anndata.read_h5ad(path), "train")
+    return split(anndata.read_h5ad(path), name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from llm4grn.errors import UserError
 from llm4grn.evaluation.graphs.calibration import vote_shares
 from llm4grn.evaluation.graphs.edge_correlations import edge_correlations
-from llm4grn.evaluation.graphs.real_cells import training_cells
+from llm4grn.evaluation.graphs.real_cells import data_file, split_of, training_cells
 from llm4grn.evaluation.graphs.reference_table import reference_loader, reference_name
 from llm4grn.evaluation.graphs.runs import GraphRun
 from llm4grn.evaluation.graphs.signs import reference_signs
@@ -22,6 +23,8 @@ from llm4grn.grn.signs import SIGN
 if TYPE_CHECKING:
     import anndata
     import pandas as pd
+
+    from llm4grn.evaluation.graphs.held_out import HeldOut
 
 Edge = tuple[str, str]
 #: Function of a run's folder and edges, which returns the log2 fold change of each target when its TF is knocked out.
@@ -88,8 +91,10 @@ class EdgeEvidence:
         What the language model's answer says about the target, and the name of its network.
     correlation, correlation_within
         Pearson correlation of log1p counts in training cells, over all of them and within cell types.
-    r2_gain
-        Held-out R² of the target lost when the edge is dropped from the imposed graph.
+    r2_gain, r2_gain_within
+        R² of the target in test cells that is lost when the edge is dropped from the imposed graph (ridge regression on
+        the regulators that are imposed), raw and with cell type and depth regressed out. Near 0 where the other
+        regulators can stand in for the TF.
     reference, in_reference, reference_sign
         Name of the reference, whether it has the edge, and the sign it gives it (0: unknown).
     knock_out
@@ -103,6 +108,7 @@ class EdgeEvidence:
     correlation: float | None = None
     correlation_within: float | None = None
     r2_gain: float | None = None
+    r2_gain_within: float | None = None
     reference: str | None = None
     in_reference: bool | None = None
     reference_sign: int = 0
@@ -120,6 +126,7 @@ class EdgeEvidence:
             "correlation": (self.correlation, "{:+.3f}"),
             "correlation within cell types": (self.correlation_within, "{:+.3f}"),
             "held-out R² lost without it": (self.r2_gain, "{:+.4f}"),
+            "the same within cell types": (self.r2_gain_within, "{:+.4f}"),
             f"log2 fold change under do({self.tf} = 0)": (self.knock_out, "{:+.3f}"),
         }
         facts += [(label, form.format(value)) for label, (value, form) in numbers.items() if value is not None]
@@ -180,6 +187,7 @@ def evidence(
     place = None if store is None else Path(store)
     cells = next((found for run in runs if (found := training_cells(run.folder, place)) is not None), None)
     correlations = _correlations(cells, edges)
+    gains = _gains(runs, edges, place)
     curated = _curated(runs[0], reference, data)
     changes: dict[Edge, float] = {}
     for run in runs if knock_outs is not None else ():
@@ -195,6 +203,8 @@ def evidence(
             said=said.get(edge),
             correlation=correlations[edge][0],
             correlation_within=correlations[edge][1],
+            r2_gain=gains.get(edge, (None, None))[0],
+            r2_gain_within=gains.get(edge, (None, None))[1],
             reference=None if reference is None else reference_name(reference),
             in_reference=None if curated is None else edge in curated,
             reference_sign=0 if curated is None else curated.get(edge, 0),
@@ -272,6 +282,32 @@ def _correlations(
         for edge, raw, within in zip(known, table["raw"], table["within"], strict=True):
             values[edge] = _number(raw), _number(within)
     return values
+
+
+def _gains(
+    runs: Sequence[GraphRun], edges: Sequence[Edge], store: Path | None
+) -> dict[Edge, tuple[float | None, float | None]]:
+    """Return the R² that is lost without each edge, raw and within cell types, in the first graph that has it."""
+    from llm4grn.evaluation.graphs.held_out import SPACES
+    from llm4grn.evaluation.graphs.predictive import dropped_edge_gains
+
+    found: dict[Edge, tuple[float | None, float | None]] = {}
+    for run in runs:
+        regulators = run.causal_graph.regulators
+        own = [edge for edge in edges if edge not in found and edge[0] in regulators.get(edge[1], ())]
+        path = data_file(run.folder, store)
+        if own and path is not None:
+            table = dropped_edge_gains(_held_out(path), run.causal_graph, own)
+            for edge, raw, within in zip(own, *(table[space] for space in SPACES), strict=True):
+                found[edge] = _number(raw), _number(within)
+    return found
+
+
+@lru_cache(maxsize=1)  # all runs of a call are on the same cells
+def _held_out(path: Path) -> HeldOut:
+    from llm4grn.evaluation.graphs.held_out import HeldOut
+
+    return HeldOut.of(split_of(path, "train"), split_of(path, "test"))
 
 
 def _number(value: float) -> float | None:
