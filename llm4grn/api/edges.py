@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from llm4grn.evaluation.graphs.why import EdgeEvidence
+    from llm4grn.evaluation.graphs.edge_evidence import EdgeEvidence
 
 
 def why(

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llm4grn.errors import UserError
+from llm4grn.evaluation.graphs.edge_evidence import EdgeEvidence
 from llm4grn.evaluation.graphs.reference_table import reference_loader
 from llm4grn.evaluation.graphs.runs import GraphRun, file_name, read_graph_runs
-from llm4grn.evaluation.graphs.why import Edge, EdgeEvidence, KnockOuts, evidence
+from llm4grn.evaluation.graphs.why import Edge, KnockOuts, evidence
 from llm4grn.report.blocks import Card, Cards
 
 if TYPE_CHECKING:
