@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from llm4grn.api import datasets
     from llm4grn.api.cells import SplitCells, preprocess
+    from llm4grn.api.edges import why
     from llm4grn.api.generator import CausalGenerator
     from llm4grn.api.networks import infer_grn, transcription_factors
     from llm4grn.api.scores import plot_cells, predictive_score, score
@@ -38,6 +39,7 @@ __all__ = [
     "preprocess",
     "score",
     "transcription_factors",
+    "why",
 ]
 _MODULES = {
     "GRN": "grn",
@@ -51,6 +53,7 @@ _MODULES = {
     "preprocess": "api.cells",
     "score": "api.scores",
     "transcription_factors": "api.networks",
+    "why": "api.edges",
 }
 
 

@@ -52,6 +52,49 @@ def test_a_missing_column_is_named():
         GRN.from_edges(pd.DataFrame({"TF": ["A"], "target": ["t"], "weight": [1.0]}))
 
 
+SIGNED = [("A", "t", 3.0, 1), ("B", "t", 2.0, -1), ("C", "t", 1.0, 0)]
+
+
+def signed(*rows):
+    return GRN.from_edges(pd.DataFrame(rows, columns=["TF", "target", "importance", "sign"]))
+
+
+def test_signs_are_kept_in_files_and_graphs(tmp_path):
+    grn = signed(*SIGNED)
+    grn.write(tmp_path / "grn.tsv")
+    text = (tmp_path / "grn.tsv").read_text()
+    assert text.splitlines() == ["TF\ttarget\timportance\tsign", "A\tt\t3.0\t1", "B\tt\t2.0\t-1", "C\tt\t1.0\t0"]
+    read = GRN.read(tmp_path / "grn.tsv")
+    assert read.signs == grn.signs == {("A", "t"): 1, ("B", "t"): -1}
+    assert dict(read.to_networkx().edges) == {
+        ("A", "t"): {"importance": 3.0, "sign": 1},
+        ("B", "t"): {"importance": 2.0, "sign": -1},
+        ("C", "t"): {"importance": 1.0},
+    }
+    assert read.top(2, ["A", "B", "C", "t"], ["A", "B", "C"]).regulators == {"t": ("A", "B")}
+
+
+def test_signs_of_others_are_read_and_something_else_is_refused(tmp_path):
+    (tmp_path / "a.csv").write_text("Gene1,Gene2,EdgeWeight,Sign\nA,t,1,+\nB,t,2,-1.0\nC,t,3,\n")
+    assert GRN.read(tmp_path / "a.csv").signs == {("A", "t"): 1, ("B", "t"): -1}
+    (tmp_path / "b.csv").write_text("TF,target,importance,sign\nA,t,1,0.7\n")
+    with pytest.raises(UserError, match=r"b\.csv: column sign holds '0\.7'; expected 1 \(activation\)"):
+        GRN.read(tmp_path / "b.csv")
+
+
+def test_a_network_without_signs_has_none_and_joins_one_that_has():
+    plain = GRN.from_edges(edges(("D", "t", 1.0)))
+    assert (plain.signs, "sign" in plain.edges) == (None, False)
+    assert plain.joined(signed(*SIGNED)).signs == {("A", "t"): 1, ("B", "t"): -1}
+
+
+def test_signs_are_compared_among_the_best_edges():
+    other = signed(("A", "t", 3.0, 1), ("B", "t", 2.0, 1), ("C", "t", 1.0, 1))
+    row = signed(*SIGNED).compare(other, k=2).loc["signed edges"]
+    assert row.tolist() == [2, 2, 1, 1 / 3]  # A is +; B differs; C is the third
+    assert "signed edges" not in ranked_grn().compare(other.joined(ranked_grn())).index
+
+
 def test_files_are_exact_and_the_same_bytes_for_the_same_content(tmp_path):
     rng = np.random.default_rng(0)
     table = edges(*[(f"TF{i}", "t", value) for i, value in enumerate(rng.random(50) / 3)])

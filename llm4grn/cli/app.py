@@ -17,7 +17,7 @@ COMMANDS = {
     "evaluate": ("evaluate", "compare finished runs: verdict, tables, one page"),
     "perturb": ("perturb", "knock out or set genes in the cells of a finished run"),
     "generate": ("generate", "any number of cells from a finished run"),
-    "grn": ("grn", "compare network files, convert pickled ones"),
+    "grn": ("grn", "compare network files, convert pickled ones, ask why an edge is there"),
     "answers": ("answers", "the kept answers of language models: costs, export, import"),
 }
 

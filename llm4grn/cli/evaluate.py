@@ -34,6 +34,7 @@ def evaluate(cfg: DictConfig) -> Path:
     from llm4grn.evaluation.report.comparison_files import write_comparison
     from llm4grn.evaluation.report.comparison_report import Options, compare_graphs, compare_runs
     from llm4grn.evaluation.scores.verdicts import text_of
+    from llm4grn.gan.knock_outs import knock_outs
     from llm4grn.report.renderers import to_terminal
 
     options = Options(
@@ -41,6 +42,7 @@ def evaluate(cfg: DictConfig) -> Path:
         celltypist=cfg.celltypist and Path(cfg.celltypist),
         data=Path(cfg.paths.data),
         store=Path(cfg.paths.store),
+        knock_outs=knock_outs,
     )
     comparison = (compare_runs if is_scored(folders[0]) else compare_graphs)(folders, folder, options)
     files = write_comparison(comparison, folder, command(), html=cfg.html)

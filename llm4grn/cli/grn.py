@@ -1,4 +1,4 @@
-"""Compare network files and convert pickled graphs: ``python -m llm4grn.grn --help``."""
+"""Compare network files, convert pickled graphs, and ask why an edge is there: ``python -m llm4grn.grn --help``."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from llm4grn.cli.why import OPTIONS, why_text
 from llm4grn.errors import UserError
 from llm4grn.grn import GRN
 from llm4grn.grn.causal_graph import CausalGraph, overlap
@@ -33,13 +34,28 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     convert.add_argument("table", type=Path, help="the .tsv to write")
     convert.add_argument("--keys", choices=["tf", "target"], help="what the keys of a dictionary are")
+    why = commands.add_parser(
+        "why",
+        help="everything that finished runs tell about one edge",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="options:\n" + "\n".join(f"  {field + '=...':14} {line}" for field, line in OPTIONS.items()),
+    )
+    why.add_argument("tf", help="transcription factor")
+    why.add_argument("target", help="target gene")
+    why.add_argument("options", nargs="*", metavar="field=value", help="run=FOLDER and further options, see below")
     args = parser.parse_args(arguments)
     logging.basicConfig(format="%(levelname)s: %(message)s")
     try:
-        print(_compare(args.networks, args.k) if args.command == "compare" else _convert(args))
+        print(_answer(args))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+
+
+def _answer(args: argparse.Namespace) -> str:
+    if args.command == "why":
+        return why_text(args.tf, args.target, args.options)
+    return _compare(args.networks, args.k) if args.command == "compare" else _convert(args)
 
 
 def _convert(args: argparse.Namespace) -> str:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
 
 from llm4grn.cli.config import build_setting, resolved
 from llm4grn.cli.main import run
+from llm4grn.evaluation.graphs.calibration import calibration
 from llm4grn.evaluation.graphs.files import write_graph_files
 from llm4grn.evaluation.graphs.predictive_score import FILE
 from llm4grn.evaluation.graphs.predictive_table import score_table
+from llm4grn.evaluation.graphs.real_cells import STAGES
 from llm4grn.evaluation.graphs.reference import load_reference, score_against
+from llm4grn.evaluation.graphs.signs import sign_agreement, sign_text
 from llm4grn.knowledge.none import NoPriorList
 from llm4grn.llm.audit import audit_text
 from llm4grn.pipeline import Pipeline
@@ -39,6 +43,9 @@ def infer_grn(cfg: DictConfig) -> Path | None:
     paths = {label: folder / file for label, (_, file) in files.items()}
     names = {"dataset": setting.dataset.name, "method": setting.inferer_name}
     paths |= write_graph_files(pipeline.inferred_grn, graph, folder, **names)
+    keys = {"data": pipeline.data, "tfs": pipeline.tfs, "grn": pipeline.grn, "graph": pipeline.graph}
+    with atomic_write(folder / STAGES) as path:  # comparisons find the cells by it
+        path.write_text(json.dumps({name: stage.key for name, stage in keys.items()}, indent=1) + "\n")
     with atomic_write(folder / "config.yaml") as path:  # labels this graph in comparisons
         OmegaConf.save(OmegaConf.create(resolved(cfg)), path)
     paths["configuration"] = folder / "config.yaml"
@@ -53,15 +60,23 @@ def infer_grn(cfg: DictConfig) -> Path | None:
         if warning := score.warning():
             print(f"\nNote: {warning}.")
     print(f"\n{audit_text(pipeline.audits())}", end="")
+    if pipeline.inferred_grn.signs is not None:
+        agreement = sign_agreement(pipeline.inferred_grn, pipeline.split("train"), reference, name=str(against))
+        print(sign_text(pipeline.inferred_grn, agreement))
     if reference is not None and against is not None:
         candidates = None if isinstance(setting.kb, NoPriorList) else tfs.names
         ranked = pipeline.inferred_grn
         scores = score_against(ranked, reference, graph.genes, candidates, name=against, seed=setting.seed)
         print(f"{scores.text()}\n")
         paths |= scores.write(folder)
-        with atomic_write(folder / "reference.tsv") as path:
-            reference.to_csv(path, sep="\t", index=False, lineterminator="\n")
-        paths["reference edges"] = folder / "reference.tsv"
+        confirmed = calibration(ranked, reference, graph.genes, candidates)
+        for label, table, name in (
+            ("reference edges", reference, "reference.tsv"),
+            ("share confirmed by rank", confirmed, "calibration.tsv"),
+        ):
+            with atomic_write(folder / name) as path:
+                table.to_csv(path, sep="\t", index=False, lineterminator="\n")
+            paths[label] = folder / name
     for label, path in paths.items():
         print(f"{label:24} {path}")
     return folder

@@ -6,6 +6,7 @@ import csv
 import html
 import json
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from llm4grn.errors import UserError
 from llm4grn.grn.causal_graph import CausalGraph, overlap
+from llm4grn.grn.signs import SIGN, read_signs
 from llm4grn.runtime.seeding import derive_seed
 from llm4grn.store import atomic_write
 
@@ -25,6 +27,7 @@ logger = logging.getLogger("llm4grn")
 Strategy = Literal["top", "bottom", "random", "odd", "even"]
 
 COLUMNS = ["TF", "target", "importance"]
+_SIGNED = ["TF", "target", SIGN]
 RANK = "rank_"  # prefix of the columns that hold each edge's rank in one member of a consensus
 _COLUMN_OF = {
     "tf": "TF",
@@ -33,6 +36,7 @@ _COLUMN_OF = {
     "gene2": "target",
     "importance": "importance",
     "edgeweight": "importance",
+    "sign": SIGN,
 }
 _EXPECTED = (
     "expected a tab- or comma-separated text table with the columns TF, target, importance (arboreto, pySCENIC) "
@@ -53,7 +57,7 @@ class GRN:
         order within a target matters). Sorted by descending importance, ties by names, so equal networks give identical
         files. Optional columns: ``importance_std``, the standard deviation of the importance between runs, and for a
         consensus ``rank_<member>``, the edge's rank among those of its target in that member, missing where the member
-        does not have the edge.
+        does not have the edge; ``sign``, 1 for activation, -1 for repression, 0 where it is not known.
     provenance
         Origin of the edges, as JSON values.
     genes, tf_names
@@ -73,8 +77,8 @@ class GRN:
         Raises
         ------
         UserError
-            If a column is missing, a name is empty, an importance is not a finite number, an edge is given twice, or
-            a gene regulates itself.
+            If a column is missing, a name is empty, an importance is not a finite number, a sign is none, an edge is
+            given twice, or a gene regulates itself.
         """
         import numpy as np
 
@@ -89,6 +93,13 @@ class GRN:
             table = table.assign(**{name: _whole(edges[name]) for name in ranks})
         except (ValueError, TypeError) as error:
             raise UserError(f"column importance holds something that is not a number ({error}); {_EXPECTED}") from error
+        if SIGN in edges.columns:
+            try:
+                table[SIGN] = read_signs(edges[SIGN])
+            except ValueError as error:
+                raise UserError(
+                    f"column sign holds {error}; expected 1 (activation), -1 (repression) or 0 (unknown), or remove it"
+                ) from error
         _refuse(table, (names == "").any(axis=1), "an edge without a gene name")
         not_finite = table[numbers].isin([np.inf, -np.inf, np.nan]).any(axis=1)
         _refuse(table, not_finite, "an importance that is not a finite number")
@@ -219,6 +230,19 @@ class GRN:
         groups = self.edges.groupby("target", sort=False)["TF"]
         return {str(target): tuple(tfs.head(k)) for target, tfs in groups}
 
+    @property
+    def signs(self) -> dict[tuple[str, str], int] | None:
+        """TF and target of each edge whose sign is known to that sign, 1 or -1; None without a column ``sign``."""
+        if SIGN not in self.edges.columns:
+            return None
+        rows = self.edges.loc[self.edges[SIGN] != 0, _SIGNED].itertuples(index=False, name=None)
+        return {(str(tf), str(target)): int(sign) for tf, target, sign in rows}
+
+    def _signed_top(self, k: int) -> set[tuple[str, str, int]]:
+        """Return the edges with known signs among the ``k`` best of each target, with their signs."""
+        top = {(tf, target) for target, tfs in self.regulators(k).items() for tf in tfs}
+        return {(*edge, sign) for edge, sign in (self.signs or {}).items() if edge in top}
+
     def compare(self, other: GRN, k: int = 10) -> pd.DataFrame:
         """Return how much the ``k`` best regulators per target of two networks have in common.
 
@@ -227,7 +251,8 @@ class GRN:
         DataFrame
             Rows ``TFs``, ``targets`` and ``edges``, each counted in this network, in the other, and shared, with the
             Jaccard index of the two sets; row ``regulators per target`` has the mean Jaccard index over shared targets
-            (section 4 of the protocol; Figure 2 of the paper).
+            (section 4 of the protocol; Figure 2 of the paper). If both networks have signs, row ``signed edges``
+            counts edges whose sign is known, which are shared if both networks give them the same sign.
 
         Raises
         ------
@@ -241,17 +266,22 @@ class GRN:
         for name, a in ours.parts().items():
             b = theirs.parts()[name]
             rows[name] = (len(a), len(b), len(a & b), len(a & b) / len(a | b))
+        if self.signs is not None and other.signs is not None:
+            signed, theirs_signed = (network._signed_top(k) for network in (self, other))
+            n_shared, n_all = len(signed & theirs_signed), len(signed | theirs_signed)
+            rows["signed edges"] = (len(signed), len(theirs_signed), n_shared, n_shared / n_all if n_all else math.nan)
         rows["regulators per target"] = (pd.NA, pd.NA, pd.NA, overlap(ours, theirs))
         table = pd.DataFrame.from_dict(rows, orient="index", columns=["this", "other", "shared", "jaccard"])
         return table.astype({"this": "Int64", "other": "Int64", "shared": "Int64", "jaccard": "float64"})
 
     def to_networkx(self) -> nx.DiGraph[str]:
-        """Return all ranked edges as a directed graph; each has its ``importance``."""
+        """Return all ranked edges as a directed graph; each has its ``importance`` and, if it is known, ``sign``."""
         import networkx as nx
 
         graph: nx.DiGraph[str] = nx.DiGraph()
         rows = self.edges[COLUMNS].itertuples(index=False, name=None)
         graph.add_edges_from((tf, target, {"importance": importance}) for tf, target, importance in rows)
+        nx.set_edge_attributes(graph, self.signs or {}, SIGN)
         return graph
 
     def __repr__(self) -> str:
@@ -343,7 +373,7 @@ def _parse(lines: list[str]) -> pd.DataFrame:
     if ragged:
         raise UserError(f"row {ragged} does not have {len(header)} fields; {_EXPECTED}")
     table = pd.DataFrame(body, columns=[_COLUMN_OF.get(name.strip().lower(), name) for name in header], dtype=str)
-    repeated = [name for name in COLUMNS if list(table.columns).count(name) > 1]
+    repeated = [name for name in (*COLUMNS, SIGN) if list(table.columns).count(name) > 1]
     if repeated:
         raise UserError(f"two columns could be {repeated[0]}; {_EXPECTED}")
     return table

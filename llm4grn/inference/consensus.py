@@ -71,11 +71,13 @@ class Consensus(CombiningInferer):
     ) -> GRN:
         """Fuse the members' networks; the column ``rank_<member>`` holds the rank of each edge in that member.
 
-        ``seed`` is not used.
+        If members give signs, an edge has the sign that the larger weight of members gives it, or 0. ``seed`` is not
+        used.
         """
         import pandas as pd
 
         from llm4grn.grn.network import GRN, RANK
+        from llm4grn.grn.signs import SIGN
 
         members = sorted(networks)  # a fixed order of summation: rounding must not depend on the order of the members
         ranks = [_ranks(networks[name].edges).rename(columns={"rank": f"{RANK}{name}"}) for name in members]
@@ -84,6 +86,8 @@ class Consensus(CombiningInferer):
         scores = pd.Series(0.0, index=fused.index)
         for name, weight in weights.items():
             scores += (weight / (self.constant + fused[f"{RANK}{name}"])).fillna(0.0)
+        if any(network.signs is not None for network in networks.values()):
+            fused[SIGN] = _signs(fused, {name: networks[name].signs or {} for name in members}, weights)
         self._report_gaps(fused, split_genes(genes, tf_names)[1])
         provenance = {
             "method": "consensus",
@@ -109,3 +113,14 @@ class Consensus(CombiningInferer):
 def _ranks(edges: pd.DataFrame) -> pd.DataFrame:
     """Return TF, target and the rank (from 1) of each edge among those of its target; edges are sorted descending."""
     return edges[["TF", "target"]].assign(rank=edges.groupby("target", sort=False).cumcount() + 1)
+
+
+def _signs(
+    edges: pd.DataFrame, signs: Mapping[str, Mapping[tuple[str, str], int]], weights: Mapping[str, float]
+) -> list[int]:
+    """Return the sign of each edge by the members' weighted vote; 0 for a tie."""
+    votes = [
+        sum(weight * signs[name].get(edge, 0) for name, weight in weights.items())
+        for edge in zip(edges["TF"], edges["target"], strict=True)
+    ]
+    return [(vote > 0) - (vote < 0) for vote in votes]

@@ -32,7 +32,8 @@ class LLMInferer(Inferer):
     """The ``k`` TFs that a language model names as regulators of each target (section 4 of the protocol).
 
     The importance of an edge is the share of the answers about its target that name the TF; ties are ordered by how
-    early the TF is named. A target for which the model names fewer than ``k`` TFs keeps those.
+    early the TF is named. A target for which the model names fewer than ``k`` TFs keeps those. If the prompts ask for
+    signs (``llm.prompts=cot_context_signs``), the sign of an edge is the one that most answers give it; 0 for a tie.
 
     Parameters
     ----------
@@ -107,8 +108,12 @@ class LLMInferer(Inferer):
             subject=", ".join(targets),
             messages=self.llm.prompts.regulators(asked, offered, k, context),
             read=read,
-            complaint=lambda answers: _complaint({names.shown(target): own for target, own in answers.items()}, k),
-            response_format=self.llm.response_format(offered, asked if len(targets) > 1 else None, k),
+            complaint=lambda answers: _complaint(
+                {names.shown(target): own for target, own in answers.items()}, k, self.llm.prompts.signs
+            ),
+            response_format=self.llm.response_format(
+                offered, asked if len(targets) > 1 else None, k, self.llm.prompts.signs
+            ),
             sample=sample,
             seed=seed,
         )
@@ -123,31 +128,41 @@ class LLMInferer(Inferer):
         import pandas as pd
 
         from llm4grn.grn import GRN
+        from llm4grn.grn.signs import SIGN
 
         tfs, targets = _split(list(adata.var_names), tf_names)
         questions = self.questions(targets, tfs, seed)
         interviews = self.llm.interview(questions, desc=f"regulators, {self.llm.activity}")
-        ranked = {target: importances(answers) for target, answers in by_target(interviews).items()}
+        answers_by_target = by_target(interviews)
+        ranked = {target: importances(answers) for target, answers in answers_by_target.items()}
         empty = [target for target in targets if not ranked[target]]
         self._report_empty(empty, targets)
         for target in empty:
             ranked[target] = self._draw(target, tfs, seed)
         names = self.llm.gene_names([*targets, *tfs], tfs)
-        edges = [(tf, target, score) for target, scores in ranked.items() for tf, score in scores.items()]
+        rows = [(tf, target, score) for target, scores in ranked.items() for tf, score in scores.items()]
+        edges = pd.DataFrame(rows, columns=["TF", "target", "importance"])
+        signed: dict[str, int] = {}
+        if self.llm.prompts.signs:
+            signs = {target: edge_signs(answers) for target, answers in answers_by_target.items()}
+            edges[SIGN] = [signs[target].get(tf, 0) for tf, target, _ in rows]
+            signed = {"edges_signed": int((edges[SIGN] != 0).sum()), "edges_repressing": int((edges[SIGN] < 0).sum())}
         provenance = {
             "method": "llm",
             "llm": self.llm.name,
             "model": self.llm.model,
             "prompts": self.llm.prompts.name,
             "seed": seed,
+            "samples": self.n_samples,
             "audit": {
                 **audit(interviews, [names.shown(gene) for gene in adata.var_names]),
                 "targets": len(targets),
                 "targets_short_of_k": sum(len(ranked[target]) < min(self.k, len(tfs)) for target in targets),
                 "targets_drawn_at_random": len(empty),
+                **signed,
             },
         }
-        return GRN.from_edges(pd.DataFrame(edges, columns=["TF", "target", "importance"]), provenance)
+        return GRN.from_edges(edges, provenance)
 
     def _report_empty(self, empty: Sequence[str], targets: Sequence[str]) -> None:
         """Warn about targets without a usable answer, or raise UserError if ``unanswered`` is ``error``."""
@@ -211,7 +226,23 @@ def importances(answers: Sequence[Answer]) -> dict[str, float]:
     return dict(sorted(scores.items(), key=lambda item: (-item[1], item[0])))
 
 
-def _complaint(answers: Mapping[str, Answer], k: int) -> str | None:
+def edge_signs(answers: Sequence[Answer]) -> dict[str, int]:
+    """Return the sign that most answers about one target give each TF: 1, -1, or 0 for a tie or no sign.
+
+    Examples
+    --------
+    >>> first = Answer(("SPI1", "BCL6"), found=True, signs=(1, -1))
+    >>> edge_signs([first, Answer(("SPI1",), found=True), Answer(("BCL6",), found=True, signs=(1,))])
+    {'SPI1': 1, 'BCL6': 0}
+    """
+    votes: dict[str, int] = {}
+    for answer in answers:
+        for tf, sign in zip(answer.symbols, answer.signs or (0,) * len(answer.symbols), strict=True):
+            votes[tf] = votes.get(tf, 0) + sign
+    return {tf: (vote > 0) - (vote < 0) for tf, vote in votes.items()}
+
+
+def _complaint(answers: Mapping[str, Answer], k: int, signs: bool = False) -> str | None:
     """Return what is wrong with the answers, to be sent to the model; None if they are usable."""
     for target, answer in answers.items():
         about = f"for {target} " if len(answers) > 1 else ""
@@ -220,4 +251,6 @@ def _complaint(answers: Mapping[str, Answer], k: int) -> str | None:
         if len(answer.symbols) < k:
             invented = f", and {answer.invented[0]} is not on the list" if answer.invented else ""
             return f"{about}{k} different names from the list were asked for, and {len(answer.symbols)} given{invented}"
+    if signs and not any(answer.signs for answer in answers.values()):
+        return "no name has its sign: + directly after it if it activates the target, - if it represses it"
     return None

@@ -79,6 +79,8 @@ _LABELS = {
     "targets": "targets",
     "targets_short_of_k": "targets short of k",
     "targets_drawn_at_random": "targets drawn at random",
+    "edges_signed": "edges with a sign",
+    "edges_repressing": "edges with a sign: repression",
     "prompt_tokens": "prompt tokens",
     "completion_tokens": "completion tokens",
     "cost": "cost, US dollars",

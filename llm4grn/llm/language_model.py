@@ -93,12 +93,12 @@ class LanguageModel:
         return self.chat.fingerprint()
 
     def response_format(
-        self, offered: Sequence[str], targets: Sequence[str] | None = None, k: int | None = None
+        self, offered: Sequence[str], targets: Sequence[str] | None = None, k: int | None = None, signs: bool = False
     ) -> dict[str, Any] | None:
         """Return the JSON schema that the server enforces; None if answers are free text."""
         if self.prompts.answer_format == "text":
             return None
-        return answer_schema(offered, targets, k, reasoning=self.prompts.reasoning)
+        return answer_schema(offered, targets, k, reasoning=self.prompts.reasoning, signs=signs)
 
     @cached_property
     def _model_id(self) -> str:

@@ -15,6 +15,7 @@ Messages = list[dict[str, str]]
 
 _FOLDER = Path(__file__).with_name("templates")
 _FORMATS = ("text", "json")
+_FORMS = ("answer", "answer_of_several", "answer_signed")
 # The placeholders that each text must contain and may contain.
 _REQUIRED = {
     "system": (),
@@ -25,6 +26,8 @@ _REQUIRED = {
     "repair_empty": ("answer",),
     **{f"answer{several}_{form}": () for several in ("", "_of_several") for form in _FORMATS},
 }
+# Further texts of a strategy that asks for signs: $answer for the regulators of one target.
+_REQUIRED_FOR_SIGNS: dict[str, tuple[str, ...]] = {f"answer_signed_{form}": () for form in _FORMATS}
 _OPTIONAL = {
     "system": ("context",),
     "transcription_factors": ("n_genes", "context"),
@@ -48,16 +51,21 @@ class Prompts:
     answer_format
         ``text`` (``<Answer> [A, B] </Answer>``) or ``json``, for servers that enforce a schema (see
         `llm4grn.llm.schema`).
+    signs
+        Whether the model is asked, for each regulator, if it activates or represses the target.
     """
 
     name: str = field(compare=False)  # the key holds the texts instead
     texts: Mapping[str, str]
     reasoning: bool
     answer_format: str = "text"
+    signs: bool = field(default=False, metadata={"optional": True})
 
     @classmethod
     def load(cls, name_or_path: str = "cot_context", answer_format: str = "text") -> Prompts:
-        """Load a shipped strategy (``zero_shot``, ``cot``, ``cot_context``) or the user's own YAML file.
+        """Load a shipped strategy or the user's own YAML file.
+
+        Shipped are ``zero_shot``, ``cot``, ``cot_context`` and ``cot_context_signs``.
 
         Raises
         ------
@@ -74,12 +82,10 @@ class Prompts:
         if not path.is_file():
             raise UserError(f"{where}: neither one of {', '.join(shipped)} nor a file")
         content = _checked(_read_yaml(path, where), where)
-        reasoning = content.pop("reasoning")
-        unused = [
-            f"answer{several}_{form}" for several in ("", "_of_several") for form in _FORMATS if form != answer_format
-        ]
+        reasoning, signs = content.pop("reasoning"), content.pop("signs", False)
+        unused = [f"{form}_{name}" for form in _FORMS for name in _FORMATS if name != answer_format]
         texts = {key: text.strip() for key, text in content.items() if key not in unused}
-        return cls(path.stem, texts, reasoning, answer_format)
+        return cls(path.stem, texts, reasoning, answer_format, signs)
 
     def transcription_factors(self, genes: Sequence[str], context: str = "") -> Messages:
         """Return the prompt that asks which of ``genes`` are transcription factors."""
@@ -100,8 +106,10 @@ class Prompts:
     def repair(self, messages: Sequence[Mapping[str, str]], reply_text: str, reason: str) -> Messages:
         """Extend the conversation by a request to answer again, as ``reply_text`` is unusable for ``reason``."""
         conversation = [dict(message) for message in messages]
-        several = any(self._answer(True) in message["content"] for message in conversation)
-        words = {"reason": reason, "answer": self._answer(several)}
+        forms = [self._answer(form) for form in _FORMS if f"{form}_{self.answer_format}" in self.texts]
+        asked = [form for form in forms if any(form in message["content"] for message in conversation)]
+        # One form can begin as another does; the longest is the one that was asked for.
+        words = {"reason": reason, "answer": max(asked, key=len, default=forms[0])}
         if reply_text.strip():
             again = _fill(self.texts["repair"], words)
             return [*conversation, {"role": "assistant", "content": reply_text}, {"role": "user", "content": again}]
@@ -109,13 +117,14 @@ class Prompts:
         conversation[-1]["content"] += "\n\n" + _fill(self.texts["repair_empty"], words)
         return conversation
 
-    def _answer(self, several: bool) -> str:
-        return _fill(self.texts[f"answer{'_of_several' if several else ''}_{self.answer_format}"], {})
+    def _answer(self, form: str) -> str:
+        return _fill(self.texts[f"{form}_{self.answer_format}"], {})
 
     def _ask(self, kind: str, words: Mapping[str, Any], context: str) -> Messages:
         if not isinstance(context, str):
             raise UserError(f"dataset.context={context}: expected a few sentences of text, or an empty one")
-        words = {**words, "context": " ".join(context.split()), "answer": self._answer(kind == "regulators_of_several")}
+        form = {"regulators_of_several": _FORMS[1], "regulators": _FORMS[2 if self.signs else 0]}.get(kind, _FORMS[0])
+        words = {**words, "context": " ".join(context.split()), "answer": self._answer(form)}
         contents = {"system": _fill(self.texts["system"], words), "user": _fill(self.texts[kind], words)}
         return [{"role": role, "content": content} for role, content in contents.items() if content]
 
@@ -148,21 +157,25 @@ def _checked(content: Any, where: str) -> dict[str, Any]:
     keys = ["reasoning", *_REQUIRED]
     if not isinstance(content, dict):
         raise UserError(f"{where}: expected the keys {', '.join(keys)}, each with its text")
+    if content.get("signs", False) is True:
+        keys += _REQUIRED_FOR_SIGNS
     for key in content:
-        if key not in keys:
+        if key not in [*keys, "signs"]:
             raise UserError(f"{where}: unknown key {key}; the keys are {', '.join(keys)}")
     for key in keys:
         if key not in content:
             raise UserError(f"{where}: the key {key} is missing; the keys are {', '.join(keys)}")
-    if not isinstance(content["reasoning"], bool):
-        raise UserError(f"{where}: reasoning: expected true or false, not {content['reasoning']!r}")
-    for key in _REQUIRED:
+    for key in "reasoning", "signs":
+        if not isinstance(content.get(key, False), bool):
+            raise UserError(f"{where}: {key}: expected true or false, not {content[key]!r}")
+    for key in keys[1:]:
         _check_text(content[key], key, f"{where}: {key}")
     return dict(content)
 
 
 def _check_text(text: Any, key: str, where: str) -> None:
-    allowed = (*_REQUIRED[key], *_OPTIONAL.get(key, ()))
+    required = (_REQUIRED | _REQUIRED_FOR_SIGNS)[key]
+    allowed = (*required, *_OPTIONAL.get(key, ()))
     choices = ", ".join(f"${word}" for word in allowed) or "none"
     if not isinstance(text, str):
         raise UserError(f"{where}: expected a text, not {text!r}; begin it with | on the line of its key")
@@ -176,6 +189,6 @@ def _check_text(text: Any, key: str, where: str) -> None:
     for word in words:
         if word not in allowed:
             raise UserError(f"{where}: unknown word ${word}; it may contain: {choices} ($$ for a dollar sign)")
-    for word in _REQUIRED[key]:
+    for word in required:
         if word not in words:
             raise UserError(f"{where}: ${word} is missing; it may contain: {choices}")

@@ -11,7 +11,11 @@ _MANY_CHOICES, _MOST_CHARACTERS_OF_MANY = 250, 7_500
 
 
 def answer_schema(
-    offered: Sequence[str], targets: Sequence[str] | None = None, k: int | None = None, reasoning: bool = False
+    offered: Sequence[str],
+    targets: Sequence[str] | None = None,
+    k: int | None = None,
+    reasoning: bool = False,
+    signs: bool = False,
 ) -> dict[str, Any]:
     """Return the ``response_format`` for an OpenAI-compatible server that admits only the ``offered`` names.
 
@@ -29,15 +33,20 @@ def answer_schema(
         Number of names in each list; None admits any number.
     reasoning
         Whether a text ``reasoning`` precedes ``answer``.
+    signs
+        Whether each name is an object of ``tf``, the name, and ``sign``: ``+``, ``-`` or ``?``.
     """
     choices = list(dict.fromkeys(offered))
     name = {"type": "string", "enum": choices} if _can_be_enumerated(choices) else {"type": "string"}
-    names: dict[str, Any] = {"type": "array", "items": {"$ref": "#/$defs/name"}}
+    definitions: dict[str, Any] = {"name": name}
+    if signs:
+        definitions["edge"] = _object({"tf": {"$ref": "#/$defs/name"}, "sign": {"type": "string", "enum": [*"+-?"]}})
+    names: dict[str, Any] = {"type": "array", "items": {"$ref": f"#/$defs/{'edge' if signs else 'name'}"}}
     if k is not None:
         names |= {"minItems": k, "maxItems": k}
     answer = names if targets is None else _object({target: names for target in targets})
     fields = {"reasoning": {"type": "string"}, "answer": answer} if reasoning else {"answer": answer}
-    schema = {**_object(fields), "$defs": {"name": name}}
+    schema = {**_object(fields), "$defs": definitions}
     return {"type": "json_schema", "json_schema": {"name": "answer", "strict": True, "schema": schema}}
 
 

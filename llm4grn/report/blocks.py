@@ -64,6 +64,58 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Card:
+    """A few facts about one thing, for a page that may be as narrow as a phone.
+
+    Parameters
+    ----------
+    title
+        The thing.
+    facts
+        Label and text of each fact.
+    quote, source
+        Words about it, and whose they are; empty if there are none.
+    """
+
+    title: str
+    facts: Sequence[tuple[str, str]]
+    quote: str = ""
+    source: str = ""
+
+
+@dataclass(frozen=True)
+class Cards:
+    """Cards beside each other, as many as the page is wide.
+
+    Parameters
+    ----------
+    name
+        Stem of the files of their table.
+    title
+        Heading above the cards.
+    cards
+        The cards in the order shown.
+    notes
+        Lines above the cards that explain how to read them.
+    """
+
+    name: str
+    title: str
+    cards: Sequence[Card]
+    notes: Sequence[str] = ()
+
+    @property
+    def table(self) -> Table:
+        """The same as a table of one row per card and one column per fact, for files."""
+        labels = list(dict.fromkeys(label for card in self.cards for label, _ in card.facts))
+        rows = [
+            [card.title, *(dict(card.facts).get(label, "–") for label in labels), card.quote or "–"]
+            for card in self.cards
+        ]
+        return Table(self.name, self.title, ["", *labels, "Said"], rows, 1, self.notes)
+
+
+@dataclass(frozen=True)
 class Figure:
     """A picture.
 
@@ -80,3 +132,7 @@ class Figure:
     title: str
     path: Path
     caption: str
+
+
+#: What a section of a report consists of.
+Block = Table | Figure | Cards

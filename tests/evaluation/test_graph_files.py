@@ -28,6 +28,19 @@ def test_graphml_is_the_imposed_graph_with_importances(tmp_path):
     }
 
 
+def test_signs_are_exported(tmp_path):
+    rows = [("A", "t<&>", 3.0, 1), ("B", "t<&>", 2.0, -1), ("A", "u", 1.0, 0)]
+    signed = GRN.from_edges(pd.DataFrame(rows, columns=["TF", "target", "importance", "sign"]))
+    read = nx.read_graphml(write_graphml(GRAPH, tmp_path / "graph.graphml", signed))
+    assert {edge[:2]: edge[2] for edge in read.edges(data="sign")} == {
+        ("A", "t<&>"): 1,
+        ("B", "t<&>"): -1,
+        ("A", "u"): None,
+    }
+    table = anndata.read_h5ad(write_prediction(signed, tmp_path / "p.h5ad", dataset="d", method="m")).uns["prediction"]
+    assert table["sign"].tolist() == [1, -1, 0]
+
+
 def test_the_prediction_holds_the_surest_edges_as_text(tmp_path):
     n = MAX_PREDICTED_EDGES + 7
     ranked = grn(*((f"TF{i % 90}", f"g{i}", 1 + i / 3) for i in range(n)))

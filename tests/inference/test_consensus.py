@@ -43,6 +43,20 @@ def test_the_sum_of_reciprocal_ranks(members, networks):
     assert fused.top(2, GENES, TFS).regulators == {"X": ("C", "B"), "Y": ("C", "A")}
 
 
+def test_signs_are_those_of_the_larger_weight(members, networks):
+    assert "sign" not in Consensus(members).combine(networks, GENES, TFS).edges
+
+    def signed(name, sign):
+        return GRN.from_edges(networks[name].edges.assign(sign=sign))
+
+    half = {"one": signed("one", 1), "two": networks["two"]}
+    assert set(Consensus(members).combine(half, GENES, TFS).edges["sign"]) == {0, 1}  # B of Y is in two alone
+    against = {"one": signed("one", 1), "two": signed("two", -1)}
+    fused = Consensus(members).combine(against, GENES, TFS)
+    assert fused.signs == {("A", "X"): 1, ("A", "Y"): 1, ("B", "Y"): -1}
+    assert set(Consensus(members, weights={"two": 2}).combine(against, GENES, TFS).signs.values()) == {1, -1}
+
+
 def test_weights_and_constant(members, networks):
     fused = Consensus(members, weights={"one": 3}, constant=0).combine(networks, GENES, TFS)
     assert importances(fused, "X") == pytest.approx({"A": 3.0, "B": 3 / 2 + 1 / 2, "C": 3 / 3 + 1})

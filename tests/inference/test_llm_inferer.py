@@ -6,10 +6,12 @@ from types import SimpleNamespace
 import anndata
 import pandas as pd
 import pytest
+from server import running_server
 
 from llm4grn.errors import UserError
-from llm4grn.inference.llm import LLMInferer, importances
+from llm4grn.inference.llm import LLMInferer, _complaint, importances
 from llm4grn.llm.language_model import LanguageModel
+from llm4grn.llm.openai.chat import OpenAIChat
 from llm4grn.llm.parsing.answers import Answer
 from llm4grn.llm.prompts import Prompts
 from llm4grn.llm.recorded import RecordedChat
@@ -230,6 +232,65 @@ def test_the_audit_is_in_the_provenance(inferer):
     assert (audit["questions"], audit["targets"], audit["targets_short_of_k"]) == (3, 3, 0)
     assert audit["targets_drawn_at_random"] == 0
     assert json.loads(json.dumps(grn.provenance)) == grn.provenance
+
+
+# ---------------------------------------------------------------- signs
+
+
+def signed_inferer(url, cache, **options):
+    chat = OpenAIChat(base_url=url, api_key_env=None)
+    prompts = Prompts.load("cot_context_signs", options.pop("answer_format", "text"))
+    llm = LanguageModel("live", "test-model", chat, prompts, cache=str(cache), max_repairs=0)
+    return LLMInferer(llm, CONTEXT, options.pop("k", 3), **options)
+
+
+@pytest.mark.slow
+def test_a_live_model_is_asked_for_signs_in_text_and_in_json(tmp_path):
+    with running_server(brain="signed", k=3) as server:
+        grn = signed_inferer(server.url, tmp_path / "a.sqlite").infer(NAMES_ONLY, TFS, seed=1)
+        in_json = signed_inferer(server.url, tmp_path / "b.sqlite", answer_format="json", k=2).infer(
+            NAMES_ONLY, TFS, seed=1
+        )
+    for target in TARGETS:
+        own = grn.edges[grn.edges.target == target].set_index("TF").sign.to_dict()
+        assert own == {"GATA1": 1, "JUN": -1, "PAX5": 0}
+    audit = grn.provenance["audit"]
+    assert (audit["edges_signed"], audit["edges_repressing"]) == (6, 3)
+    assert set(in_json.edges.sign) <= {-1, 0, 1}
+    assert set(in_json.edges.sign) != {0}
+
+
+def test_the_sign_is_that_of_most_answers(tmp_path):
+    prompts = Prompts.load("cot_context_signs")
+    said = ["[SPI1+, JUN-]", "[SPI1+, JUN+]", "[SPI1 (-), JUN?]"]
+    lines = [
+        {
+            "messages": prompts.regulators([target], sorted(TFS), 2, CONTEXT),
+            "text": f"<Answer> {answer} </Answer>",
+            "sample": i,
+        }
+        for target in TARGETS
+        for i, answer in enumerate(said)
+    ]
+    file = tmp_path / "said.jsonl"
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    llm = LanguageModel("listed", "recorded", RecordedChat(str(file)), prompts, temperature=0.7, max_repairs=0)
+    grn = LLMInferer(llm, CONTEXT, 2, n_samples=3).infer(NAMES_ONLY, TFS, seed=1)
+    assert set(zip(grn.edges.TF, grn.edges.sign, strict=True)) == {("SPI1", 1), ("JUN", 0)}
+    assert grn.provenance["samples"] == 3
+
+
+def test_signs_are_read_only_if_they_were_asked_for(inferer):
+    grn = inferer({**SAID, "LYZ": "[SPI1 (represses it), GATA1+]"}).infer(NAMES_ONLY, TFS, seed=1)
+    assert "sign" not in grn.edges
+    assert "edges_signed" not in grn.provenance["audit"]
+
+
+def test_an_answer_without_any_sign_is_asked_again():
+    unsigned, signed = Answer(("SPI1", "JUN"), found=True), Answer(("SPI1", "JUN"), found=True, signs=(0, -1))
+    assert "sign" in _complaint({"LYZ": unsigned}, 2, signs=True)
+    assert _complaint({"LYZ": unsigned, "ACTB": signed}, 2, signs=True) is None
+    assert _complaint({"LYZ": unsigned}, 2) is None
 
 
 # ---------------------------------------------------------------- targets without any answer

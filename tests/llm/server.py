@@ -87,7 +87,14 @@ def known(messages: list[dict[str, str]], k: int, edges: dict[str, list[str]]) -
     return f"<Answer> [{', '.join(list(dict.fromkeys(ranked))[:k])}] </Answer>"
 
 
-BRAINS = {"pick": pick, "first": first, "echo": echo, "known": known}
+def signed(messages: list[dict[str, str]], k: int) -> str:
+    """The first ``k`` offered symbols, with signs: +, -, ?, and again; without, if none are asked for."""
+    marks = "+-?" if "A+" in messages[-1]["content"] else " "
+    names = [f"{name}{marks[i % len(marks)]}" for i, name in enumerate(offered(messages)[:k])]
+    return f"I thought about it.\n<Answer> [{', '.join(names)}] </Answer>"
+
+
+BRAINS = {"pick": pick, "first": first, "echo": echo, "known": known, "signed": signed}
 
 
 # ---------------------------------------------------------------- how it misbehaves

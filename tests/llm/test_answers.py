@@ -170,3 +170,20 @@ def test_no_answer_about_several_targets(text):
 
 def test_one_target_may_be_answered_without_its_name():
     assert parse_answers("<Answer> [SPI1] </Answer>", ["CD3D"], GENES) == {"CD3D": Answer(("SPI1",), found=True)}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "[SPI1+, BCL6-, MYC]",
+        "[SPI1 (+), BCL6 (−), MYC (?)]",
+        '["SPI1 +", "BCL6 -", "MYC ?"]',
+        "SPI1: activates\nBCL6 - represses it\nMYC - a master regulator",
+        '{"SPI1": "+", "BCL6": -1, "MYC": "?"}',
+        '[{"TF": "SPI1", "effect": "activation"}, {"TF": "BCL6", "effect": "repression"}, {"TF": "MYC"}]',
+        "- **SPI1** (activator)\n- BCL6 [-]\n- MYC",
+    ],
+)
+def test_signs_are_read_however_they_are_written(answer):
+    read = parse_answer(f"<Answer>\n{answer}\n</Answer>", ["BCL6", "MYC", "SPI1"])
+    assert (read.symbols, read.signs) == (("SPI1", "BCL6", "MYC"), (1, -1, 0))

@@ -14,7 +14,7 @@ from llm4grn.llm.parsing.answers_by_target import parse_answers
 from llm4grn.llm.prompts import Prompts
 from llm4grn.pipeline import describe
 
-SHIPPED = ["cot", "cot_context", "zero_shot"]
+SHIPPED = ["cot", "cot_context", "cot_context_signs", "zero_shot"]
 GENES = ["SPI1", "HLA-DRA", "AC004556.1", "RP11-290F20.3", "7SK", "Gata1", "A$B", "{x}"]
 TFS = ["SPI1", "NKX2-1", "Gata1", "REST"]
 CONTEXT = "Blood of one healthy donor,\n  10x Genomics, costs $5."
@@ -60,7 +60,7 @@ def test_each_strategy_asks_every_question_with_every_name_as_offered(name, answ
         assert "most important" in question
     for question in tf_question, one, several:
         assert ("<Answer>" in question, '"answer"' in question) == (answer_format == "text", answer_format == "json")
-        assert ("Blood of one healthy donor, 10x Genomics, costs $5." in question) == (name == "cot_context")
+        assert ("Blood of one healthy donor, 10x Genomics, costs $5." in question) == name.startswith("cot_context")
         assert not set(re.findall(r"\$\w+", question)) - {"$B", "$5"}
         assert ("Do not explain" in question) == (not prompts.reasoning) == (name == "zero_shot")
 
@@ -69,11 +69,11 @@ def test_each_strategy_asks_every_question_with_every_name_as_offered(name, answ
 def test_no_trace_of_the_context_remains_where_there_is_none(name):
     prompts = Prompts.load(name)
     assert "The data:" not in text_of(prompts.transcription_factors(GENES))
-    assert ("The data:" in text_of(prompts.transcription_factors(GENES, CONTEXT))) == (name == "cot_context")
+    assert ("The data:" in text_of(prompts.transcription_factors(GENES, CONTEXT))) == name.startswith("cot_context")
 
 
 @pytest.mark.parametrize("answer_format", ["text", "json"])
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", [name for name in SHIPPED if "signs" not in name])
 def test_the_form_that_is_asked_for_is_understood_but_its_example_is_no_answer(name, answer_format):
     prompts = Prompts.load(name, answer_format)
     one = prompts.regulators(["CD3D"], TFS, 3)[-1]["content"].rsplit("\n", 1)[-1]
@@ -89,6 +89,54 @@ def test_the_form_that_is_asked_for_is_understood_but_its_example_is_no_answer(n
         "CD3D": Answer(("SPI1",), found=True),
         "LYZ": Answer(found=True),
     }
+
+
+@pytest.mark.parametrize("answer_format", ["text", "json"])
+def test_the_form_with_signs_is_asked_for_edges_alone_and_understood(answer_format):
+    prompts, plain = (Prompts.load(name, answer_format) for name in ("cot_context_signs", "cot_context"))
+    assert (prompts.signs, plain.signs) == (True, False)
+    assert prompts.transcription_factors(GENES, CONTEXT) == plain.transcription_factors(GENES, CONTEXT)
+    names = str.maketrans({"A": "SPI1", "B": "REST", "C": "Gata1", "D": "NKX2-1"})
+
+    def filled(targets):
+        form = prompts.regulators(targets, TFS, 3)[-1]["content"].rsplit("\n", 1)[-1]
+        form = form.partition("form: ")[2] or form
+        for i, target in enumerate(targets, 1):
+            form = form.replace(f"TARGET{i}", target.lower())
+        start = form.index("[" if len(targets) == 1 else "{")
+        form = form[:start] + form[start:].replace(", ...", "").translate(names)
+        for target in targets:
+            form = form.replace(target.lower(), target)
+        return form
+
+    one = parse_answer(filled(["LYZ"]), TFS)
+    assert (one.symbols, one.signs) == (("SPI1", "REST"), (1, -1))
+    several = parse_answers(filled(["LYZ", "XYL"]), ["LYZ", "XYL"], TFS)
+    if answer_format == "text":
+        assert (several["LYZ"].symbols, several["LYZ"].signs) == (("SPI1", "REST"), (1, -1))
+        assert (several["XYL"].symbols, several["XYL"].signs) == (("Gata1", "NKX2-1"), (1, 0))
+    else:
+        assert [(several[name].symbols, several[name].signs) for name in ("LYZ", "XYL")] == [
+            (("SPI1",), (1,)),
+            (("REST",), (-1,)),
+        ]
+
+
+@pytest.mark.parametrize(("targets", "form"), [(["CD3D"], "[A+, B-, ...]"), (["CD3D", "LYZ"], "TARGET2")])
+def test_a_repair_asks_for_signs_again(targets, form):
+    prompts = Prompts.load("cot_context_signs")
+    assert form in prompts.repair(prompts.regulators(targets, TFS, 3), "no", "No list.")[-1]["content"]
+    of_tfs = prompts.repair(prompts.transcription_factors(GENES), "no", "No list.")[-1]["content"]
+    assert "[A, B, ...]" in of_tfs
+
+
+def test_forms_with_signs_come_with_the_key_signs(tmp_path):
+    with pytest.raises(UserError, match="the key answer_signed_text is missing"):
+        Prompts.load(str(write(tmp_path, signs=True)))
+    with pytest.raises(UserError, match="unknown key answer_signed_text"):
+        Prompts.load(str(write(tmp_path, answer_signed_text="x")))
+    with pytest.raises(UserError, match="signs: expected true or false, not 'yes'"):
+        Prompts.load(str(write(tmp_path, signs="yes")))
 
 
 def test_a_users_file_is_used(tmp_path):
@@ -199,7 +247,7 @@ def test_a_file_that_is_no_strategy_is_refused_in_one_line(tmp_path, content, me
 
 def test_an_unknown_name_or_format_is_refused(tmp_path):
     for name in ("few_shot", str(tmp_path)):
-        with pytest.raises(UserError, match=r"llm\.prompts=.*neither one of cot, cot_context, zero_shot nor a file"):
+        with pytest.raises(UserError, match=r"llm\.prompts=.*neither one of cot, .*, zero_shot nor a file"):
             Prompts.load(name)
     with pytest.raises(UserError, match=r"llm\.answer_format=xml: choose one of text, json"):
         Prompts.load("cot", "xml")

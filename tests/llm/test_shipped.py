@@ -156,6 +156,7 @@ def test_it_is_not_taken_for_the_answers_of_another_model(kb):
         (["dataset.context=Mouse liver."], 'with the line "The data: Mouse liver."'),
         (["llm.answer_format=json"], 'with the line "Your reply is JSON'),
         (["llm.prompts=zero_shot"], "regulate it causally and directly,"),
+        (["llm.prompts=cot_context_signs"], 'with the line "is written here. Directly after each name write its sign'),
         (
             ["inferer.n_samples=3"],
             r"sample 2 of a question is not recorded \(inferer.n_samples, ",

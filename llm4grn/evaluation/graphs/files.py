@@ -23,7 +23,7 @@ def write_graph_files(grn: GRN, graph: CausalGraph, folder: Path, *, dataset: st
 
 
 def write_graphml(graph: CausalGraph, path: str | Path, grn: GRN | None = None) -> Path:
-    """Write the imposed graph: nodes with their ``role`` (TF or target), edges with their ``importance``.
+    """Write the imposed graph: nodes with their ``role`` (TF or target), edges with ``importance`` and ``sign``.
 
     Parameters
     ----------
@@ -32,13 +32,16 @@ def write_graphml(graph: CausalGraph, path: str | Path, grn: GRN | None = None) 
     path
         Output GraphML path.
     grn
-        Ranked edges with the importances; an edge that is not ranked there has none.
+        Ranked edges with the importances and, if the inferer gave them, the signs: 1 for activation, -1 for
+        repression. An edge that is not ranked there, or whose sign is not known, lacks the attribute.
     """
     import networkx as nx
 
     drawn = graph.to_networkx()
     ranked = {} if grn is None else _importances(grn, set(drawn.edges))
     nx.set_edge_attributes(drawn, ranked, "importance")
+    signs = {} if grn is None else grn.signs or {}
+    nx.set_edge_attributes(drawn, {edge: sign for edge, sign in signs.items() if edge in drawn.edges}, "sign")
     with atomic_write(path) as temporary:
         nx.write_graphml(drawn, temporary)
     return Path(path)
@@ -54,7 +57,8 @@ def write_prediction(grn: GRN, path: str | Path, *, dataset: str, method: str) -
     """Write the 50,000 edges of highest importance in geneRNIB's format: an ``.h5ad`` without cells.
 
     ``uns["prediction"]`` is a table of ``source``, ``target`` and ``weight`` (text, as geneRNIB requires), the highest
-    weight first; ``uns["dataset_id"]`` and ``uns["method_id"]`` are the names.
+    weight first, and of ``sign`` if the network has signs; ``uns["dataset_id"]`` and ``uns["method_id"]`` are the
+    names.
 
     Parameters
     ----------

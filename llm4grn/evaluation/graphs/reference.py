@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING
 from llm4grn.data.readers import open_text
 from llm4grn.errors import UserError
 from llm4grn.evaluation.graphs.ranking import PermutationTest, Ranking
+from llm4grn.grn.signs import SIGN, read_signs
 from llm4grn.inference.base import split_genes
 from llm4grn.runtime.seeding import derive_seed
 from llm4grn.store import atomic_write
@@ -210,6 +211,8 @@ _COLUMNS = {
     **dict.fromkeys(("tf", "source", "gene1", "source_genesymbol"), "TF"),
     **dict.fromkeys(("target", "gene2", "target_genesymbol"), "target"),
 }
+# In this order: decoupler calls the sign mor or weight.
+_SIGN_COLUMNS = (SIGN, "mor", "weight")
 _EXPECTED = "expected a tab- or comma-separated table with the columns TF and target (or Gene1 and Gene2)"
 
 
@@ -226,6 +229,11 @@ def load_reference(name: str, source: object = None, folder: str | Path = ".") -
     folder
         Folder of downloaded data (``paths.data``).
 
+    Returns
+    -------
+    DataFrame
+        Columns ``TF`` and ``target`` and, if the source has signs, ``sign``: 1, -1, or 0 where it is not known.
+
     Raises
     ------
     UserError
@@ -234,7 +242,8 @@ def load_reference(name: str, source: object = None, folder: str | Path = ".") -
     from llm4grn.data.simulated import true_graph
 
     if name == "truth":
-        return true_graph(source)[["TF", "target"]]
+        true = true_graph(source)
+        return true[["TF", "target"]].assign(**{SIGN: (true["weight"] > 0) * 1 - (true["weight"] < 0) * 1})
     path = Path(folder) / COLLECTRI if name == "collectri" else Path(name)
     if name == "collectri" and not path.is_file():
         raise UserError(
@@ -250,7 +259,8 @@ def read_reference(path: str | Path) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Columns ``TF`` and ``target``, as text; other columns are left out.
+        Columns ``TF`` and ``target``, as text, and ``sign`` (1, -1, or 0 where it is not known) if the table has a
+        column ``sign``, ``mor`` or ``weight`` of nothing but signs. Other columns are left out.
 
     Raises
     ------
@@ -275,4 +285,16 @@ def read_reference(path: str | Path) -> pd.DataFrame:
         raise UserError(f"reference={path}: it has the columns {', '.join(map(str, table.columns[:6]))}; {_EXPECTED}")
     if table.empty:
         raise UserError(f"reference={path}: no edges in it; {_EXPECTED}")
-    return table[["TF", "target"]]
+    return table[["TF", "target"]].assign(**_signs(table))
+
+
+def _signs(table: pd.DataFrame) -> dict[str, pd.Series]:
+    """Return the first column that holds signs, by the name ``sign``; empty if there is none."""
+    columns = {str(name).strip().lower(): name for name in table.columns}
+    for name in _SIGN_COLUMNS:
+        if name in columns:
+            try:
+                return {SIGN: read_signs(table[columns[name]])}
+            except ValueError:  # a weight, a score
+                continue
+    return {}

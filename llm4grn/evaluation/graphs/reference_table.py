@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean, median
 from typing import TYPE_CHECKING, Any
@@ -60,18 +60,17 @@ def reference_table(
     UserError
         If the reference cannot be read, or has nothing to score for any run.
     """
-    name = str(reference) if str(reference) in ("truth", "collectri") else Path(reference).name
+    name, edges_of = reference_name(reference), reference_loader(reference, data)
     scores: dict[tuple[str, str, str], dict[tuple, ReferenceScores]] = defaultdict(dict)
     refused = {}
-    shared = None if name == "truth" else load_reference(str(reference), folder=data)
     for run in runs:
         group, key = (run.dataset, run.kb, run.inferer), (run.seed, run.inference_seed)
         if key in scores[group]:
             continue
         try:
-            edges = _truth(run) if shared is None else shared
+            genes = run.causal_graph.genes
             scores[group][key] = score_against(
-                run.grn, edges, run.causal_graph.genes, run.candidates, name=name, permutations=permutations, seed=seed
+                run.grn, edges_of(run), genes, run.candidates, name=name, permutations=permutations, seed=seed
             )
         except UserError as error:
             refused[run.dataset] = error
@@ -83,6 +82,25 @@ def reference_table(
         *(f"Not scored: {dataset}: {why}" for dataset, why in refused.items()),
     ]
     return Table("graph_reference", f"Ranked edges against {name}", _HEADER, _rows(scored), 3, notes)
+
+
+def reference_name(reference: str | Path) -> str:
+    """Return the name of a reference in tables: ``truth``, ``collectri``, or that of its file."""
+    return str(reference) if str(reference) in ("truth", "collectri") else Path(reference).name
+
+
+def reference_loader(reference: str | Path, data: str | Path) -> Callable[[GraphRun], pd.DataFrame]:
+    """Return a function that gives the reference edges for a run, and raises UserError if there are none.
+
+    Raises
+    ------
+    UserError
+        If a reference that all runs share cannot be read.
+    """
+    if reference_name(reference) == "truth":
+        return _truth
+    shared = load_reference(str(reference), folder=data)
+    return lambda run: shared
 
 
 def _truth(run: GraphRun) -> pd.DataFrame:

@@ -62,6 +62,12 @@ class GraphRun:
         """Return True if the TFs come from a curated list."""
         return self.config["kb"]["method"]["_target_"].endswith(".CuratedList")
 
+    @property
+    def language_model(self) -> Mapping[str, Any] | None:
+        """Return the configuration of the inferer if it is a language model; None for other methods."""
+        method = self.config["inferer"]["method"]
+        return method if str(method.get("_target_")).endswith(".LLMInferer") else None
+
     @cached_property
     def causal_graph(self) -> CausalGraph:
         """Return the imposed graph."""

@@ -8,11 +8,13 @@ from itertools import combinations
 from pathlib import Path
 from statistics import fmean
 
+from llm4grn.evaluation.graphs.calibration_figure import calibration_blocks
 from llm4grn.evaluation.graphs.overlap import Overlap, overlaps
 from llm4grn.evaluation.graphs.plots import out_degrees, plot_all_degrees, plot_overlaps
 from llm4grn.evaluation.graphs.predictive_table import predictive_tables
 from llm4grn.evaluation.graphs.reference_table import reference_table
 from llm4grn.evaluation.graphs.runs import GraphRun, by_setting, file_name, over_seeds, read_graph_runs
+from llm4grn.evaluation.graphs.sign_table import sign_table
 from llm4grn.report.blocks import Cell, Figure, Table
 
 HUBS = 5
@@ -41,7 +43,7 @@ def graph_blocks(
     data
         Folder of downloaded data (``paths.data``), for ``collectri``.
     store
-        Folder of finished stages, for predictive scores that runs lack.
+        Folder of finished stages (``paths.store``) with the training cells; None to leave out what needs them.
     seed
         Seed for the permutations.
 
@@ -61,6 +63,9 @@ def graph_blocks(
     blocks += predictive_tables(runs, store)
     if reference is not None:
         blocks.append(reference_table(runs, reference, data=data, seed=seed))
+        blocks += calibration_blocks(runs, reference, figures, data=data)
+    if signs := sign_table(runs, reference, data=data, store=store):
+        blocks.append(signs)
     return blocks
 
 

@@ -9,7 +9,7 @@ from llm4grn.errors import UserError
 from llm4grn.evaluation.report.comparison_report import Comparison
 from llm4grn.evaluation.report.html_report import write_html
 from llm4grn.evaluation.report.run_report import installed_versions
-from llm4grn.report.blocks import Figure, Table
+from llm4grn.report.blocks import Block, Cards, Figure, Table
 from llm4grn.report.renderers import RENDERERS, to_markdown
 from llm4grn.results import to_csv
 from llm4grn.store import atomic_write
@@ -46,7 +46,7 @@ def write_comparison(comparison: Comparison, folder: Path, command: str, html: b
     texts = {"table": ("comparison.md", _markdown(comparison, folder))}
     if comparison.results:
         texts["tidy"] = "comparison.csv", to_csv(comparison.results)
-    tables = [block for block in comparison.blocks if isinstance(block, Table)]
+    tables = [_table(block) for block in comparison.blocks if not isinstance(block, Figure)]
     rendered = [
         (f"tables/{table.name}{ending}", render(table)) for table in tables for ending, render in RENDERERS.items()
     ]
@@ -84,8 +84,12 @@ def _markdown(comparison: Comparison, folder: Path) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _shown(block: Table | Figure, folder: Path) -> str:
-    if isinstance(block, Table):
-        return to_markdown(block).rstrip()
+def _table(block: Table | Cards) -> Table:
+    return block.table if isinstance(block, Cards) else block
+
+
+def _shown(block: Block, folder: Path) -> str:
+    if not isinstance(block, Figure):
+        return to_markdown(_table(block)).rstrip()
     link = block.path.relative_to(folder).as_posix()
     return f"**{block.title}**\n\n![{block.title}]({link})\n\n{block.caption}"

@@ -7,16 +7,21 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from llm4grn.evaluation.report.html_report import Section, blocks_of
 from llm4grn.evaluation.scores.comparison import load_runs, score_tables
 from llm4grn.evaluation.scores.summary import summarise
 from llm4grn.evaluation.scores.verdicts import Verdict, verdicts
-from llm4grn.report.blocks import Figure, Table
+from llm4grn.report.blocks import Block, Table
 from llm4grn.results import Result
+
+if TYPE_CHECKING:
+    from llm4grn.evaluation.graphs.why import KnockOuts
 
 logger = logging.getLogger("llm4grn")
 
+_EDGES = "Why these edges? What the language model said, and what the cells say."
 _GRAPHS = "What is imposed on the generator, and how much do the graphs have in common?"
 
 
@@ -42,6 +47,9 @@ class Options:
         Seed for resampling, permutations, classifiers and embeddings.
     data, store
         Folders of downloaded data and of finished stages.
+    knock_outs
+        Function that tells the effects of knock-outs in the generators of runs, see
+        :data:`~llm4grn.evaluation.graphs.why.KnockOuts`; None to leave them out.
     """
 
     paper: bool = False
@@ -53,6 +61,7 @@ class Options:
     seed: int = 0
     data: Path = Path("data")
     store: Path = Path("outputs/store")
+    knock_outs: KnockOuts | None = None
 
 
 @dataclass(frozen=True)
@@ -81,8 +90,8 @@ class Comparison:
     commands: Sequence[tuple[str, str]]
 
     @property
-    def blocks(self) -> list[Table | Figure]:
-        """Return all tables and figures, in the order shown."""
+    def blocks(self) -> list[Block]:
+        """Return all tables, figures and cards, in the order shown."""
         return [*(entry.figure for entry in self.verdict if entry.figure), *blocks_of(self.sections)]
 
     @property
@@ -140,6 +149,7 @@ def compare_runs(folders: Sequence[Path], folder: Path, options: Options) -> Com
 
 def compare_graphs(folders: Sequence[Path], folder: Path, options: Options) -> Comparison:
     """Compare folders of ``infer_grn.py``, which have a graph and no scores; arguments as in :func:`compare_runs`."""
+    from llm4grn.evaluation.graphs.edge_cards import edge_cards
     from llm4grn.evaluation.graphs.runs import read_graph_runs
     from llm4grn.evaluation.graphs.tables import graph_blocks
 
@@ -149,10 +159,13 @@ def compare_graphs(folders: Sequence[Path], folder: Path, options: Options) -> C
         folders, figures, options.reference, data=options.data, store=options.store, seed=options.seed
     )
     title = f"{', '.join(datasets)}: {_counted(len(folders), 'graph')} compared"
-    return Comparison(title, "", [], [], [Section("Graphs", blocks, _GRAPHS)], [])
+    sections = [Section("Graphs", blocks, _GRAPHS)]
+    cards = edge_cards(folders, options.reference, data=options.data, store=options.store)
+    sections.append(Section("Edges one by one", cards, _EDGES))
+    return Comparison(title, "", [], [], sections, [])
 
 
-_Part = tuple[str, str, Callable[[], list[Table | Figure]]]
+_Part = tuple[str, str, Callable[[], Sequence[Block]]]
 
 
 def _parts(
@@ -160,25 +173,32 @@ def _parts(
 ) -> list[_Part]:
     """Return title, question and builder of each section; builders import lazily, so an unused one costs nothing."""
 
-    def scores() -> list[Table | Figure]:
+    def scores() -> Sequence[Block]:
         return [*score_tables(folders, options.rescore, options.paper, options.seed, loaded=(results, n_cells))]
 
-    def graphs() -> list[Table | Figure]:
+    def graphs() -> Sequence[Block]:
         from llm4grn.evaluation.graphs.tables import graph_blocks
 
         return graph_blocks(
             folders, figures, options.reference, data=options.data, store=options.store, seed=options.seed
         )
 
-    def plausible() -> list[Table | Figure]:
+    def edges() -> Sequence[Block]:
+        from llm4grn.evaluation.graphs.edge_cards import edge_cards
+
+        return edge_cards(
+            folders, options.reference, data=options.data, store=options.store, knock_outs=options.knock_outs
+        )
+
+    def plausible() -> Sequence[Block]:
         from llm4grn.evaluation.cells.plausibility import plausibility
 
         return plausibility(folders, figures, options.store, options.seed, options.celltypist)
 
-    def imposed() -> list[Table | Figure]:
+    def imposed() -> Sequence[Block]:
         from llm4grn.evaluation.graphs.dependence import fidelity_table
 
-        blocks: list[Table | Figure] = [fidelity_table(folders)]
+        blocks: list[Block] = [fidelity_table(folders)]
         if options.recovery:
             from llm4grn.evaluation.graphs.recovery import recovery_blocks
 
@@ -188,6 +208,7 @@ def _parts(
     parts: list[_Part] = [
         ("Scores", "How close do the generated cells come to held-out real cells?", scores),
         ("Graphs", _GRAPHS, graphs),
+        ("Edges one by one", _EDGES, edges),
         ("Imposed edges in the cells", "Do the generated cells show the graph that was imposed on them?", imposed),
     ]
     if options.plausibility:

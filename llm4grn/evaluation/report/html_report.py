@@ -10,7 +10,7 @@ from io import BytesIO
 from pathlib import Path
 
 from llm4grn.evaluation.scores.verdicts import Verdict
-from llm4grn.report.blocks import Cell, Figure, Table
+from llm4grn.report.blocks import Block, Cards, Cell, Figure, Table
 from llm4grn.report.latex import column_letters, to_latex
 from llm4grn.report.renderers import to_csv
 from llm4grn.report.terminal import cells_of
@@ -36,7 +36,7 @@ class Section:
     """
 
     title: str
-    blocks: Sequence[Table | Figure]
+    blocks: Sequence[Block]
     intro: str = ""
 
 
@@ -131,8 +131,10 @@ def _verdict(entry: Verdict) -> dict[str, object]:
     return {"dataset": entry.dataset, "answer": answer, "figure": figure, "details": details}
 
 
-def _block(block: Table | Figure, ids: _Ids) -> dict[str, object]:
-    shown = _figure(block) if isinstance(block, Figure) else _table(block)
+def _block(block: Block, ids: _Ids) -> dict[str, object]:
+    shown = (
+        _figure(block) if isinstance(block, Figure) else _cards(block) if isinstance(block, Cards) else _table(block)
+    )
     return {"id": ids.new(block.title), "title": block.title, **shown}
 
 
@@ -157,11 +159,20 @@ def _table(table: Table) -> dict[str, object]:
         ],
         "notes": table.notes,
         "definitions": table.definitions,
-        "downloads": [
-            (f"{table.name}.csv", "CSV", _data_uri(to_csv(table).encode(), "text/csv")),
-            (f"{table.name}.tex", "LaTeX", _data_uri(to_latex(table).encode(), "text/x-tex")),
-        ],
+        "downloads": _downloads(table),
     }
+
+
+def _cards(cards: Cards) -> dict[str, object]:
+    return {"kind": "cards", "cards": cards.cards, "notes": cards.notes, "downloads": _downloads(cards.table)}
+
+
+def _downloads(table: Table) -> list[tuple[str, str, str]]:
+    """Return name, label and content of the files of a table."""
+    return [
+        (f"{table.name}.csv", "CSV", _data_uri(to_csv(table).encode(), "text/csv")),
+        (f"{table.name}.tex", "LaTeX", _data_uri(to_latex(table).encode(), "text/x-tex")),
+    ]
 
 
 def _unbroken(text: str) -> str:
@@ -199,6 +210,6 @@ def _data_uri(data: bytes, kind: str) -> str:
     return f"data:{kind};base64,{base64.b64encode(data).decode('ascii')}"
 
 
-def blocks_of(sections: Iterable[Section]) -> list[Table | Figure]:
-    """Return all tables and figures of the sections, in order."""
+def blocks_of(sections: Iterable[Section]) -> list[Block]:
+    """Return all tables, figures and cards of the sections, in order."""
     return [block for section in sections for block in section.blocks]

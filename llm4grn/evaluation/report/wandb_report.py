@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from llm4grn.errors import UserError
-from llm4grn.report.blocks import Cell, Figure, Table
+from llm4grn.report.blocks import Block, Cards, Cell, Figure, Table
 
 if TYPE_CHECKING:
     from llm4grn.evaluation.report.comparison_report import Comparison
@@ -73,7 +73,7 @@ def show_in_wandb(tracker: Tracker, comparison: Comparison, name: str, folder: P
         logger.warning("W&B: %s: %s; the files are complete", type(error).__name__, " ".join(str(error).split()))
 
 
-def to_wandb(run: Any, blocks: Iterable[Table | Figure]) -> None:
+def to_wandb(run: Any, blocks: Iterable[Block]) -> None:
     """Log every block once, tables under ``tables/NAME`` and figures under ``figures/NAME``.
 
     Parameters
@@ -92,7 +92,7 @@ def to_wandb(run: Any, blocks: Iterable[Table | Figure]) -> None:
                 str(block.path), caption=f"{block.title}. {block.caption}"
             )
         else:
-            columns, data = numbers_and_words(block)
+            columns, data = numbers_and_words(block.table if isinstance(block, Cards) else block)
             shown[f"tables/{block.name}"] = wandb.Table(columns=[*columns], data=[*data])
     run.log(shown)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from llm4grn.llm.parsing import lists
 from llm4grn.llm.parsing.tags import TAG, Body, answer_bodies, without_thoughts
@@ -38,12 +38,16 @@ class Answer:
         Offered symbols that were named more than once, without duplicates.
     found
         Whether the reply contains an answer; an answer that names nothing (``[]``, ``none``) counts.
+    signs
+        For each of the symbols, the sign stated at its first mention: 1 for activation, -1 for repression, 0 for none.
+        Empty if no sign is stated for any.
     """
 
     symbols: tuple[str, ...] = ()
     invented: tuple[str, ...] = ()
     repeated: tuple[str, ...] = ()
     found: bool = False
+    signs: tuple[int, ...] = field(default=(), repr=False, compare=False)
 
 
 def parse_answer(text: str, offered: Sequence[str]) -> Answer:
@@ -82,17 +86,18 @@ def to_answer(mentions: list[Mention] | None) -> Answer:
     if mentions is None:
         return Answer()
     # Dictionaries serve as ordered sets.
-    symbols: dict[str, None] = {}
+    symbols: dict[str, int] = {}
     invented: dict[str, None] = {}
     repeated: dict[str, None] = {}
-    for symbol, written in mentions:
+    for symbol, written, sign in mentions:
         if not symbol:
             invented[written] = None
         elif symbol in symbols:
             repeated[symbol] = None
         else:
-            symbols[symbol] = None
-    return Answer(tuple(symbols), tuple(invented), tuple(repeated), found=True)
+            symbols[symbol] = sign
+    signs = tuple(symbols.values()) if any(symbols.values()) else ()
+    return Answer(tuple(symbols), tuple(invented), tuple(repeated), found=True, signs=signs)
 
 
 def read_body(body: Body, vocabulary: Vocabulary) -> list[Mention] | None:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from llm4grn.llm.parsing.vocabulary import Mention, Vocabulary, looks_like_gene
+from llm4grn.llm.parsing.vocabulary import Mention, Vocabulary, looks_like_gene, stated_sign
 
 _FENCE = re.compile(
     r"```(?:(?:json5?|jsonc|python|text|txt|plaintext|xml|html|markdown|md|csv|yaml|list|answer)\b)?", re.I
@@ -27,6 +27,7 @@ ANSWER_KEY = re.compile(
     re.I,
 )
 _OTHER_KEY = re.compile(r"(?:non|not|reject|exclud|remaining|other|candidate|input|offered|listed|reason)", re.I)
+_SIGN_KEY = re.compile(r"signs?|effects?|mode|direction|action|regulation|type", re.I)
 NOT_JSON = object()
 # Larger texts are garbage; the limits bound the parsing time.
 _DEEPEST, _MOST_LINES, _MOST_ITEMS, MOST_GROUPS = 20, 5_000, 10_000, 1_000
@@ -128,15 +129,22 @@ def read_json(value: Any, vocabulary: Vocabulary, depth: int = 0) -> list[Mentio
     names = [value[key] for key in value if re.fullmatch(_NAME_KEY, key, re.I) and isinstance(value[key], str)]
     if names:
         read = [vocabulary.read(name) for name in names]
-        return next((mentions for mentions in read if mentions and mentions[0].symbol), read[0])
+        mentions = next((mentions for mentions in read if mentions and mentions[0].symbol), read[0])
+        return _with_sign(mentions, next((value[key] for key in value if _SIGN_KEY.fullmatch(key)), None))
     if answers and isinstance(answers[-1], str):
         return _read_inside(answers[-1], vocabulary)
     lists = [content for key, content in value.items() if isinstance(content, list) and not _OTHER_KEY.match(key)]
     if lists:
         return _joined(read_json(content, vocabulary, depth + 1) for content in lists)
-    # {"SPI1": 0.9, "ACTB": false}, {"SPI1": "a reason"}
+    # {"SPI1": 0.9, "ACTB": false}, {"SPI1": "a reason"}, {"SPI1": "+"}
     named = [key for key, content in value.items() if content not in (False, None, "no", "No") and vocabulary.find(key)]
-    return _joined(vocabulary.read(key) for key in named) if named else None
+    return _joined(_with_sign(vocabulary.read(key), value[key]) for key in named) if named else None
+
+
+def _with_sign(mentions: list[Mention] | None, content: object) -> list[Mention] | None:
+    """Give the only name of an entry the sign that its content states, if it states one."""
+    sign = stated_sign(str(content)) if isinstance(content, str | int) and not isinstance(content, bool) else 0
+    return [mentions[0]._replace(sign=sign)] if sign and mentions and len(mentions) == 1 else mentions
 
 
 def read_bare(body: str, vocabulary: Vocabulary) -> list[Mention] | None:

@@ -33,14 +33,24 @@ _NOTHING = re.compile(
     r"(?![\w.\-/])",
     re.I,
 )
+_SIGN = re.compile(
+    r"[\s\"'`*)\]}]*(?:[(\[:=|]\s*|-+>?\s+(?=[a-z]))*[\"'`*]*"
+    r"(?:(?P<activates>\+1?(?![\w.]|\s+\w)|1(?![\w.])|activat|induc|positive|up\b)"
+    r"|-1?(?![\w.>]|\s+\w)|repress|inhibit|negative|down\b)",
+    re.I,
+)
 _NO_GENES = frozenset(["tf", "tfs", "dna", "rna", "mrna", "json", "grn", "pbmc", "pbmcs", "chip-seq", "scrna-seq"])
 
 
 class Mention(NamedTuple):
-    """One name in an answer: the offered ``symbol`` that it denotes, or None, and its spelling."""
+    """One name in an answer: the offered ``symbol`` that it denotes, or None, its spelling, and its sign.
+
+    The sign is 1 for activation, -1 for repression, 0 if none is stated.
+    """
 
     symbol: str | None
     written: str
+    sign: int = 0
 
 
 class Vocabulary:
@@ -70,7 +80,7 @@ class Vocabulary:
         return at < len(self._ordered) and self._ordered[at].startswith(start)
 
     def read(self, item: str, prose_may_follow: bool = False) -> list[Mention] | None:
-        """Return the names in one item of a list: ``PU.1 (SPI1) - master regulator`` names SPI1.
+        """Return the names in one item of a list: ``PU.1 (SPI1) - master regulator`` names SPI1, ``BCL6-`` represses.
 
         Parameters
         ----------
@@ -87,7 +97,12 @@ class Vocabulary:
         """
         key = (item[:_LONGEST_ITEM], prose_may_follow)
         if key not in self._read:
-            self._read[key] = self._read_item(" ".join(key[0].split()), prose_may_follow)
+            text = " ".join(key[0].split())
+            mentions = self._read_item(text, prose_may_follow)
+            if mentions and len(mentions) == 1:
+                written = mentions[0].written
+                mentions = [mentions[0]._replace(sign=stated_sign(text[text.rfind(written) + len(written) :]))]
+            self._read[key] = mentions
         return self._read[key]
 
     def _read_item(self, item: str, prose_may_follow: bool) -> list[Mention] | None:
@@ -162,6 +177,18 @@ class Vocabulary:
 
     def _is_exact(self, mention: Mention) -> bool:
         return self.find(mention.written, exact=True) is not None
+
+
+def stated_sign(text: str) -> int:
+    """Return the sign with which the text after a name begins: 1 for activation, -1 for repression, 0 for none.
+
+    Examples
+    --------
+    >>> [stated_sign(text) for text in ("+", " (-)", ": activator", " - represses it", " -1", " - a regulator", "")]
+    [1, -1, 1, -1, -1, 0, 0]
+    """
+    sign = _SIGN.match(text)
+    return 0 if sign is None else 1 if sign["activates"] else -1
 
 
 def looks_like_gene(word: str) -> bool:

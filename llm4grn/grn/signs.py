@@ -1,0 +1,38 @@
+"""Signs of regulatory edges: 1 for activation, -1 for repression, 0 for unknown."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: Name of the optional column of a table of edges.
+SIGN = "sign"
+_MEANING = {
+    **dict.fromkeys(("+", "1", "activation", "activator", "activates"), 1),
+    **dict.fromkeys(("-", "-1", "repression", "repressor", "represses", "inhibition"), -1),
+    **dict.fromkeys(("", "0", "unknown", "nan", "<na>", "none"), 0),
+}
+
+
+def read_signs(column: pd.Series) -> pd.Series:
+    """Convert a column of signs, as numbers or as text, to int8 values of 1, -1 and 0 (unknown, also if missing).
+
+    Raises
+    ------
+    ValueError
+        If an entry is no sign; the message names the entry.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> read_signs(pd.Series(["+1", "-", "", "activation", None, 1.0])).tolist()
+    [1, -1, 0, 1, 0, 1]
+    """
+    texts = column.astype(object).where(column.notna(), "").astype(str).str.strip().str.lower()
+    texts = texts.str.replace(r"^\+(?=\d)", "", regex=True).str.replace(r"\.0$", "", regex=True)
+    signs = texts.map(_MEANING)
+    if signs.isna().any():
+        raise ValueError(f"{column[signs.isna()].iloc[0]!r}")
+    return signs.astype("int8")
