@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from llm4grn.api.networks import infer_grn, transcription_factors
     from llm4grn.api.scores import plot_cells, score
     from llm4grn.errors import UserError
+    from llm4grn.evaluation.graphs.perturbation_score import perturbation_score
     from llm4grn.grn import GRN, CausalGraph
 
 __version__ = "0.1.0"
@@ -33,6 +34,7 @@ __all__ = [
     "UserError",
     "datasets",
     "infer_grn",
+    "perturbation_score",
     "plot_cells",
     "preprocess",
     "score",
@@ -45,6 +47,7 @@ _MODULES = {
     "SplitCells": "api.cells",
     "UserError": "errors",
     "infer_grn": "api.networks",
+    "perturbation_score": "evaluation.graphs.perturbation_score",
     "plot_cells": "api.scores",
     "preprocess": "api.cells",
     "score": "api.scores",
