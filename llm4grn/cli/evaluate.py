@@ -78,7 +78,9 @@ def checked_patterns(cfg: DictConfig) -> list[str]:
     if not isinstance(cfg.name, str) or not re.fullmatch(r"\w[\w.+=-]*", cfg.name):
         raise UserError(f"name={cfg.name}: expected the name of a folder below paths.outputs, for instance name=table1")
     folder = Path(cfg.paths.outputs) / cfg.name
-    earlier = folder.is_dir() and ((folder / "comparison.csv").is_file() or not any(folder.iterdir()))
+    # comparison.csv holds scores, and graphs alone have none.
+    written = any((folder / name).is_file() for name in ("comparison.csv", "comparison.md"))
+    earlier = folder.is_dir() and (written or not any(folder.iterdir()))
     if (folder.exists() and not earlier) or folder.absolute() == Path(cfg.paths.store).absolute():
         raise UserError(f"name={cfg.name}: {folder} is no comparison; choose another name")
     for field in "reference", "celltypist":
@@ -124,7 +126,7 @@ def with_path(word: str) -> str:
     >>> with_path("perturbation=screen.h5ad"), with_path("perturbation.column=gene")
     ('perturbation.path=screen.h5ad', 'perturbation.column=gene')
     """
-    return re.sub(r"^perturbation=", "perturbation.path=", word)
+    return re.sub(r"^perturbation=(?!\{)", "perturbation.path=", word)
 
 
 def main() -> None:

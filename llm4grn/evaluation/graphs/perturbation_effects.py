@@ -147,7 +147,8 @@ def perturbation_effects(
     if not kept:
         raise UserError(
             f"perturbation.column={column}: none of the {len(wanted_tfs)} TFs is perturbed in {min_cells} cells of "
-            f"{name} or more (perturbed there: {_some(sizes.drop(control).index)}); the column must hold gene symbols"
+            f"{name} or more (perturbed there: {_some(sizes.drop(control).index)}); the column must hold gene symbols, "
+            "and perturbation.min_cells may be lower"
         )
     if not measured:
         raise UserError(
