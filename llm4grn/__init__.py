@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from llm4grn.api.scores import plot_cells, score
     from llm4grn.errors import UserError
     from llm4grn.evaluation.graphs.perturbation_score import perturbation_score
+    from llm4grn.evaluation.graphs.regression_score import regression_score
     from llm4grn.grn import GRN, CausalGraph
 
 __version__ = "0.1.0"
@@ -37,6 +38,7 @@ __all__ = [
     "perturbation_score",
     "plot_cells",
     "preprocess",
+    "regression_score",
     "score",
     "transcription_factors",
 ]
@@ -50,6 +52,7 @@ _MODULES = {
     "perturbation_score": "evaluation.graphs.perturbation_score",
     "plot_cells": "api.scores",
     "preprocess": "api.cells",
+    "regression_score": "evaluation.graphs.regression_score",
     "score": "api.scores",
     "transcription_factors": "api.networks",
 }

@@ -11,6 +11,7 @@ from statistics import fmean
 from llm4grn.evaluation.graphs.overlap import Overlap, overlaps
 from llm4grn.evaluation.graphs.plots import out_degrees, plot_all_degrees, plot_overlaps
 from llm4grn.evaluation.graphs.reference_table import reference_table
+from llm4grn.evaluation.graphs.regression_table import regression_table
 from llm4grn.evaluation.graphs.runs import GraphRun, by_setting, file_name, over_seeds, read_graph_runs
 from llm4grn.report.blocks import Cell, Figure, Table
 
@@ -39,7 +40,7 @@ def graph_blocks(
     data
         Folder of downloaded data (``paths.data``), for ``collectri``.
     seed
-        Seed for the permutations.
+        Seed for the permutations, and for the groups of cells of the regression score.
 
     Raises
     ------
@@ -54,6 +55,8 @@ def graph_blocks(
     if compared:
         blocks += [overlap_table(compared), *_overlap_figures(compared, figures)]
     blocks += [*_degree_figures(runs, figures), hub_table(runs)]
+    if (regression := regression_table(runs, seed)) is not None:
+        blocks.append(regression)
     if reference is not None:
         blocks.append(reference_table(runs, reference, data=data, seed=seed))
     return blocks
