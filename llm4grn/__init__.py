@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from llm4grn.api.networks import infer_grn, transcription_factors
     from llm4grn.api.scores import plot_cells, predictive_score, score
     from llm4grn.errors import UserError
+    from llm4grn.evaluation.graphs.perturbation_score import perturbation_score
+    from llm4grn.evaluation.graphs.regression_score import regression_score
     from llm4grn.grn import GRN, CausalGraph
 
 __version__ = "0.1.0"
@@ -34,9 +36,11 @@ __all__ = [
     "UserError",
     "datasets",
     "infer_grn",
+    "perturbation_score",
     "plot_cells",
     "predictive_score",
     "preprocess",
+    "regression_score",
     "score",
     "transcription_factors",
     "why",
@@ -48,9 +52,11 @@ _MODULES = {
     "SplitCells": "api.cells",
     "UserError": "errors",
     "infer_grn": "api.networks",
+    "perturbation_score": "evaluation.graphs.perturbation_score",
     "plot_cells": "api.scores",
     "predictive_score": "api.scores",
     "preprocess": "api.cells",
+    "regression_score": "evaluation.graphs.regression_score",
     "score": "api.scores",
     "transcription_factors": "api.networks",
     "why": "api.edges",

@@ -326,6 +326,13 @@ COMPARISONS = [
     ),
     comparison("no CollecTRI", ["reference=collectri"], ["reference=collectri", "put the CollecTRI edges there"]),
     comparison("reference of others", ["reference=truth"], ["reference=truth", "not simulated"]),
+    comparison("no such screen", ["perturbation=s.h5ad"], ["perturbation.path", "no file s.h5ad", "give the path"]),
+    comparison(
+        "screen without the column",
+        ["perturbation=counts.h5ad", "perturbation.column=guide"],
+        ["perturbation.column=guide", "no such obs column", "name the one"],
+        both(RUN, h5ad()),
+    ),
     comparison("no such CellTypist model", ["celltypist=m.pkl"], ["celltypist=m.pkl", "no such file", "give"]),
     comparison(
         "CellTypist model that is none",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -12,6 +14,9 @@ from llm4grn.cli.main import run
 from llm4grn.cli.program import plain
 from llm4grn.errors import UserError
 
+if TYPE_CHECKING:
+    from llm4grn.evaluation.graphs.perturbation_effects import Screen
+
 FLAGS = ("paper", "rescore", "plausibility", "recovery", "html")
 
 
@@ -19,6 +24,7 @@ def evaluate(cfg: DictConfig) -> Path:
     """Compare the runs that ``cfg.runs`` matches, and return the folder of the comparison."""
     patterns = checked_patterns(cfg)
     folder = Path(cfg.paths.outputs) / cfg.name
+    screen = checked_screen(cfg)
     tracker = instantiate(cfg.logger)
 
     from llm4grn.evaluation.report.wandb_report import check_tracker, show_in_wandb
@@ -40,6 +46,7 @@ def evaluate(cfg: DictConfig) -> Path:
     options = Options(
         **{name: cfg[name] for name in ("paper", "rescore", "plausibility", "recovery", "reference", "seed")},
         celltypist=cfg.celltypist and Path(cfg.celltypist),
+        perturbation=screen,
         data=Path(cfg.paths.data),
         store=Path(cfg.paths.store),
         knock_outs=knock_outs,
@@ -73,7 +80,9 @@ def checked_patterns(cfg: DictConfig) -> list[str]:
     if not isinstance(cfg.name, str) or not re.fullmatch(r"\w[\w.+=-]*", cfg.name):
         raise UserError(f"name={cfg.name}: expected the name of a folder below paths.outputs, for instance name=table1")
     folder = Path(cfg.paths.outputs) / cfg.name
-    earlier = folder.is_dir() and ((folder / "comparison.csv").is_file() or not any(folder.iterdir()))
+    # comparison.csv holds scores, and graphs alone have none.
+    written = any((folder / name).is_file() for name in ("comparison.csv", "comparison.md"))
+    earlier = folder.is_dir() and (written or not any(folder.iterdir()))
     if (folder.exists() and not earlier) or folder.absolute() == Path(cfg.paths.store).absolute():
         raise UserError(f"name={cfg.name}: {folder} is no comparison; choose another name")
     for field in "reference", "celltypist":
@@ -87,6 +96,42 @@ def checked_patterns(cfg: DictConfig) -> list[str]:
     return [str(pattern) for pattern in patterns]
 
 
+def checked_screen(cfg: DictConfig) -> Screen | None:
+    """Return the perturbation screen, whose columns and labels have been read; None if there is none.
+
+    Raises
+    ------
+    UserError
+        If a field has an invalid value, or the file cannot be used.
+    """
+    fields = plain(cfg.perturbation)
+    if fields["path"] is None:
+        return None
+    from llm4grn.evaluation.graphs.perturbation_effects import Screen
+
+    # A label that is a number in YAML is a text in the file.
+    labels = {
+        name: str(fields[name]) if isinstance(fields[name], int) else fields[name] for name in ("column", "control")
+    }
+    screen = Screen(**{**fields, **labels})
+    screen.check()
+    return screen
+
+
+def with_path(word: str) -> str:
+    """Return an argument of the command, with ``perturbation=FILE`` written in full.
+
+    ``perturbation`` is a group of fields, and Hydra would replace the group by the text.
+
+    Examples
+    --------
+    >>> with_path("perturbation=screen.h5ad"), with_path("perturbation.column=gene")
+    ('perturbation.path=screen.h5ad', 'perturbation.column=gene')
+    """
+    return re.sub(r"^perturbation=(?!\{)", "perturbation.path=", word)
+
+
 def main() -> None:
     """Run ``python evaluate.py``."""
+    sys.argv[1:] = map(with_path, sys.argv[1:])
     run(evaluate, "evaluate")

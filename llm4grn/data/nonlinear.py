@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
 from llm4grn.data.networks import layered_graph
-from llm4grn.data.simulated import SimulatedSource, names
+from llm4grn.data.simulated import Constants, SimulatedSource, names
 from llm4grn.errors import UserError
 from llm4grn.runtime.seeding import derive_seed
 from llm4grn.validation import Amount, Positive, PositiveFloat, Share, check_fields
@@ -105,40 +107,59 @@ class NonLinear(SimulatedSource):
         seed = derive_seed(self.seed, "graph")
         return layered_graph(self.layers(), self.mean_regulators, self.hub_exponent, self.repressors, seed)
 
-    def _simulate(self, graph: pd.DataFrame, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    def _simulate(
+        self, graph: pd.DataFrame, rng: np.random.Generator, constants: Constants, n_cells: int, do: Mapping[str, float]
+    ) -> tuple[np.ndarray, np.ndarray]:
         import numpy as np
 
-        shares = rng.dirichlet(np.full(self.n_cell_types, 3.0))
-        types = rng.choice(self.n_cell_types, self.n_cells, p=shares)
-        means = rng.lognormal(0, 1, (self.n_cell_types, self.n_roots))
-        levels = self._levels(means[types], graph, rng)
-        levels *= rng.lognormal(0, self.gene_sd, self.n_genes) / np.maximum(levels.mean(axis=0), 1e-12)
-        library = self.library_size * rng.lognormal(0, self.library_size_sd, (self.n_cells, 1))
+        shares = constants.of("shares", lambda: rng.dirichlet(np.full(self.n_cell_types, 3.0)))
+        types = rng.choice(self.n_cell_types, n_cells, p=shares)
+        means = constants.of("means", lambda: rng.lognormal(0, 1, (self.n_cell_types, self.n_roots)))
+        levels = self._levels(means[types], graph, rng, constants, do)
+        levels *= constants.of(
+            "scale", lambda: rng.lognormal(0, self.gene_sd, self.n_genes) / np.maximum(levels.mean(axis=0), 1e-12)
+        )
+        library = self.library_size * rng.lognormal(0, self.library_size_sd, (n_cells, 1))
         expected = library * levels / levels.sum(axis=1, keepdims=True)
         counts = rng.poisson(rng.gamma(1 / self.dispersion, self.dispersion * expected))
         return counts, np.array([f"type{i}" for i in range(self.n_cell_types)])[types]
 
-    def _levels(self, roots: np.ndarray, graph: pd.DataFrame, rng: np.random.Generator) -> np.ndarray:
+    def _levels(
+        self,
+        roots: np.ndarray,
+        graph: pd.DataFrame,
+        rng: np.random.Generator,
+        constants: Constants,
+        do: Mapping[str, float],
+    ) -> np.ndarray:
         """Compute the levels (n_cells, n_genes) from the expected levels of the roots (n_cells, n_roots)."""
         import numpy as np
 
         column = {gene: i for i, gene in enumerate(self.genes)}
-        levels = np.empty((self.n_cells, self.n_genes))
+        levels = np.empty((len(roots), self.n_genes))
         noise = rng.lognormal(0, self.noise, levels.shape)
+        noise *= [do.get(gene, 1.0) for gene in self.genes]
         levels[:, : self.n_roots] = roots * noise[:, : self.n_roots]
         edges = {target: table for target, table in graph.groupby("target", sort=False)}
         for gene in (gene for layer in self.layers()[1:] for gene in layer):
-            made = self._production(levels[:, edges[gene]["TF"].map(column)], edges[gene]["weight"].to_numpy(), rng)
-            levels[:, column[gene]] = made * noise[:, column[gene]]
+            regulators, weights = levels[:, edges[gene]["TF"].map(column)], edges[gene]["weight"].to_numpy()
+            half = constants.of(f"half {gene}", partial(_half_saturation, regulators, rng))
+            levels[:, column[gene]] = self._production(regulators, weights, half) * noise[:, column[gene]]
         return levels
 
-    def _production(self, regulators: np.ndarray, weights: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def _production(self, regulators: np.ndarray, weights: np.ndarray, half: np.ndarray) -> np.ndarray:
         """Compute one gene's production (n_cells,) in [0, 1] from its regulators (n_cells, n_regulators)."""
         import numpy as np
 
-        half = np.median(regulators, axis=0) * rng.lognormal(0, 0.3, len(weights))
         powered = (regulators / np.maximum(half, 1e-12)) ** self.hill
         bound = powered / (1 + powered)
         on, off = weights > 0, weights < 0
         activation = (self.basal + bound[:, on] @ weights[on]) / (self.basal + weights[on].sum())
         return activation * np.prod(1 + bound[:, off] * weights[off], axis=1)
+
+
+def _half_saturation(regulators: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Draw the level of each regulator (n_cells, n_regulators) at which its effect is half of the largest."""
+    import numpy as np
+
+    return np.median(regulators, axis=0) * rng.lognormal(0, 0.3, regulators.shape[1])

@@ -1,12 +1,14 @@
 """Simulated counts with a known regulatory network: the common base class, and the linear simulation of the paper.
 
 In addition to the methods of any source, a simulated source has ``true_graph``: the edges that generate its cells. They
-have a separate random stream, so they are known without simulating cells.
+have a separate random stream, so they are known without simulating cells. ``screen`` simulates a perturbation screen
+of the same system: cells in which one gene is knocked out, and control cells.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -26,6 +28,23 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 _VERSION = "1"  # raise it whenever the same arguments give different counts
+
+#: Label of unperturbed cells in ``obs["perturbation"]`` of a screen.
+CONTROL = "control"
+
+
+class Constants(dict[str, "np.ndarray"]):
+    """The constants of a simulated system, for instance the level at which a TF half saturates its target.
+
+    They are drawn while the cells of a data set are simulated, between the draws of the cells. Other cells of the same
+    system are simulated from the constants that the first simulation drew.
+    """
+
+    def of(self, name: str, draw: Callable[[], np.ndarray]) -> np.ndarray:
+        """Return a constant; ``draw`` makes it if it is not known yet."""
+        if name not in self:
+            self[name] = draw()
+        return self[name]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +67,28 @@ class SimulatedSource(ABC):
         """Return the edges that generate the cells: ``TF``, ``target``, and ``weight``, negative for a repressor."""
 
     @abstractmethod
-    def _simulate(self, graph: pd.DataFrame, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray | None]:
-        """Simulate counts, shape (n_cells, n_genes) in the order of ``genes``, and the cells' types, if any."""
+    def _simulate(
+        self, graph: pd.DataFrame, rng: np.random.Generator, constants: Constants, n_cells: int, do: Mapping[str, float]
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Simulate cells under an intervention.
+
+        Parameters
+        ----------
+        graph
+            True edges.
+        rng
+            Random numbers of the cells, and of the constants that are not known yet.
+        constants
+            Constants of the system; those that it lacks are drawn, and added.
+        n_cells
+            Number of cells.
+        do
+            Factor on the level of each gene intervened on; its targets are computed from the changed level.
+
+        Returns
+        -------
+        Counts, shape (n_cells, n_genes) in the order of ``genes``, and the cells' types, if any.
+        """
 
     @property
     @abstractmethod
@@ -66,17 +105,74 @@ class SimulatedSource(ABC):
 
     def load(self) -> AnnData:
         """Simulate integer counts, with the true edges in ``uns["true_graph"]`` and cell types, if any, in ``obs``."""
+        return self._as_adata(*self._cells(Constants()))
+
+    def screen(
+        self, genes: Sequence[str] | None = None, n_cells: int = 100, n_control: int = 500, remaining: float = 0.0
+    ) -> AnnData:
+        """Simulate a perturbation screen of the system whose unperturbed cells :meth:`load` returns.
+
+        No cell is one of :meth:`load`, so that a network inferred from those is scored on other cells.
+
+        Parameters
+        ----------
+        genes
+            Genes that are perturbed, each in cells of its own; None for all TFs of the true graph.
+        n_cells
+            Number of cells of each perturbation.
+        n_control
+            Number of unperturbed cells.
+        remaining
+            Share of its level that a perturbed gene keeps: 0 for a knockout, 0.2 for instance for CRISPRi.
+
+        Returns
+        -------
+        AnnData
+            As from :meth:`load`; ``obs["perturbation"]`` is the perturbed gene, or ``control``.
+
+        Raises
+        ------
+        UserError
+            If a gene is not simulated, or a number is out of range.
+        """
+        import numpy as np
+
+        genes = sorted(set(self.true_graph()["TF"])) if genes is None else list(genes)
+        if unknown := sorted(set(genes) - set(self.genes)):
+            raise UserError(f"genes: {unknown[0]} is not simulated; choose among {self.genes[0]} ... {self.genes[-1]}")
+        if min(n_cells, n_control) < 1 or remaining < 0:
+            raise UserError("a screen needs n_cells and n_control of 1 or more, and remaining of 0 or more")
+        self._cells(constants := Constants())
+        conditions = {CONTROL: (n_control, {}), **{gene: (n_cells, {gene: remaining}) for gene in genes}}
+        parts = [self._cells(constants, f"screen {name}", n, do) for name, (n, do) in conditions.items()]
+        types = [cell_types for _, cell_types in parts if cell_types is not None]
+        adata = self._as_adata(np.vstack([counts for counts, _ in parts]), np.concatenate(types) if types else None)
+        adata.obs["perturbation"] = np.repeat(list(conditions), [n for n, _ in conditions.values()])
+        return adata
+
+    def _cells(
+        self,
+        constants: Constants,
+        stream: str = "cells",
+        n_cells: int | None = None,
+        do: Mapping[str, float] | None = None,
+    ) -> tuple[np.ndarray, np.ndarray | None]:
+        """Simulate cells with a random stream of their own; by default those of :meth:`load`."""
+        import numpy as np
+
+        rng = np.random.default_rng(derive_seed(self.seed, stream))
+        return self._simulate(self.true_graph(), rng, constants, n_cells or self.n_cells, do or {})
+
+    def _as_adata(self, counts: np.ndarray, cell_types: np.ndarray | None) -> AnnData:
         import anndata
         import numpy as np
         from scipy.sparse import csr_matrix
 
-        graph = self.true_graph()
-        counts, cell_types = self._simulate(graph, np.random.default_rng(derive_seed(self.seed, "cells")))
         adata = anndata.AnnData(csr_matrix(counts.astype(np.int32)))
-        adata.obs_names = [f"cell{i}" for i in range(self.n_cells)]
+        adata.obs_names = [f"cell{i}" for i in range(len(counts))]
         adata.var_names = self.genes
         adata = readers.as_counts(adata, type(self).__name__, cell_types)
-        adata.uns["true_graph"] = graph
+        adata.uns["true_graph"] = self.true_graph()
         adata.uns["simulation"] = {"class": type(self).__name__, **asdict(self)}
         return adata
 
@@ -136,15 +232,21 @@ class LinearUniform(SimulatedSource):
         causes, effects = self.genes[: self.n_causes], self.genes[self.n_causes :]
         return linear_graph(causes, effects, self.causes_per_effect, derive_seed(self.seed, "graph"))
 
-    def _simulate(self, graph: pd.DataFrame, rng: np.random.Generator) -> tuple[np.ndarray, None]:
+    def _simulate(
+        self, graph: pd.DataFrame, rng: np.random.Generator, constants: Constants, n_cells: int, do: Mapping[str, float]
+    ) -> tuple[np.ndarray, None]:
         import numpy as np
 
-        shape = self.n_cells, self.n_causes
+        shape = n_cells, self.n_causes
         causes = rng.exponential(self.scale, shape) * (rng.random(shape) >= self.zeros)
+        kept = np.array([do.get(gene, 1.0) for gene in self.genes])
+        causes *= kept[: self.n_causes]
         weights = graph.pivot(index="TF", columns="target", values="weight").fillna(0)
         weights = weights.reindex(index=self.genes[: self.n_causes], columns=self.genes[self.n_causes :], fill_value=0)
         effects = causes @ weights.to_numpy()
-        effects += rng.normal(size=effects.shape) * self.noise * effects.std(axis=0)
+        spread = constants.of("spread", lambda: effects.std(axis=0))
+        effects += rng.normal(size=effects.shape) * self.noise * spread
+        effects *= kept[self.n_causes :]
         return np.rint(np.maximum(np.hstack([causes, effects]), 0)), None
 
 

@@ -13,6 +13,7 @@ from llm4grn.evaluation.graphs.overlap import Overlap, overlaps
 from llm4grn.evaluation.graphs.plots import out_degrees, plot_all_degrees, plot_overlaps
 from llm4grn.evaluation.graphs.predictive_table import predictive_tables
 from llm4grn.evaluation.graphs.reference_table import reference_table
+from llm4grn.evaluation.graphs.regression_table import regression_table
 from llm4grn.evaluation.graphs.runs import GraphRun, by_setting, file_name, over_seeds, read_graph_runs
 from llm4grn.evaluation.graphs.sign_table import sign_table
 from llm4grn.report.blocks import Cell, Figure, Table
@@ -45,7 +46,7 @@ def graph_blocks(
     store
         Folder of finished stages (``paths.store``) with the training cells; None to leave out what needs them.
     seed
-        Seed for the permutations.
+        Seed for the permutations, and for the groups of cells of the regression score.
 
     Raises
     ------
@@ -61,6 +62,8 @@ def graph_blocks(
         blocks += [overlap_table(compared), *_overlap_figures(compared, figures)]
     blocks += [*_degree_figures(runs, figures), hub_table(runs)]
     blocks += predictive_tables(runs, store)
+    if (regression := regression_table(runs, seed)) is not None:
+        blocks.append(regression)
     if reference is not None:
         blocks.append(reference_table(runs, reference, data=data, seed=seed))
         blocks += calibration_blocks(runs, reference, figures, data=data)

@@ -18,6 +18,8 @@ from llm4grn.store import atomic_write
 def write_comparison(comparison: Comparison, folder: Path, command: str, html: bool = True) -> dict[str, Path]:
     """Write ``comparison.md``, ``comparison.csv`` (tidy results), each table in several formats, and ``report.html``.
 
+    Further files of the comparison are written beside the tables.
+
     Tables and figures of an earlier comparison that are not part of this one are removed.
 
     Parameters
@@ -50,6 +52,7 @@ def write_comparison(comparison: Comparison, folder: Path, command: str, html: b
     rendered = [
         (f"tables/{table.name}{ending}", render(table)) for table in tables for ending, render in RENDERERS.items()
     ]
+    rendered += [(f"tables/{name}", text) for name, text in comparison.texts.items()]
     for name, text in [*texts.values(), *rendered]:
         with atomic_write(folder / name) as path:
             path.write_text(text, encoding="utf-8")
@@ -67,7 +70,7 @@ def write_comparison(comparison: Comparison, folder: Path, command: str, html: b
 
 
 def _remove_others(folder: Path, kept: Collection[Path]) -> None:
-    endings = {*RENDERERS, ".png"}
+    endings = {*RENDERERS, ".png", ".tsv"}
     for path in [*(folder / "tables").rglob("*"), *(folder / "figures").rglob("*")]:
         if path.suffix in endings and path.is_file() and path not in kept:
             path.unlink()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,11 +18,13 @@ from llm4grn.results import Result
 
 if TYPE_CHECKING:
     from llm4grn.evaluation.graphs.why import KnockOuts
+    from llm4grn.evaluation.graphs.perturbation_effects import Screen
 
 logger = logging.getLogger("llm4grn")
 
 _EDGES = "Why these edges? What the language model said, and what the cells say."
 _GRAPHS = "What is imposed on the generator, and how much do the graphs have in common?"
+_PERTURBATIONS = "Do the targets of a transcription factor change when it is knocked out or repressed?"
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,8 @@ class Options:
         CellTypist model file that predicts the types.
     recovery
         Whether to infer networks from the synthetic cells and score them against the imposed graphs.
+    perturbation
+        Perturbation screen to score the graphs against; None to leave that out.
     seed
         Seed for resampling, permutations, classifiers and embeddings.
     data, store
@@ -58,6 +62,7 @@ class Options:
     plausibility: bool = True
     celltypist: Path | None = None
     recovery: bool = False
+    perturbation: Screen | None = None
     seed: int = 0
     data: Path = Path("data")
     store: Path = Path("outputs/store")
@@ -80,6 +85,8 @@ class Comparison:
         Sections of tables and figures; the pictures are on disk.
     commands
         Name of each run and the command that made it.
+    texts
+        Name and content of further files, which are written beside the tables.
     """
 
     title: str
@@ -88,6 +95,7 @@ class Comparison:
     verdict: Sequence[Verdict]
     sections: Sequence[Section]
     commands: Sequence[tuple[str, str]]
+    texts: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def blocks(self) -> list[Block]:
@@ -131,8 +139,9 @@ def compare_runs(folders: Sequence[Path], folder: Path, options: Options) -> Com
     figures = Path(folder) / "figures"
     results, n_cells = load_runs(folders, rescore=options.rescore)
     rows = summarise(results)
-    sections = []
-    for title, intro, build in _parts(folders, figures, options, results, n_cells):
+    sections: list[Section] = []
+    texts: dict[str, str] = {}
+    for title, intro, build in _parts(folders, figures, options, results, n_cells, texts):
         logger.info("%s of %d runs", title[0].lower() + title[1:], len(folders))
         sections.append(Section(title, build(), intro))
     runs = [row for row in rows if row.source == "run"]
@@ -144,6 +153,7 @@ def compare_runs(folders: Sequence[Path], folder: Path, options: Options) -> Com
         verdict=with_figures(verdicts(rows), rows, figures),
         sections=sections,
         commands=[(run.name, command) for run in folders if (command := command_of(run))],
+        texts=texts,
     )
 
 
@@ -159,19 +169,40 @@ def compare_graphs(folders: Sequence[Path], folder: Path, options: Options) -> C
         folders, figures, options.reference, data=options.data, store=options.store, seed=options.seed
     )
     title = f"{', '.join(datasets)}: {_counted(len(folders), 'graph')} compared"
-    sections = [Section("Graphs", blocks, _GRAPHS)]
+    sections, texts = [Section("Graphs", blocks, _GRAPHS)], {}
     cards = edge_cards(folders, options.reference, data=options.data, store=options.store)
     sections.append(Section("Edges one by one", cards, _EDGES))
-    return Comparison(title, "", [], [], sections, [])
+    if options.perturbation is not None:
+        sections.append(Section("Perturbations", _perturbations(folders, options, texts), _PERTURBATIONS))
+    return Comparison(title, "", [], [], sections, [], texts)
+
+
+def _perturbations(folders: Sequence[Path], options: Options, texts: dict[str, str]) -> list[Block]:
+    """Score the graphs against the perturbation screen; the files of it are added to ``texts``."""
+    from llm4grn.evaluation.graphs.perturbation_table import perturbation_tables
+    from llm4grn.evaluation.graphs.runs import read_graph_runs
+
+    assert options.perturbation is not None
+    tables = perturbation_tables(read_graph_runs(folders), options.perturbation, options.seed)
+    texts |= tables.texts()
+    return [tables.table]
 
 
 _Part = tuple[str, str, Callable[[], Sequence[Block]]]
 
 
 def _parts(
-    folders: Sequence[Path], figures: Path, options: Options, results: Sequence[Result], n_cells: Mapping[str, int]
+    folders: Sequence[Path],
+    figures: Path,
+    options: Options,
+    results: Sequence[Result],
+    n_cells: Mapping[str, int],
+    texts: dict[str, str],
 ) -> list[_Part]:
-    """Return title, question and builder of each section; builders import lazily, so an unused one costs nothing."""
+    """Return title, question and builder of each section; builders import lazily, so an unused one costs nothing.
+
+    A builder that makes further files adds them to ``texts``.
+    """
 
     def scores() -> Sequence[Block]:
         return [*score_tables(folders, options.rescore, options.paper, options.seed, loaded=(results, n_cells))]
@@ -211,6 +242,8 @@ def _parts(
         ("Edges one by one", _EDGES, edges),
         ("Imposed edges in the cells", "Do the generated cells show the graph that was imposed on them?", imposed),
     ]
+    if options.perturbation is not None:
+        parts.append(("Perturbations", _PERTURBATIONS, lambda: _perturbations(folders, options, texts)))
     if options.plausibility:
         question = "Are the generated cells of real types, in their proportions and with their markers?"
         parts.append(("Biological plausibility", question, plausible))
