@@ -17,8 +17,8 @@ from llm4grn.report.blocks import Block, Table
 from llm4grn.results import Result
 
 if TYPE_CHECKING:
-    from llm4grn.evaluation.graphs.why import KnockOuts
     from llm4grn.evaluation.graphs.perturbation_effects import Screen
+    from llm4grn.evaluation.graphs.why import KnockOuts
 
 logger = logging.getLogger("llm4grn")
 
