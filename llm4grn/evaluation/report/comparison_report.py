@@ -159,7 +159,8 @@ def compare_graphs(folders: Sequence[Path], folder: Path, options: Options) -> C
     datasets = dict.fromkeys(run.dataset for run in read_graph_runs(folders))
     blocks = graph_blocks(folders, Path(folder) / "figures", options.reference, data=options.data, seed=options.seed)
     title = f"{', '.join(datasets)}: {_counted(len(folders), 'graph')} compared"
-    sections, texts = [Section("Graphs", blocks, _GRAPHS)], {}
+    sections = [Section("Graphs", blocks, _GRAPHS)]
+    texts: dict[str, str] = {}
     if options.perturbation is not None:
         sections.append(Section("Perturbations", _perturbations(folders, options, texts), _PERTURBATIONS))
     return Comparison(title, "", [], [], sections, [], texts)
