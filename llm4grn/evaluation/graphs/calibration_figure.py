@@ -151,7 +151,7 @@ def _draw_curves(axis: Axes, curves: Mapping[int, pd.DataFrame], labels: Sequenc
             "linewidth": 1.2,
             "elinewidth": 0.9,
         }
-        axis.errorbar(places, 100 * curve["share"], yerr=errors, label=labels[number], markersize=4, **style)
+        axis.errorbar(places, 100 * curve["share"], yerr=errors, label=labels[number], **style)
         axis.axhline(100 * curve["at_random"].iloc[0], color="#666666", linestyle="--", linewidth=0.8, zorder=0)
     axis.set_xticks(range(len(groups)), groups, fontsize=7, color=INK, rotation=25)
     axis.tick_params(axis="y", labelsize=7, colors=INK)

@@ -158,7 +158,9 @@ def perturbation_effects(
     cells = _Cells(screen, labels, measured, seed, name)
     baseline = cells.of(control)
     samples = [Sample.of(gene) for gene in baseline.T]
-    results, changes, n_cells = [], [], []
+    results: list[list[tuple[float, float]]] = []
+    changes: list[np.ndarray] = []
+    n_cells: list[int] = []
     for tf in kept:
         perturbed = cells.of(tf)
         results.append(_compare(perturbed, samples))

@@ -81,7 +81,8 @@ def perturbation_tables(runs: Sequence[GraphRun], screen: Screen, seed: int = 0)
         name=screen.path,
     )
     scores: dict[tuple[str, str, str], list[pd.DataFrame]] = defaultdict(list)
-    edges, refused = [], {}
+    edges: list[pd.DataFrame] = []
+    refused: dict[tuple[str, str, str], UserError] = {}
     for run in runs:
         labels = {"dataset": run.dataset, "KB": run.kb, "inferer": run.setting[2], "seed": run.seed}
         labels |= {"inference_seed": run.inference_seed}

@@ -169,7 +169,8 @@ def compare_graphs(folders: Sequence[Path], folder: Path, options: Options) -> C
         folders, figures, options.reference, data=options.data, store=options.store, seed=options.seed
     )
     title = f"{', '.join(datasets)}: {_counted(len(folders), 'graph')} compared"
-    sections, texts = [Section("Graphs", blocks, _GRAPHS)], {}
+    sections = [Section("Graphs", blocks, _GRAPHS)]
+    texts: dict[str, str] = {}
     cards = edge_cards(folders, options.reference, data=options.data, store=options.store)
     sections.append(Section("Edges one by one", cards, _EDGES))
     if options.perturbation is not None:
