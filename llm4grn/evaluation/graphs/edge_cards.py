@@ -65,7 +65,7 @@ def edge_cards(
                 f"largest importance from the cells that the model does not name ({where}).",
             ),
         ):
-            found = evidence([said, seen], edges, reference=usable, data=data, store=store, knock_outs=knock_outs)
+            found = evidence([said, seen], edges, reference=usable, data=data, store=store, knock_outs=effects)
             cards = [card(each) for each in found]
             if cards:
                 blocks.append(Cards(f"edges_{name}_{file_name(said.dataset)}", title, cards, [note]))
