@@ -52,7 +52,7 @@ def why(
 
     folders = [Path(runs)] if isinstance(runs, str | Path) else [Path(folder) for folder in runs]
     (found,) = evidence(
-        read_graph_runs(folders),
+        read_graph_runs(folders, distinct=False),
         [(tf, target)],
         reference=reference,
         data=data,

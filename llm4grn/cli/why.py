@@ -39,7 +39,7 @@ def why_text(tf: str, target: str, words: Sequence[str]) -> str:
     if twice := [field for field, values in given.items() if field != "run" and len(values) > 1]:
         raise UserError(f"{twice[0]}: given twice")
     options = {field: values[0] for field, values in given.items() if field not in ("run", "store")}
-    runs = read_graph_runs(find_folders(given.get("run", [])))
+    runs = read_graph_runs(find_folders(given.get("run", [])), distinct=False)
     store = given.get("store", ["outputs/store"])[0]
     (edge,) = evidence(runs, [(tf, target)], store=store, knock_outs=knock_outs, **options)
     return edge.text()

@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 from graph_folders import texts, write_folder
 
+from llm4grn.errors import UserError
 from llm4grn.evaluation.graphs.edge_cards import agreed, disputed, edge_cards, paired_ranks, pairs
 from llm4grn.evaluation.graphs.runs import read_graph_runs
 
@@ -41,6 +42,20 @@ def test_agreed_and_disputed_edges_by_hand(folders):
     assert agreed(ranked, 3) == [("A", "x"), ("A", "y"), ("C", "y")]  # ranks 1 1; 2 1 and 1 2, by importance; B 2 4
     # B -> x has the widest gap; the rest of the model's edges are level. Of those it does not name: C, then D.
     assert disputed(ranked, 4) == [("B", "x"), ("C", "y"), ("C", "x"), ("D", "x")]
+
+
+def test_a_generator_that_cannot_be_used_costs_its_fact_alone(folders):
+    def knock_outs(folder, edges):
+        if folder.name == "said":
+            raise UserError("said: not the generator of this graph")
+        return dict.fromkeys(edges, 1.5)
+
+    for folder in folders[:2]:
+        (folder / "generator.pt").touch()
+    agree, _ = edge_cards(folders, "truth", knock_outs=knock_outs)  # the truth of these cells is not known
+    facts = dict(agree.cards[0].facts)
+    assert facts["log2 fold change under do(A = 0)"] == "+1.500"
+    assert "truth" not in facts
 
 
 def test_as_blocks_with_tables_for_files(folders):

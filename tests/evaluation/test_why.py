@@ -161,6 +161,14 @@ def test_knock_outs_are_asked_of_generators_with_the_edge(runs):
     assert ("log2 fold change under do(A = 0)", "-0.500") in first.facts()
 
 
+def test_a_second_run_on_the_same_graph_lends_its_generator_but_no_second_line(runs, tmp_path):
+    again = write_folder(tmp_path / "trained", GENES, REGULATORS)
+    (again / "generator.pt").touch()
+    both = read_graph_runs([runs["cells"].folder, again], distinct=False)
+    (found,) = evidence(both, [("A", "x")], knock_outs=lambda folder, edges: dict.fromkeys(edges, 0.25))
+    assert (len(found.ranks), found.knock_out) == (1, 0.25)
+
+
 def test_shipped_answers_tell_why(tmp_path):
     """A folder as infer_grn.py writes it, without the inference."""
     tfs = tf_names("human")

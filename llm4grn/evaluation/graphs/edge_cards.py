@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +17,8 @@ from llm4grn.report.blocks import Card, Cards
 
 if TYPE_CHECKING:
     import pandas as pd
+
+logger = logging.getLogger("llm4grn")
 
 SHOWN = 20
 #: Classes of inferers that read expression, the preferred one first.
@@ -43,7 +47,7 @@ def edge_cards(
     blocks: list[Cards] = []
     for said, seen in pairs(read_graph_runs(folders)):
         ranked = paired_ranks(said, seen)
-        usable = _usable(reference, said, data)
+        usable, effects = _usable(reference, said, data), knock_outs and partial(_where_possible, knock_outs)
         names = f"{said.setting[2]} and {seen.setting[2]}"
         where = f"{said.dataset}, KB {said.kb}, seed {said.seed}"
         for name, title, edges, note in (
@@ -61,7 +65,7 @@ def edge_cards(
                 f"largest importance from the cells that the model does not name ({where}).",
             ),
         ):
-            found = evidence([said, seen], edges, reference=usable, data=data, store=store, knock_outs=knock_outs)
+            found = evidence([said, seen], edges, reference=usable, data=data, store=store, knock_outs=effects)
             cards = [card(each) for each in found]
             if cards:
                 blocks.append(Cards(f"edges_{name}_{file_name(said.dataset)}", title, cards, [note]))
@@ -74,6 +78,15 @@ def _usable(reference: str | Path | None, run: GraphRun, data: str | Path) -> st
         return reference if reference is None or reference_loader(reference, data)(run) is not None else None
     except UserError:
         return None
+
+
+def _where_possible(knock_outs: KnockOuts, folder: Path, edges: Sequence[Edge]) -> Mapping[Edge, float]:
+    """Return the effects of knock-outs, or none, with a warning, if the generator of the run cannot be used."""
+    try:
+        return knock_outs(folder, edges)
+    except UserError as error:
+        logger.warning("%s; its cards are without knock-outs", error)
+        return {}
 
 
 def card(edge: EdgeEvidence) -> Card:

@@ -46,7 +46,8 @@ def evidence(
     Parameters
     ----------
     runs
-        Runs from :func:`~llm4grn.evaluation.graphs.runs.read_graph_runs`, one or more. Ranks come from all of them,
+        Runs from :func:`~llm4grn.evaluation.graphs.runs.read_graph_runs`, one or more. With ``distinct=False``, the
+        generator of a second run on the same graph is found; its ranks are shown once. Ranks come from all runs,
         words from the first with a language model, correlations from the first whose training cells are in the store.
     edges
         TF and target of each edge.
@@ -82,7 +83,7 @@ def evidence(
     return [
         EdgeEvidence(
             *edge,
-            ranks=tuple(rank for of_run in ranks for rank in of_run[edge]),
+            ranks=tuple(dict.fromkeys(rank for of_run in ranks for rank in of_run[edge])),
             said=said.get(edge),
             correlation=correlations[edge][0],
             correlation_within=correlations[edge][1],
