@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 
@@ -12,6 +13,71 @@ from llm4grn.evaluation.cells.run_cells import CellSet, RunCells, cell_sets, ope
 from llm4grn.evaluation.cells.type_scores_table import type_scores_table
 from llm4grn.report.blocks import Figure, Table
 from llm4grn.runtime.progress import progress
+
+
+@dataclass(frozen=True)
+class Looked:
+    """The cells of finished runs, compared with the real ones of their splits.
+
+    Parameters
+    ----------
+    splits, looks
+        Splits and comparisons of all data sets.
+    shown
+        By data set: the split with the most settings, and the sets of cells that its pictures show.
+    """
+
+    splits: Sequence[Split]
+    looks: Sequence[Look]
+    shown: Mapping[str, tuple[Split, Sequence[CellSet]]]
+
+    def of(self, dataset: str) -> tuple[list[Split], list[Look]]:
+        """Return splits and comparisons of one data set."""
+        splits = [split for split in self.splits if split.run.dataset == dataset]
+        return splits, [look for look in self.looks if look.cells.dataset == dataset]
+
+    def of_no_real_type(self, models: Mapping[Path, str]) -> dict[tuple[str, ...], list[float]]:
+        """Return the share of cells of no real type in each set of cells, by the labels of its row of scores.
+
+        Parameters
+        ----------
+        models
+            Folder of each run to the name of its model in the scores.
+
+        Returns
+        -------
+        (data set, source, KB, inferer, LLM, model, graph) to shares, one per set.
+        """
+        shares: dict[tuple[str, ...], list[float]] = {}
+        for look in self.looks:
+            setting, source = look.cells.run.setting, look.cells.source
+            own = [str(setting.get(name) or "") for name in ("kb", "inferer", "llm")]
+            model, graph = models[look.cells.run.folder], str(setting.get("graph") or "")
+            labels = [*own, model, graph] if source == "run" else ["", "", "", model if source == "stage1" else "", ""]
+            shares.setdefault((look.cells.dataset, source, *labels), []).append(look.foreign)
+        return shares
+
+
+def look_at(folders: Sequence[Path], store: Path | None, seed: int = 0, celltypist: Path | None = None) -> Looked:
+    """Compare the cells of finished runs with real ones; arguments and errors as in :func:`plausibility`."""
+    runs = open_runs(folders, store)
+    sets = cell_sets(runs)
+    splits: list[Split] = []
+    looks: list[Look] = []
+    shown = {}
+    for dataset, members in groupby(runs, key=lambda run: run.dataset):
+        own = _splits(list(members), seed, celltypist)
+        pairs = [(split, cells) for split in own for cells in sets[split.key]]
+        looks += [split.look(cells, seed) for split, cells in progress(pairs, desc=f"looking at {dataset}", unit="set")]
+        splits += own
+        shown[dataset] = _representative(own, sets)
+    return Looked(splits, looks, shown)
+
+
+def type_tables(looked: Looked) -> list[Table]:
+    """Return the table of scores within cell types of each data set that has types common enough."""
+    tables = (type_scores_table(dataset, *looked.of(dataset)) for dataset in looked.shown if _typed(looked, dataset))
+    return [table for table in tables if table]
 
 
 def plausibility(
@@ -42,29 +108,32 @@ def plausibility(
     UserError
         If a folder holds no finished run, or the model cannot be read.
     """
+    looked = look_at(folders, store, seed, celltypist)
+    return [*plausibility_blocks(looked, figures, seed, celltypist), *type_tables(looked)]
+
+
+def plausibility_blocks(
+    looked: Looked, figures: Path, seed: int = 0, celltypist: Path | None = None
+) -> list[Table | Figure]:
+    """Build the tables and figures of :func:`plausibility`, without the scores within cell types."""
     from llm4grn.evaluation.cells.plausibility_figures import dataset_figures
     from llm4grn.evaluation.cells.plausibility_tables import classifier_table, proportions_table, scores_table
 
-    runs = open_runs(folders, store)
-    sets = cell_sets(runs)
-    splits: list[Split] = []
-    looks: list[Look] = []
-    details: list[Table | Figure] = []
-    for dataset, members in groupby(runs, key=lambda run: run.dataset):
-        own = _splits(list(members), seed, celltypist)
-        pairs = [(split, cells) for split in own for cells in sets[split.key]]
-        seen = [split.look(cells, seed) for split, cells in progress(pairs, desc=f"looking at {dataset}", unit="set")]
-        if any(split.types for split in own):
-            by_type = type_scores_table(dataset, own, seen), proportions_table(dataset, own, seen)
-            details += [table for table in by_type if table]
-        shown = _representative(own, sets)
-        details += dataset_figures(own, shown, seen, Path(figures) / re.sub(r"\W+", "_", dataset), seed)
-        splits, looks = splits + own, looks + seen
-    if not looks:
+    if not looked.looks:
         return []
-    learned = celltypist is None and any(split.types for split in splits)
-    classifier = [classifier_table(splits)] if learned else []
-    return [*classifier, scores_table(splits, looks, celltypist), *details]
+    details: list[Table | Figure] = []
+    for dataset, shown in looked.shown.items():
+        splits, looks = looked.of(dataset)
+        if _typed(looked, dataset):
+            details.append(proportions_table(dataset, splits, looks))
+        details += dataset_figures(splits, shown, looks, Path(figures) / re.sub(r"\W+", "_", dataset), seed)
+    learned = celltypist is None and any(split.types for split in looked.splits)
+    classifier = [classifier_table(looked.splits)] if learned else []
+    return [*classifier, scores_table(looked.splits, looked.looks, celltypist), *details]
+
+
+def _typed(looked: Looked, dataset: str) -> bool:
+    return any(split.types for split in looked.of(dataset)[0])
 
 
 def _splits(runs: Sequence[RunCells], seed: int, celltypist: Path | None) -> list[Split]:

@@ -6,17 +6,19 @@ import logging
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llm4grn.evaluation.report.html_report import Section, blocks_of
-from llm4grn.evaluation.scores.comparison import load_runs, score_tables
+from llm4grn.evaluation.scores.comparison import load_runs, run_models, score_tables
 from llm4grn.evaluation.scores.summary import summarise
 from llm4grn.evaluation.scores.verdicts import Verdict, verdicts
 from llm4grn.report.blocks import Block, Table
-from llm4grn.results import Result
+from llm4grn.results import Result, read_results
 
 if TYPE_CHECKING:
+    from llm4grn.evaluation.cells.plausibility import Looked
     from llm4grn.evaluation.graphs.perturbation_effects import Screen
     from llm4grn.evaluation.graphs.why import KnockOuts
 
@@ -205,8 +207,21 @@ def _parts(
     A builder that makes further files adds them to ``texts``.
     """
 
+    @cache
+    def looked() -> Looked:
+        from llm4grn.evaluation.cells.plausibility import look_at
+
+        return look_at(folders, options.store, options.seed, options.celltypist)
+
     def scores() -> Sequence[Block]:
-        return [*score_tables(folders, options.rescore, options.paper, options.seed, loaded=(results, n_cells))]
+        loaded = results, n_cells
+        if not options.plausibility:
+            return [*score_tables(folders, options.rescore, options.paper, options.seed, loaded)]
+        from llm4grn.evaluation.cells.plausibility import type_tables
+
+        shares = looked().of_no_real_type(run_models({folder: read_results(folder) for folder in folders}))
+        first, *others = score_tables(folders, options.rescore, options.paper, options.seed, loaded, shares)
+        return [first, *type_tables(looked()), *others]
 
     def graphs() -> Sequence[Block]:
         from llm4grn.evaluation.graphs.tables import graph_blocks
@@ -223,9 +238,9 @@ def _parts(
         )
 
     def plausible() -> Sequence[Block]:
-        from llm4grn.evaluation.cells.plausibility import plausibility
+        from llm4grn.evaluation.cells.plausibility import plausibility_blocks
 
-        return plausibility(folders, figures, options.store, options.seed, options.celltypist)
+        return plausibility_blocks(looked(), figures, options.seed, options.celltypist)
 
     def imposed() -> Sequence[Block]:
         from llm4grn.evaluation.graphs.dependence import fidelity_table

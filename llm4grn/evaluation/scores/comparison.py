@@ -77,9 +77,7 @@ def load_runs(folders: Sequence[Path], rescore: bool = False) -> tuple[list[Resu
     results: list[Result] = []
     n_cells: dict[str, int] = {}
     by_folder = {folder: of_cells(read_results(folder / "results.json")) for folder in folders}
-    models = model_labels(
-        {folder: next((result.model for result in own if result.model), "") for folder, own in by_folder.items()}
-    )
+    models = run_models(by_folder)
     for folder, own in by_folder.items():
         run = read_run(folder / "results.json")
         read = [replace(result, model=models[folder]) if result.model else result for result in own]
@@ -88,6 +86,13 @@ def load_runs(folders: Sequence[Path], rescore: bool = False) -> tuple[list[Resu
             results += _score(folder, read)
         n_cells[read[0].dataset] = run["n_cells"]
     return results, n_cells
+
+
+def run_models(results: Mapping[Path, Sequence[Result]]) -> dict[Path, str]:
+    """Return the model of each run as its results name it, see :func:`model_labels`."""
+    return model_labels(
+        {folder: next((result.model for result in own if result.model), "") for folder, own in results.items()}
+    )
 
 
 def model_labels(names: Mapping[Path, str]) -> dict[Path, str]:
@@ -132,6 +137,7 @@ def score_tables(
     paper: bool = False,
     seed: int = 0,
     loaded: tuple[Sequence[Result], Mapping[str, int]] | None = None,
+    no_real_type: Mapping[tuple[str, ...], Sequence[float]] | None = None,
 ) -> list[Table]:
     """Build all tables on the scores of finished runs.
 
@@ -147,6 +153,8 @@ def score_tables(
         Seed for the bootstrap.
     loaded
         Result of :func:`load_runs` for these arguments, so that nothing is scored twice.
+    no_real_type
+        See :func:`~llm4grn.evaluation.scores.tables.scores_tables`.
 
     Returns
     -------
@@ -159,7 +167,10 @@ def score_tables(
     theirs = paper_rows(row.dataset for row in rows) if paper else []
     if paper and (without := sorted({row.dataset for row in rows} - {row.dataset for row in theirs})):
         notes.append(f"The paper has no numbers for {', '.join(without)}.")
-    tables = [*scores_tables(results, n_cells, theirs, notes), interval_table(intervals(rows, seed), seed)]
+    tables = [
+        *scores_tables(results, n_cells, theirs, notes, no_real_type),
+        interval_table(intervals(rows, seed), seed),
+    ]
     tested = differences(rows)
     return [*tables, difference_table(tested)] if tested else tables
 

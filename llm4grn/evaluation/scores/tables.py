@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from statistics import fmean, stdev
 
 from llm4grn.evaluation.scores.controls import POPULAR, RANDOM, SHUFFLED, control_kind
 from llm4grn.evaluation.scores.names import VARYING, label_header, labels, row_order, setting_name, varying_labels
@@ -26,6 +27,10 @@ _ABOUT = {
     ASKED: "TFs named by a language model",
     OTHER: "TFs from elsewhere (drawn at random, of the simulation, read off the ranking, or a list of your own)",
 }
+_ABOUT_NO_REAL_TYPE = (
+    "No real type: share of the cells in clusters that hold almost no real cells, collapsed sets included; of the "
+    "control, real validation cells."
+)
 
 
 def terminal_table(results: Iterable[Result], n_cells: Mapping[str, int] | None = None, explained: bool = True) -> str:
@@ -54,6 +59,7 @@ def scores_tables(
     n_cells: Mapping[str, int] | None = None,
     paper: Sequence[PaperRow] = (),
     notes: Sequence[str] = (),
+    no_real_type: Mapping[tuple[str, ...], Sequence[float]] | None = None,
 ) -> list[Table]:
     """Return the table without collapsed sets of cells and, if there are any, the table with them.
 
@@ -65,10 +71,13 @@ def scores_tables(
         Rows of the paper to show beside ours.
     notes
         Additional notes below the table.
+    no_real_type
+        Labels of a row (data set, source, KB, inferer, LLM, model, graph) to the share of cells of no real type in each
+        set of cells, for a column of its own.
     """
     results = list(results)
     rows = summarise(results)
-    tables = [scores_table(rows, n_cells, paper, notes)]
+    tables = [scores_table(rows, n_cells, paper, notes, no_real_type=no_real_type)]
     if any(row.collapsed for row in rows):
         tables.append(scores_table(summarise(results, with_collapsed=True), n_cells, paper, notes, with_collapsed=True))
     return tables
@@ -80,6 +89,7 @@ def scores_table(
     paper: Sequence[PaperRow] = (),
     notes: Sequence[str] = (),
     with_collapsed: bool = False,
+    no_real_type: Mapping[tuple[str, ...], Sequence[float]] | None = None,
 ) -> Table:
     """Tabulate metrics by data set, setting, KB and inferer, in the layout of the paper's Tables 1, 2 and 4.
 
@@ -90,13 +100,21 @@ def scores_table(
     metrics = [name for name in METRICS if any(name in row.mean for row in rows)]
     varying = varying_labels(shown)
     body = [
-        [*labels(row, varying), role(row), _n(row), *(_entry(row, name, with_collapsed) for name in metrics)]
+        [
+            *(*labels(row, varying), role(row), _n(row)),
+            *(_entry(row, name, with_collapsed) for name in metrics),
+            *([_share_of_no_real_type(row, no_real_type)] if no_real_type else []),
+        ]
         for row in shown
     ]
+    columns = [f"{METRICS[name].label} {METRICS[name].arrow}" for name in metrics]
+    if no_real_type:
+        columns.append("No real type, % ↓")
+        notes = [*notes, _ABOUT_NO_REAL_TYPE]
     return Table(
         name="scores_with_collapsed" if with_collapsed else "scores",
         title=_with_fixed("Scores, collapsed runs included" if with_collapsed else "Scores", rows),
-        header=[*label_header(varying), "Role", "n", *(f"{METRICS[m].label} {METRICS[m].arrow}" for m in metrics)],
+        header=[*label_header(varying), "Role", "n", *columns],
         rows=body,
         n_labels=len(label_header(varying)) + 1,
         notes=[*_reading(rows, paper, n_cells), *_collapses(rows, with_collapsed), *notes],
@@ -160,6 +178,17 @@ def _entry(row: Row | PaperRow, name: str, with_collapsed: bool) -> Cell | str:
     # As in the paper, the best of all has no second mark as the best of its setting.
     is_best = name in row.best
     return Cell(text, row.mean[name], bold=is_best, underlined=name in row.best_of_setting and not is_best)
+
+
+def _share_of_no_real_type(row: Row | PaperRow, shares: Mapping[tuple[str, ...], Sequence[float]]) -> Cell | str:
+    if isinstance(row, PaperRow):
+        return MISSING
+    labels = (row.dataset, row.source, row.kb, row.inferer, row.llm, row.model, row.graph)
+    values = [100 * share for share in shares.get(labels, ())]
+    if not values:
+        return MISSING
+    spread = f" ± {stdev(values):.1f}" if len(values) > 1 else ""
+    return Cell(f"{fmean(values):.1f}{spread}", fmean(values))
 
 
 def _reading(rows: Sequence[Row], paper: Sequence[PaperRow], n_cells: Mapping[str, int] | None) -> list[str]:
