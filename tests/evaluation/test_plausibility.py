@@ -15,9 +15,13 @@ from scipy import sparse
 
 from llm4grn.errors import UserError
 from llm4grn.evaluation.cells.cell_types import proportions, total_variation
-from llm4grn.evaluation.cells.plausibility import plausibility
+from llm4grn.evaluation.cells.plausibility import look_at, plausibility
 from llm4grn.evaluation.cells.run_cells import RunCells, open_runs, setting_names
+from llm4grn.evaluation.scores.comparison import run_models
+from llm4grn.evaluation.scores.tables import scores_tables
 from llm4grn.report.blocks import Cell, Figure, Table
+from llm4grn.report.renderers import MISSING
+from llm4grn.results import read_results
 
 GOOD = [types_at_random(120, seed) for seed in (20, 21)]
 BAD = types_at_random(120, 22, (0.0, 0.0, 1.0))
@@ -187,3 +191,22 @@ def test_folders_that_hold_no_run_are_named(tmp_path, runs):
     with pytest.raises(UserError, match="no 'stages' under 'run'"):
         plausibility([tmp_path], tmp_path, None)
     assert plausibility([], tmp_path, None) == []
+
+
+def test_cells_of_no_real_type_stand_beside_the_scores_of_their_row(runs, blocks):
+    store, good, bad = runs
+    by_folder = {folder: read_results(folder) for folder in (good, bad)}
+    shares = look_at([good, bad], store).of_no_real_type(run_models(by_folder))
+    (scores,) = scores_tables([*by_folder[good], *by_folder[bad]], no_real_type=shares)
+    assert scores.header[-1] == "No real type, % ↓"
+    looked = {str(row[1]): number(row[-2]) for row in table(blocks, "plausibility").rows}
+    shown = {
+        next(name for name in looked if {text.strip() for text in name.split("/")} <= set(map(str, row))): number(
+            row[-1]
+        )
+        for row in scores.rows
+        if row[-1] != MISSING
+    }
+    runs_only = {name: value for name, value in looked.items() if "/" in name}
+    assert {name: shown.get(name) for name in runs_only} == pytest.approx(runs_only)
+    assert max(runs_only.values()) > 10 > min(runs_only.values())
