@@ -57,7 +57,9 @@ class Prompts:
 
     @classmethod
     def load(cls, name_or_path: str = "cot_context", answer_format: str = "text") -> Prompts:
-        """Load a shipped strategy (``zero_shot``, ``cot``, ``cot_context``) or the user's own YAML file.
+        """Load a shipped strategy or the user's own YAML file.
+
+        ``zero_shot``, ``cot`` and ``cot_context`` are shipped, and ``cot_context_v1``, the wording of the recording.
 
         Raises
         ------
