@@ -37,6 +37,7 @@ NEEDS = {
     ("inferer", "llm"): _RECORDED,
     ("inferer", "consensus"): _RECORDED,
     ("llm", "llama"): ["llm.base_url=http://localhost:8000/v1"],
+    ("llm", "azure"): ["llm.base_url=https://some.openai.azure.com/openai/v1", "llm.model=some"],
     ("llm", "recorded"): [f"llm.path={_ANSWERS}"],
     ("llm", "openai_compatible"): ["llm.base_url=http://localhost:8000/v1", "llm.model=some"],
 }

@@ -16,6 +16,7 @@ from pydantic import Field
 
 from llm4grn.errors import UserError
 from llm4grn.llm.answers_cache.cache import AnswerCache
+from llm4grn.llm.batch_interview import BatchSession
 from llm4grn.llm.interview import Session
 from llm4grn.llm.messages import ChatModel, Request
 from llm4grn.llm.prompts import Prompts
@@ -56,6 +57,10 @@ class LanguageModel:
         File of the answer cache, shared by all runs; None for no cache (if the answers come from a file).
     max_cost
         Maximum cost of one stage's new answers in US dollars; None for no limit.
+    reasoning_effort
+        How much a reasoning model reasons, in the server's words; None is not sent.
+    batch
+        Whether to ask through the server's Batch API, see `llm4grn.llm.batch_interview`.
 
     Raises
     ------
@@ -73,6 +78,8 @@ class LanguageModel:
     max_repairs: NonNegative = 2
     cache: FilePath | None = field(default=None, compare=False)
     max_cost: Amount | None = field(default=None, compare=False)
+    reasoning_effort: Text | None = field(default=None, metadata={"optional": True})
+    batch: bool = field(default=False, compare=False)
 
     def __post_init__(self) -> None:
         check_fields(self, "llm")
@@ -98,7 +105,12 @@ class LanguageModel:
 
     def request(self, question: Question, messages: Sequence[Mapping[str, str]] | None = None) -> Request:
         """Build the request that asks ``question`` or continues its conversation ``messages``."""
-        parameters = {"temperature": self.temperature, "max_tokens": self.max_tokens, **(self.parameters or {})}
+        parameters = {
+            "temperature": self.temperature,
+            "max_tokens": self.max_tokens,
+            "reasoning_effort": self.reasoning_effort,
+            **(self.parameters or {}),
+        }
         parameters = {name: value for name, value in parameters.items() if value is not None}
         if self.temperature:
             parameters["seed"] = question.seed % 2**31
@@ -141,7 +153,8 @@ class LanguageModel:
     async def _interview(self, questions: Sequence[Question], desc: str) -> list[Interview]:
         opened = nullcontext() if self.cache is None else AnswerCache(self.cache)
         with progress(total=len(questions), desc=desc, unit="question") as bar, opened as cache:
-            return await Session(self, cache).ask_all(questions, bar)
+            session = BatchSession(self, cache) if self.batch else Session(self, cache)
+            return await session.ask_all(questions, bar)
 
 
 def _check_parameters(parameters: object) -> None:

@@ -279,6 +279,7 @@ def test_a_file_of_version_1_is_brought_up_to_date(path):
         cache.put(limited(100), answered)
     connection = sqlite3.connect(path)
     connection.executescript(
+        "DROP TABLE batches; DROP TABLE batched;"
         "DROP INDEX answers_by_base; ALTER TABLE answers DROP COLUMN base; ALTER TABLE answers DROP COLUMN details;"
         "PRAGMA user_version = 1"
     )

@@ -35,11 +35,23 @@ CREATE TABLE answers (
 CREATE INDEX answers_by_base ON answers (base);
 CREATE TABLE claims (key TEXT NOT NULL PRIMARY KEY, owner TEXT NOT NULL) WITHOUT ROWID;
 """
-# Version 2 added the key without the limit of the answer's length, and the figures that version 1 had no column for.
-_FROM_VERSION_1 = """
+_BATCH_TABLES = """
+CREATE TABLE batches (
+    token TEXT NOT NULL PRIMARY KEY,
+    server TEXT NOT NULL,
+    id TEXT NOT NULL,
+    owner TEXT NOT NULL,
+    time TEXT NOT NULL
+);
+CREATE TABLE batched (key TEXT NOT NULL PRIMARY KEY, token TEXT NOT NULL, request TEXT NOT NULL);
+"""
+# Version 2 added the key without the limit of the answer's length, the figures that version 1 had no column for, and
+# batches.
+_FROM_VERSION_1 = f"""
 ALTER TABLE answers ADD COLUMN base TEXT NOT NULL DEFAULT '';
-ALTER TABLE answers ADD COLUMN details TEXT NOT NULL DEFAULT '{}';
-CREATE INDEX IF NOT EXISTS answers_by_base ON answers (base);
+ALTER TABLE answers ADD COLUMN details TEXT NOT NULL DEFAULT '{{}}';
+CREATE INDEX answers_by_base ON answers (base);
+{_BATCH_TABLES}
 """
 _REMEDIES = {
     "SQLITE_NOTADB": "it was written by something else; choose another path",
@@ -115,7 +127,7 @@ def _connect(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA synchronous = NORMAL")
         if fresh:
             identity = f"PRAGMA application_id = {_APPLICATION}; PRAGMA user_version = {_VERSION};"
-            connection.executescript(f"BEGIN IMMEDIATE; {_TABLES} {identity} COMMIT;")
+            connection.executescript(f"BEGIN IMMEDIATE; {_TABLES} {_BATCH_TABLES} {identity} COMMIT;")
         elif connection.execute("PRAGMA user_version").fetchone()[0] < _VERSION:
             _update(connection)
     except BaseException:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from llm4grn.llm.openai.error_body import ErrorBody
 from llm4grn.llm.openai.limits import retry_after
+from llm4grn.llm.openai.usage import Usage
 
 KEPT = "the answers so far are kept, so the same command goes on from here"
 _TRANSIENT = {408, 409, 425, 429}  # and all status codes >= 500
@@ -54,8 +55,8 @@ class Failure:
         Whether the answer did not come in time.
     billed
         Whether the provider may have billed it.
-    cost
-        What the provider states that it bills, in US dollars; None if it does not say.
+    usage
+        What the provider states that it bills; None if it does not say.
     declined
         Whether the provider refuses this question only, because of its content.
     error
@@ -70,7 +71,7 @@ class Failure:
     rate_limited: bool = False
     timed_out: bool = False
     billed: bool = False
-    cost: float | None = None
+    usage: Usage | None = None
     declined: bool = False
     error: ErrorBody | None = None
     remedy: str = _UNREACHED
