@@ -52,6 +52,8 @@ class BatchSession:
         self._llm, self._cache, self._chat, self._share = llm, cache, chat, chat.price_batch
         self._spent = 0.0
         self._tries: Counter[str] = Counter()
+        self._ended: set[int] = set()  # by the identity of their questions: interviews that lack nothing
+        self._some_usable = False
 
     async def ask_all(self, questions: Sequence[Question], bar: Any) -> list[Interview]:
         """Ask all questions and return the interviews in the order of the questions; ``bar`` is a progress bar.
@@ -83,8 +85,15 @@ class BatchSession:
     def _missing(self, questions: Iterable[Question]) -> list[Request]:
         """Return the next request of each interview that lacks an answer; none if the answers so far end it."""
         replies: list[Reply] = []
-        missing = [request for question in questions if (request := self._next(question, replies)) is not None]
-        if len(replies) >= _MOST_TRIES and all(reply.is_cut for reply in replies):
+        missing = []
+        for question in questions:
+            if id(question) not in self._ended:
+                request = self._next(question, replies)
+                if request is None:
+                    self._ended.add(id(question))
+                else:
+                    missing.append(request)
+        if not self._some_usable and len(replies) >= _MOST_TRIES and all(reply.is_cut for reply in replies):
             return []  # the session says that the answers were cut off, before repairs are paid for
         return [request for request in missing if self._tries[request.key] < _MOST_TRIES]
 
@@ -97,6 +106,7 @@ class BatchSession:
                 return request
             complaint = question.complaint(question.read(reply.text))
             replies.append(reply)
+            self._some_usable |= complaint is None
             if complaint is None or reply.is_declined or (reply.is_cut and not reply.text.strip()):
                 return None
             messages = self._llm.prompts.repair(messages, reply.text, complaint)
@@ -151,15 +161,17 @@ class BatchSession:
         bar.set_postfix_str(f"batch {state.status}, {state.n_done} done", refresh=True)
         if not state.has_ended:
             return False
-        requests, n_answered, failed = register.requests(each.token), 0, None
+        requests, failed = register.requests(each.token), None
+        answered: list[tuple[Request, Reply, str | None]] = []
         sent = {key: self._chat.body(request) for key, request in requests.items()}
         for request, outcome in await batches.results(state, requests):
             if isinstance(outcome, Reply):
-                self._cache.put(request, outcome)
-                self._spent += outcome.cost or 0.0
-                n_answered += 1
+                answered.append((request, outcome, None))
             elif not outcome.transient and not self._chat.adapt(request, sent[request.key], outcome):
                 failed = outcome
+        self._cache.put_all(answered)
+        self._spent += sum(reply.cost or 0.0 for _, reply, _ in answered)
+        n_answered = len(answered)
         register.forget(each.token)
         logger.info("batch %s %s: %d of %d questions answered", each.id, state.status, n_answered, len(requests))
         reason = state.problem if state.status == "failed" else failed.reason if failed else ""
