@@ -30,18 +30,18 @@ def audit(interviews: Sequence[Interview], genes: Collection[str]) -> dict[str, 
     dict
         ``questions``, ``requests`` (questions and repairs), ``repaired`` (answers usable after a repair), ``unusable``
         (answers never usable), symbols ``named``, ``refused``, ``invented`` and ``repeated`` in the answers used,
-        ``truncated`` (answers cut off at max_tokens), ``declined`` (for their content), ``prompt_tokens``,
-        ``completion_tokens``, ``cost`` (US dollars), ``latency`` (mean seconds per request), and up to ten ``examples`` of
+        ``truncated`` (answers cut off at max_tokens), ``prompt_tokens``, ``completion_tokens``, ``cost`` (US dollars), ``latency`` (mean seconds per request), and up to ten ``examples`` of
         invented symbols. Tokens, cost and latency cover the requests for which they were recorded, and are None if
-        there are none. ``cached_tokens``, ``reasoning_tokens``, ``lost`` (US dollars for attempts without an answer, at
-        most), ``served_models`` and ``adapted`` are what the server stated and how requests were changed for it.
+        there are none. Only where there are any: ``declined`` (questions declined for their content),
+        ``cached_tokens``, ``reasoning_tokens``, ``lost`` (US dollars for attempts without an answer, at most),
+        ``served_models`` (as the server names them) and ``adapted`` (how requests were changed for it).
     """
     known = {gene.upper() for gene in genes}
     answers = [answer for interview in interviews for answer in interview.answers.values()]
     replies = [reply for interview in interviews for reply in interview.replies]
     not_offered = [name for answer in answers for name in answer.invented]
     invented = [name for name in not_offered if name.upper() not in known]
-    return {
+    figures = {
         "questions": len(interviews),
         "requests": len(replies),
         "repaired": sum(interview.usable and len(interview.replies) > 1 for interview in interviews),
@@ -51,18 +51,21 @@ def audit(interviews: Sequence[Interview], genes: Collection[str]) -> dict[str, 
         "invented": len(invented),
         "repeated": sum(len(answer.repeated) for answer in answers),
         "truncated": sum(reply.is_cut for reply in replies),
-        "declined": sum(reply.is_declined for reply in replies),
         "prompt_tokens": recorded_sum(reply.prompt_tokens for reply in replies),
         "completion_tokens": recorded_sum(reply.completion_tokens for reply in replies),
-        "cached_tokens": sum(reply.cached_tokens or 0 for reply in replies),
-        "reasoning_tokens": sum(reply.reasoning_tokens or 0 for reply in replies),
         "cost": _rounded(recorded_sum(reply.cost for reply in replies), 6),
-        "lost": round(sum(reply.lost or 0.0 for reply in replies), 6),
         "latency": _rounded(_mean([reply.latency for reply in replies]), 3),
         "examples": sorted(set(invented))[:10],
+    }
+    rare = {
+        "declined": sum(reply.is_declined for reply in replies),
+        "cached_tokens": sum(reply.cached_tokens or 0 for reply in replies),
+        "reasoning_tokens": sum(reply.reasoning_tokens or 0 for reply in replies),
+        "lost": round(sum(reply.lost or 0.0 for reply in replies), 6),
         "served_models": sorted({reply.served_model for reply in replies if reply.served_model}),
         "adapted": sorted({reply.adapted for reply in replies if reply.adapted}),
     }
+    return figures | {name: value for name, value in rare.items() if value}
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
@@ -98,16 +101,13 @@ _LABELS = {
 }
 
 _LISTS = {"served_models": "answered by", "adapted": "asked"}
-# Figures that are 0 with most servers, and shown only where they are not.
-_RARE = {"declined", "cached_tokens", "reasoning_tokens", "lost"}
 
 
 def audit_text(audits: Mapping[str, Mapping[str, Any]]) -> str:
     """Format the audit of each stage as text, one aligned line per figure; empty if no language model was asked."""
     parts = []
     for title, figures in audits.items():
-        shown = {name: label for name, label in _LABELS.items() if name in figures and (figures[name] or name not in _RARE)}
-        lines = [f"{label:48} {_shown(figures[name]):>12}" for name, label in shown.items()]
+        lines = [f"{label:48} {_shown(figures[name]):>12}" for name, label in _LABELS.items() if name in figures]
         for name, title_of_list in _LISTS.items():
             if figures.get(name):
                 lines.append(f"{title_of_list:48} {', '.join(figures[name])}")
@@ -130,12 +130,9 @@ def audit_table(audits: Mapping[str, Mapping[str, Any]]) -> str:
     """
     if not audits:
         return ""
-    shown = {
-        name: label
-        for name, label in _LABELS.items()
-        if name not in _RARE or any(figures.get(name) for figures in audits.values())
-    }
-    rows = [[label, *(_shown(figures.get(name, "")) for figures in audits.values())] for name, label in shown.items()]
+    rows = [[label, *(_shown(figures.get(name, "")) for figures in audits.values())] for name, label in _LABELS.items()]
+    for name, label in _LISTS.items():
+        rows.append([label, *(", ".join(figures.get(name, ())) for figures in audits.values())])
     rows.append(["invented, for instance", *(", ".join(figures.get("examples", ())) for figures in audits.values())])
     lines = [["", *audits], *(row for row in rows if any(row[1:]))]
     heading, *body = (f"| {' | '.join(_cell(cell) for cell in line)} |" for line in lines)

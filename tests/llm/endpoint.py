@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 Answer = Callable[[dict[str, Any], int], Any]
@@ -44,6 +46,7 @@ class Endpoint:
     batches: dict[str, dict] = field(default_factory=dict)
     polls_until_done: int = 2
     hang: float = 3.0
+    certificate: tuple[Path, Path] | None = None  # and its key: then it speaks https
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def outcome(self, body: dict) -> Any:
@@ -168,7 +171,11 @@ def endpoint(answer: Answer = lambda body, n: said(), **options) -> Iterator[End
             pass
 
     server = Quiet(("127.0.0.1", 0), Handler)
-    state.url = f"http://127.0.0.1:{server.server_port}/v1"
+    if state.certificate is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*state.certificate)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    state.url = f"http{'s' * bool(state.certificate)}://127.0.0.1:{server.server_port}/v1"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     try:
