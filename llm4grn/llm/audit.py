@@ -30,11 +30,12 @@ def audit(interviews: Sequence[Interview], genes: Collection[str]) -> dict[str, 
     dict
         ``questions``, ``requests`` (questions and repairs), ``repaired`` (answers usable after a repair), ``unusable``
         (answers never usable), symbols ``named``, ``refused``, ``invented`` and ``repeated`` in the answers used,
-        ``truncated`` (answers cut off at max_tokens), ``prompt_tokens``, ``completion_tokens``, ``cost`` (US dollars), ``latency`` (mean seconds per request), and up to ten ``examples`` of
-        invented symbols. Tokens, cost and latency cover the requests for which they were recorded, and are None if
-        there are none. Only where there are any: ``declined`` (questions declined for their content),
-        ``cached_tokens``, ``reasoning_tokens``, ``lost`` (US dollars for attempts without an answer, at most),
-        ``served_models`` (as the server names them) and ``adapted`` (how requests were changed for it).
+        ``truncated`` (answers cut off at max_tokens), ``prompt_tokens``, ``completion_tokens``, ``cost`` (US dollars),
+        ``latency`` (mean seconds per request), and up to ten ``examples`` of invented symbols. Tokens, cost and latency
+        cover the requests for which they were recorded, and are None if there are none. Only where there are any:
+        ``declined`` (questions declined for their content), ``cached_tokens``, ``reasoning_tokens``, ``lost`` (US
+        dollars for attempts without an answer, at most), ``served_models`` (as the server names them) and ``adapted``
+        (how requests were changed for it).
     """
     known = {gene.upper() for gene in genes}
     answers = [answer for interview in interviews for answer in interview.answers.values()]

@@ -17,10 +17,10 @@ from llm4grn.llm.openai.client import check_address
 ANSWER = {"choices": [{"message": {"role": "assistant", "content": "SPI1"}, "finish_reason": "stop"}]}
 
 
-def ask(body=ANSWER, status=200, headers="", **options):
+def ask(body=ANSWER, status=200, answered="", **options):
     """What a server gets that answers with just this, and the reply or the error."""
     body = body if isinstance(body, bytes) else json.dumps(body).encode()
-    head = f"HTTP/1.1 {status} Any\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n{headers}\r\n"
+    head = f"HTTP/1.1 {status} Any\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n{answered}\r\n"
     received = []
 
     async def serve(reader, writer):
@@ -185,9 +185,12 @@ def test_a_proxy_of_the_environment_is_used(proxied):
     with endpoint() as server:
         assert complete(proxied(server.url.removesuffix("/v1"))).text.startswith("<Answer>")
         assert [path for path, _ in server.heads] == ["http://llm.example.org/v1/chat/completions"]
-    with endpoint(lambda body, n: (407, "who are you?")) as server:
-        with pytest.raises(UserError, match="the proxy wants a user and a password"):
-            complete(proxied(server.url.removesuffix("/v1")))
+
+
+def test_a_proxy_that_wants_a_password_is_told_from_a_server_that_wants_a_key(proxied):
+    refused = pytest.raises(UserError, match="the proxy wants a user and a password")
+    with endpoint(lambda body, n: (407, "who are you?")) as server, refused:
+        complete(proxied(server.url.removesuffix("/v1")))
 
 
 @pytest.mark.parametrize(
