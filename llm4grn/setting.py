@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -121,9 +122,12 @@ class Setting:
 
     @property
     def name(self) -> str:
-        """Name for folders and lists, without spaces; different settings can share it: use it together with a key."""
+        """Name for folders and lists, without spaces; different settings can share it: use it together with a key.
+
+        A name of a model such as ``meta-llama/Llama-3.1`` makes no folder within a folder.
+        """
         labels = self.labels
         parts = [labels[key] for key in ("dataset", "kb", "inferer", "llm", "model") if labels[key]]
         layered = [f"tf{self.tf_k}"] if self.tf_k else []
         name = "_".join([*parts, f"{self.strategy}{self.k}", *layered, f"seed{self.seed}"])
-        return name.replace(" ", "-")
+        return re.sub(r'[/\\:*?"<>|\s]+', "-", name)

@@ -39,6 +39,7 @@ NEEDS = {
     ("inferer", "shuffled"): _RECORDED,
     ("inferer", "popular"): _RECORDED,
     ("llm", "llama"): ["llm.base_url=http://localhost:8000/v1"],
+    ("llm", "azure"): ["llm.base_url=https://some.openai.azure.com/openai/v1", "llm.model=some"],
     ("llm", "recorded"): [f"llm.path={_ANSWERS}"],
     ("llm", "openai_compatible"): ["llm.base_url=http://localhost:8000/v1", "llm.model=some"],
 }
@@ -231,3 +232,26 @@ def test_default_model_is_far_below_the_papers_size():
 
 def test_script_without_training_has_no_groups_of_training():
     assert not ONLY_TRAIN & set(composed("infer_grn"))
+
+
+def test_the_name_of_a_model_makes_no_folder_within_a_folder():
+    setting = build_setting(composed("infer_grn", "inferer=llm", "llm=openrouter", "llm.name='meta-llama/Llama 70B:x'"))
+    assert setting.llm == "meta-llama/Llama 70B:x"
+    assert "meta-llama-Llama-70B-x" in setting.name
+    assert not set(setting.name) & set("/\\: ")
+
+
+PRESETS = ["openai", "claude", "gemini", "deepseek", "azure", "openrouter", "ollama", "vllm"]
+
+
+@pytest.mark.parametrize("option", PRESETS)
+def test_a_preset_says_its_context_and_prices_and_takes_no_key_but_its_own(option):
+    text = (CONF / "llm" / f"{option}.yaml").read_text()
+    assert "\n# Context" in text
+    assert any(words in text for words in ("check them", "Set the prices", "Free."))
+    chat = instantiate(chosen("infer_grn", "llm", option).llm.chat)
+    is_local = option in ("ollama", "vllm")
+    assert (chat.api_key_env is None and not chat.headers) == is_local
+    assert chat.has_prices == (not is_local and option != "azure")
+    assert (chat.base_url is None) == (option == "openai")
+    assert "OPENAI_API_KEY" not in f"{chat.api_key_env}" or option == "openai"

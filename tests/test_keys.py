@@ -46,6 +46,7 @@ LEFT_OUT = {
     "device": "time",
     "cache": "cost",
     "max_cost": "cost",
+    "batch": "cost",
 }
 
 

@@ -47,4 +47,7 @@ def _run(args: argparse.Namespace) -> None:
         else:
             for model, figures in cache.summary()["models"].items():
                 cost = f"cost {NOT_RECORDED}" if figures["cost"] is None else f"${figures['cost']:.4f}"
-                print(f"{model}: {figures['answers']} answers, {cost}")
+                lost = (
+                    f", at most ${figures['lost']:.4f} more for attempts without an answer" if figures["lost"] else ""
+                )
+                print(f"{model}: {figures['answers']} answers, {cost}{lost}")

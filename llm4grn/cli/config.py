@@ -75,7 +75,7 @@ def check_llm(cfg: DictConfig) -> None:
         if asks and name is None:
             raise UserError(
                 f"{who} asks a language model; add llm=shipped (recorded answers about pbmc3k, no key), llm=gpt4, "
-                "llm=llama, llm=openai_compatible, llm=local or llm=recorded"
+                "llm=openai, llm=claude, llm=llama, llm=local, llm=openai_compatible or another of conf/llm"
             )
     asked = cfg.kb.get("asks")
     if asked is not None and name not in (asked, "recorded"):

@@ -12,12 +12,16 @@ from typing import Any, Protocol
 from llm4grn.errors import UserError
 from llm4grn.llm.answers_cache.cache import AnswerCache
 from llm4grn.llm.budget import Budget
+from llm4grn.llm.cut_answers import CutAnswers
 from llm4grn.llm.messages import ChatModel, Reply, Request, Stopped
 from llm4grn.llm.parsing.answers import Answer
 from llm4grn.llm.prompts import Prompts
 from llm4grn.llm.questions import Interview, Question
 
 logger = logging.getLogger("llm4grn")
+
+_MANY = 10  # questions for which a forecast is worth a line
+_MOST_PROBES = 3  # questions that are asked one by one until an answer can be used
 
 
 class Interviewee(Protocol):
@@ -47,6 +51,9 @@ class Interviewee(Protocol):
 class Session:
     """A set of concurrent interviews with a shared budget, all of which end at the first error.
 
+    The first question that has to be asked goes alone: its errors, its tokens and its form decide before hundreds are
+    sent. A question that is declined for its content stays without an answer, and the others go on.
+
     Parameters
     ----------
     llm
@@ -66,6 +73,8 @@ class Session:
 
     def __post_init__(self) -> None:
         self._budget = Budget(self.llm.max_cost)
+        self._cut = CutAnswers()
+        self._probes: list[Interview] = []
         self._error: UserError | None = None
         self._workers: set[asyncio.Task[None]] = set()
         # Workers that wait for the model: their answers will be paid for.
@@ -82,10 +91,12 @@ class Session:
         interviews: dict[int, Interview] = {}
         queue = deque((i, False) for i in range(len(questions)))
 
-        async def work() -> None:
+        async def work(alone: bool = False) -> None:
+            """Ask until all is asked, or ``alone`` until a new answer can be used."""
             try:
-                while queue and self._error is None:
+                while queue and self._error is None and not (alone and self._is_probed()):
                     i, patient = queue.popleft()
+                    asked = self.asked
                     interview = await self._ask(questions[i], patient)
                     if interview is None:
                         # Another job is asking this question. If this job waited for it, two jobs with the same
@@ -93,6 +104,8 @@ class Session:
                         queue.append((i, True))
                         continue
                     interviews[i] = interview
+                    if alone and self.asked > asked:
+                        self._probes.append(interview)
                     bar.update()
                     if self.llm.chat.recording is None:
                         bar.set_postfix_str(f"{self.asked} asked, ${self._budget.spent:.4f}", refresh=False)
@@ -102,20 +115,71 @@ class Session:
                 return
 
         try:
+            self._warn_of_unknown_prices()
             async with self.llm.chat, asyncio.TaskGroup() as group:
+                await work(alone=True)
+                self._forecast(len(queue))
                 self._workers |= {
-                    group.create_task(work()) for _ in range(min(self.llm.chat.max_concurrency, len(questions)))
+                    group.create_task(work()) for _ in range(min(self.llm.chat.max_concurrency, len(queue)))
                 }
         finally:
             self._log(len(questions), len(interviews))
+            self._log_declined(interviews)
         if self._error is not None:
             raise self._error
         return [interviews[i] for i in range(len(questions))]
 
+    def _is_probed(self) -> bool:
+        """Return True if an answer can be used, so that the other questions can be asked all at once.
+
+        Raises
+        ------
+        UserError
+            If several answers name nothing: hundreds more would be paid for in vain.
+        """
+        if not self._probes or _n_symbols(self._probes[-1].answers) or self._probes[-1].usable:
+            return bool(self._probes)
+        if len(self._probes) < _MOST_PROBES:
+            return False
+        last = self._probes[-1].replies[-1]
+        said = " ".join(last.text.split())[:100]
+        why = "the last one was declined for its content" if last.is_declined else f"the last one begins: {said!r}"
+        raise UserError(
+            f"llm={self.llm.name}: the first {len(self._probes)} questions gave no answer that can be used, at "
+            f"${self._budget.spent:.4f}; {why}; try another llm, llm.prompts or llm.answer_format"
+        )
+
+    def _warn_of_unknown_prices(self) -> None:
+        if self.llm.max_cost is not None and not self.llm.chat.has_prices:
+            logger.warning(
+                "llm.max_cost=%g limits nothing, as llm.price_prompt and llm.price_completion are 0: set them, in US "
+                "dollars per million tokens",
+                self.llm.max_cost,
+            )
+
+    def _forecast(self, n_left: int) -> None:
+        """Say what the first answer cost, and what the others will cost if they are like it."""
+        if self._probes and n_left >= _MANY and self._budget.spent:
+            last, cost = self._probes[-1].replies[-1], self._budget.spent / len(self._probes)
+            tokens = last.prompt_tokens, last.completion_tokens
+            logger.info(
+                "first answer: %s + %s tokens, $%.4f; %d more like it: $%.2f", *tokens, cost, n_left, n_left * cost
+            )
+
+    def _log_declined(self, interviews: Mapping[int, Interview]) -> None:
+        declined = [each.question.subject for each in interviews.values() if each.replies[-1].is_declined]
+        if declined:
+            logger.warning(
+                "%d questions were declined for their content, for instance about %s", len(declined), declined[0]
+            )
+
     def _log(self, n_questions: int, n_answered: int) -> None:
         if self.llm.chat.recording is None:
             figures = n_questions, self.asked, self.llm.name, self._budget.spent
-            logger.info("%d questions: %d new requests to %s, $%.4f", *figures)
+            lost = (
+                f", at most ${self._budget.lost:.4f} of it for attempts without an answer" if self._budget.lost else ""
+            )
+            logger.info("%d questions: %d new requests to %s, $%.4f%s", *figures, lost)
         else:
             which = n_questions if n_answered == n_questions else f"{n_answered} of {n_questions}"
             logger.info("%s questions answered from %s", which, self.llm.chat.recording)
@@ -137,15 +201,21 @@ class Session:
         replies: list[Reply] = []
         attempts: list[Mapping[str, Answer]] = []
         for _ in range(self.llm.max_repairs + 1):
-            reply = await self._reply(self.llm.request(question, messages), patient or bool(replies))
+            request = self.llm.request(question, messages)
+            reply = await self._reply(request, patient or bool(replies))
             if reply is None:
                 return None
             replies.append(reply)
             answers = question.read(reply.text)
             complaint = question.complaint(answers)
+            self._cut.note(reply, complaint is None)
             if complaint is None:
                 return Interview(question, answers, tuple(replies), usable=True)
+            self._cut.check(request.length_limit, self._budget.spent)
             attempts.append(answers)
+            # A declined question stays declined, and under the same limit nothing else fits either.
+            if reply.is_declined or (reply.is_cut and not reply.text.strip()):
+                break
             messages = self.llm.prompts.repair(messages, reply.text, complaint)
         return Interview(question, max(attempts, key=_n_symbols), tuple(replies), usable=False)
 
@@ -162,7 +232,7 @@ class Session:
             task = asyncio.current_task()
             self._sending.add(task)
             try:
-                reply = await self.llm.chat.complete(request)
+                reply = await self.llm.chat.complete(request, reservation)
             finally:
                 self._sending.discard(task)
             reservation.pay(reply.cost)

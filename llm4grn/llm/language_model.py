@@ -17,6 +17,7 @@ from pydantic import Field
 from llm4grn.errors import UserError
 from llm4grn.llm.anonymous import GeneNames
 from llm4grn.llm.answers_cache.cache import AnswerCache
+from llm4grn.llm.batch_interview import BatchSession
 from llm4grn.llm.interview import Session
 from llm4grn.llm.messages import ChatModel, Request
 from llm4grn.llm.prompts import Prompts
@@ -62,6 +63,10 @@ class LanguageModel:
         data set's own.
     anonymise
         Whether questions show codes in the place of gene names (see :mod:`llm4grn.llm.anonymous`).
+    reasoning_effort
+        How much a reasoning model reasons, in the server's words; None is not sent.
+    batch
+        Whether to ask through the server's Batch API, see `llm4grn.llm.batch_interview`.
 
     Raises
     ------
@@ -81,6 +86,8 @@ class LanguageModel:
     max_cost: Amount | None = field(default=None, compare=False)
     context: str | None = field(default=None, metadata={"optional": True})
     anonymise: bool = field(default=False, metadata={"optional": True})
+    reasoning_effort: Text | None = field(default=None, metadata={"optional": True})
+    batch: bool = field(default=False, compare=False)
 
     def __post_init__(self) -> None:
         check_fields(self, "llm")
@@ -106,7 +113,12 @@ class LanguageModel:
 
     def request(self, question: Question, messages: Sequence[Mapping[str, str]] | None = None) -> Request:
         """Build the request that asks ``question`` or continues its conversation ``messages``."""
-        parameters = {"temperature": self.temperature, "max_tokens": self.max_tokens, **(self.parameters or {})}
+        parameters = {
+            "temperature": self.temperature,
+            "max_tokens": self.max_tokens,
+            "reasoning_effort": self.reasoning_effort,
+            **(self.parameters or {}),
+        }
         parameters = {name: value for name, value in parameters.items() if value is not None}
         if self.temperature:
             parameters["seed"] = question.seed % 2**31
@@ -177,7 +189,8 @@ class LanguageModel:
     async def _interview(self, questions: Sequence[Question], desc: str) -> list[Interview]:
         opened = nullcontext() if self.cache is None else AnswerCache(self.cache)
         with progress(total=len(questions), desc=desc, unit="question") as bar, opened as cache:
-            return await Session(self, cache).ask_all(questions, bar)
+            session = BatchSession(self, cache) if self.batch else Session(self, cache)
+            return await session.ask_all(questions, bar)
 
 
 def _check_parameters(parameters: object) -> None:

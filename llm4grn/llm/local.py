@@ -13,7 +13,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from llm4grn.errors import UserError
-from llm4grn.llm.messages import ChatModel, Reply, Request
+from llm4grn.llm.messages import ChatModel, Ledger, Reply, Request
 from llm4grn.llm.openai.chat import OpenAIChat
 from llm4grn.validation import FilePath, Positive, Seconds, check_fields
 
@@ -91,7 +91,7 @@ class LocalChat(ChatModel):
             await chat.aclose()
         del server  # its destructor stops the server and waits for its threads
 
-    async def complete(self, request: Request) -> Reply:
+    async def complete(self, request: Request, ledger: Ledger | None = None) -> Reply:
         async with self._loading:
             if self._chat is None:
                 self._server = await asyncio.to_thread(self._start)

@@ -8,7 +8,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, Protocol, Self
+
+# Parameters that limit the length of an answer, by their names at different servers.
+LENGTH_LIMITS = ("max_tokens", "max_completion_tokens")
+# Finish reasons of a question that the provider or the model declined to answer.
+DECLINED = ("content_filter", "refusal")
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,10 @@ class Request:
     ----------
     key
         SHA-256 of the description, in hexadecimal.
+    base_key
+        The same without the limit of the answer's length: an answer that was not cut off holds under any limit.
+    length_limit
+        Maximum number of tokens of the answer; None without a limit.
     """
 
     model: str
@@ -49,8 +58,22 @@ class Request:
 
     @cached_property
     def key(self) -> str:
-        text = json.dumps(self.description, sort_keys=True, separators=(",", ":"), allow_nan=False)
-        return hashlib.sha256(text.encode()).hexdigest()
+        return _digest(self.description)
+
+    @cached_property
+    def base_key(self) -> str:
+        parameters = {name: value for name, value in self.parameters.items() if name not in LENGTH_LIMITS}
+        return _digest({**self.description, "parameters": parameters})
+
+    @property
+    def length_limit(self) -> int | None:
+        limits = [self.parameters[name] for name in LENGTH_LIMITS if type(self.parameters.get(name)) is int]
+        return min(limits) if limits else None
+
+
+def _digest(description: Mapping[str, Any]) -> str:
+    text = json.dumps(description, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -68,7 +91,17 @@ class Reply:
     finish_reason
         Reason given by the server: ``stop``, ``length`` and others.
     cost
-        Cost in US dollars at the prices configured at that time.
+        Cost in US dollars: what the server states, or its tokens at the prices configured at that time.
+    cached_tokens
+        Tokens of the prompt that the server read from its prompt cache, as part of ``prompt_tokens``.
+    reasoning_tokens
+        Tokens of hidden reasoning, as part of ``completion_tokens``.
+    served_model
+        Name of the model that answered, as the server states it.
+    lost
+        Highest possible cost in US dollars of the attempts at this request that were billed and gave no answer.
+    adapted
+        How the request that was sent differs from its description, because the server refused a parameter.
     """
 
     text: str
@@ -77,6 +110,21 @@ class Reply:
     latency: float | None = None
     finish_reason: str = "stop"
     cost: float | None = None
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    served_model: str | None = None
+    lost: float | None = None
+    adapted: str | None = None
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the answer was cut off at the limit of its length."""
+        return self.finish_reason == "length"
+
+    @property
+    def is_declined(self) -> bool:
+        """Whether the provider or the model declined to answer, which asking again does not change."""
+        return self.finish_reason in DECLINED
 
 
 NOT_RECORDED = "not recorded"
@@ -95,15 +143,41 @@ def recorded_sum(values: Iterable[float | None]) -> float | None:
     return sum(recorded) if recorded or not values else None
 
 
+class Ledger(Protocol):
+    """Account of what one request may cost, kept by its sender."""
+
+    async def again(self, lost: float) -> None:
+        """Count ``lost`` US dollars for an attempt without an answer, and reserve the cost of another attempt.
+
+        Raises
+        ------
+        UserError
+            If another attempt could exceed the budget.
+        """
+
+    def lose(self, lost: float) -> None:
+        """Count ``lost`` US dollars for the last attempt, which gave no answer either."""
+
+
 class ChatModel(ABC):
     """Source of answers: ``async with model: reply = await model.complete(request)``, with concurrent requests."""
 
     #: Maximum number of concurrent requests; further requests wait.
     max_concurrency: int = 1
 
+    #: Share of the prices that a batch costs; None for a model without a Batch API.
+    price_batch: float | None = None
+
     @abstractmethod
-    async def complete(self, request: Request) -> Reply:
+    async def complete(self, request: Request, ledger: Ledger | None = None) -> Reply:
         """Return the answer to a request, possibly with an empty text.
+
+        Parameters
+        ----------
+        request
+            The request.
+        ledger
+            Account that is told of attempts that may be billed and gave no answer; None for no account.
 
         Raises
         ------
@@ -116,9 +190,14 @@ class ChatModel(ABC):
     def stop(self) -> None:  # noqa: B027 (most models have nothing to stop)
         """Send no more requests until the model is opened again; open requests finish within their time-out."""
 
-    def cost(self, prompt_tokens: int, completion_tokens: int) -> float:
-        """Return the cost of the given numbers of tokens in US dollars."""
+    def cost(self, prompt_tokens: int, completion_tokens: int, cached_tokens: int = 0) -> float:
+        """Return the cost in US dollars; ``cached_tokens`` of the prompt are read from the server's cache."""
         return 0.0
+
+    @property
+    def has_prices(self) -> bool:
+        """Whether costs are known, so that they can be limited; True if there are none."""
+        return True
 
     def worst_cost(self, request: Request) -> float:
         """Return the maximum cost of a request in US dollars."""

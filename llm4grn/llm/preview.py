@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from llm4grn.llm.bounds import bound
 from llm4grn.llm.language_model import LanguageModel
-from llm4grn.llm.openai.limits import estimate_tokens
 from llm4grn.llm.questions import Question
 
 
 def preview(llm: LanguageModel, title: str, questions: Sequence[Question]) -> str:
     """Describe the questions: one full prompt, and the number of questions, their tokens and their cost.
 
-    Tokens are estimates. Every answer is counted with ``llm.max_tokens``, so the cost is an upper bound, apart from
-    repairs. A recording has no cost, so only its questions are counted.
+    Tokens and costs are bounds, see :func:`llm4grn.llm.bounds.bound`. A recording has no cost, so only its questions
+    are counted.
 
     Parameters
     ----------
@@ -25,7 +25,7 @@ def preview(llm: LanguageModel, title: str, questions: Sequence[Question]) -> st
         All questions of the interview.
     """
     requests = [llm.request(question) for question in questions]
-    n_answered = len(llm.answered(requests))
+    answered = llm.answered(requests)
     dialogue = "\n".join(f"[{message['role']}]\n{message['content']}\n" for message in questions[0].messages)
     heading = (
         f"--- {title}: one of {len(questions)} questions, about {questions[0].subject} ---\n\n{dialogue}\n"
@@ -33,15 +33,15 @@ def preview(llm: LanguageModel, title: str, questions: Sequence[Question]) -> st
     )
     if llm.chat.recording is not None:
         return (
-            f"{heading}questions          {len(questions):>10,}  ({n_answered:,} answered in {llm.chat.recording})\n"
+            f"{heading}questions          {len(questions):>10,}  ({len(answered):,} answered in {llm.chat.recording})\n"
             f"cost, US dollars   {0:>10,.2f}  (nobody is asked)\n"
         )
-    prompt = sum(estimate_tokens(message["content"]) for request in requests for message in request.messages)
-    share = (len(requests) - n_answered) / max(len(requests), 1)
-    completion = llm.max_tokens * len(requests)
+    most, to_ask = bound(llm, requests), bound(llm, [each for each in requests if each.key not in answered])
+    batch = f"in a batch          {to_ask.in_batch:>9,.2f}  (the same with llm.batch=true)\n" if to_ask.in_batch else ""
     return (
-        f"{heading}questions          {len(questions):>10,}  ({n_answered:,} answered already)\n"
-        f"prompt tokens      {prompt:>10,}  (estimated)\n"
-        f"answer tokens      {completion:>10,}  (at most)\n"
-        f"cost, US dollars   {share * llm.chat.cost(prompt, completion):>10,.2f}  (at most, without repairs)\n"
+        f"{heading}questions          {len(questions):>10,}  ({len(answered):,} answered already)\n"
+        f"prompt tokens      {most.prompt_tokens:>10,}  (at most)\n"
+        f"answer tokens      {most.answer_tokens:>10,}  (at most)\n"
+        f"cost, US dollars   {to_ask.dollars:>10,.2f}  (at most, without repairs)\n"
+        f"with all repairs   {to_ask.with_repairs:>10,.2f}  (at most)\n{batch}"
     )

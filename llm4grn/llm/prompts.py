@@ -65,7 +65,8 @@ class Prompts:
     def load(cls, name_or_path: str = "cot_context", answer_format: str = "text") -> Prompts:
         """Load a shipped strategy or the user's own YAML file.
 
-        Shipped are ``zero_shot``, ``cot``, ``cot_context`` and ``cot_context_signs``.
+        Shipped are ``zero_shot``, ``cot``, ``cot_context``, ``cot_context_signs``, and ``cot_context_v1``, the wording
+        of the recording.
 
         Raises
         ------

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from llm4grn.errors import UserError
 from llm4grn.llm.answers_cache.jsonl import read_jsonl
-from llm4grn.llm.messages import ChatModel, Reply, Request
+from llm4grn.llm.messages import ChatModel, Ledger, Reply, Request
 from llm4grn.validation import FilePath, check_fields
 
 
@@ -74,7 +74,7 @@ class RecordedChat(ChatModel):
             raise UserError(self._refusal(request))
         return reply
 
-    async def complete(self, request: Request) -> Reply:
+    async def complete(self, request: Request, ledger: Ledger | None = None) -> Reply:
         return self.answer(request)
 
     def _refusal(self, request: Request) -> str:

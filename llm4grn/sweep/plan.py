@@ -173,18 +173,25 @@ class Plan:
     def _questions(self) -> str:
         if not self.costs:
             return "No language model would be asked."
-        rows = [["asked", "about", "data set", "questions", "answered", "prompt tokens", "US dollars at most"]]
+        rows = [
+            ["asked", "about", "data set", "questions", "answered", "prompt tokens", "US dollars at most", "in batches"]
+        ]
         for cost in self.costs:
             about = f"{'~' if cost.is_guess else ''}{cost.n_questions:,}"
-            numbers = about, f"{cost.n_answered:,}", f"{cost.prompt_tokens:,}", f"{cost.dollars:,.2f}"
-            rows.append([cost.llm, cost.about, cost.dataset, *numbers])
-        tokens, dollars = (sum(getattr(cost, name) for cost in self.costs) for name in ("prompt_tokens", "dollars"))
+            dollars = f"{cost.dollars:,.2f}", f"{cost.batch_dollars:,.2f}"
+            rows.append(
+                [cost.llm, cost.about, cost.dataset, about, f"{cost.n_answered:,}", f"{cost.prompt_tokens:,}", *dollars]
+            )
+        tokens = sum(cost.prompt_tokens for cost in self.costs)
+        dollars = tuple(
+            f"{sum(getattr(cost, name) for cost in self.costs):,.2f}" for name in ("dollars", "batch_dollars")
+        )
         n, answered = (sum(getattr(cost, name) for cost in self.costs) for name in ("n_questions", "n_answered"))
         is_guess = any(cost.is_guess for cost in self.costs)
-        rows.append(["sum", "", "", f"{'~' * is_guess}{n:,}", f"{answered:,}", f"{tokens:,}", f"{dollars:,.2f}"])
+        rows.append(["sum", "", "", f"{'~' * is_guess}{n:,}", f"{answered:,}", f"{tokens:,}", *dollars])
         notes = [
-            "Questions that several jobs share are counted once. Tokens are estimates. Dollars are at most: by the",
-            "prices in conf/llm, every answer of full length, without those that are asked again.",
+            "Questions that several jobs share are counted once. Tokens and dollars are at most: by the prices in",
+            "conf/llm, every answer of full length, without those that are asked again. In batches: llm.batch=true.",
         ]
         if is_guess:
             notes.append("~ genes or TFs are not known before other stages ran: counted with one gene in ten as TF.")

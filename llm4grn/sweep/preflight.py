@@ -12,7 +12,7 @@ from urllib.request import getproxies, proxy_bypass
 
 from llm4grn.errors import UserError
 from llm4grn.llm.language_model import LanguageModel
-from llm4grn.llm.openai.client import read_key
+from llm4grn.llm.openai.client import read_key, read_values
 from llm4grn.pipeline import Pipeline
 from llm4grn.store import Stage
 from llm4grn.sweep.estimates import networks_of
@@ -77,6 +77,8 @@ def check_llm(llm: LanguageModel, has_questions: bool) -> None:
     key, address = (getattr(llm.chat, name, None) for name in ("api_key_env", "base_url"))
     if key is not None:
         read_key(key)
+    for field in ("headers", "query"):
+        read_values(getattr(llm.chat, field, None), field)
     if has_questions and address not in (None, UNSET) and (reason := _unreachable(address)):
         raise UserError(f"llm={llm.name}: {address} cannot be reached ({reason}); start the server, or set its address")
 

@@ -11,9 +11,9 @@ from llm4grn.errors import UserError
 from llm4grn.inference.llm import LLMInferer
 from llm4grn.knowledge.llm import LLMKnowledgeBase
 from llm4grn.knowledge.none import NoPriorList
+from llm4grn.llm.bounds import bound
 from llm4grn.llm.language_model import LanguageModel
 from llm4grn.llm.messages import Request
-from llm4grn.llm.openai.limits import estimate_tokens
 from llm4grn.llm.recorded import RecordedChat
 from llm4grn.pipeline import describe
 from llm4grn.setting import Setting
@@ -37,13 +37,15 @@ class Cost:
     n_questions, n_answered
         Number of different questions, and of those whose answers are stored or recorded already.
     prompt_tokens
-        Estimated prompt tokens of the questions without an answer.
+        Upper bound of the prompt tokens of the questions without an answer.
     dollars
         Upper bound of the cost in US dollars, with every answer at its full length and none asked again.
     is_guess
         True if genes or TFs are not known yet, and one gene in ten is counted as a TF.
     seconds
         Time until all are answered, at :data:`SECONDS_PER_ANSWER` and the concurrency that is allowed.
+    batch_dollars
+        Upper bound of the cost with ``llm.batch=true``, where there is a Batch API.
     """
 
     llm: str
@@ -55,6 +57,7 @@ class Cost:
     dollars: float
     is_guess: bool
     seconds: float = 0.0
+    batch_dollars: float = 0.0
 
     @property
     def names(self) -> Names:
@@ -170,10 +173,11 @@ def _cost(names: Names, interview: _Interview) -> Cost:
     answered = llm.answered(requests)
     # A recording is never asked anything, even where the questions are not known yet.
     to_ask = [request for request in requests if llm.chat.recording is None and request.key not in answered]
-    tokens = sum(estimate_tokens(message["content"]) for request in to_ask for message in request.messages)
-    dollars = llm.chat.cost(tokens, llm.max_tokens * len(to_ask))
+    most = bound(llm, to_ask)
+    tokens, n_answered = most.prompt_tokens, len(requests) - len(to_ask)
     seconds = len(to_ask) * _seconds_per_answer(llm, tokens / max(len(to_ask), 1))
-    return Cost(*names, len(requests), len(requests) - len(to_ask), tokens, dollars, interview.is_guess, seconds)
+    batch = most.dollars if most.in_batch is None else most.in_batch
+    return Cost(*names, len(requests), n_answered, tokens, most.dollars, interview.is_guess, seconds, batch)
 
 
 def _seconds_per_answer(llm: LanguageModel, tokens: float) -> float:

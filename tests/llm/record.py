@@ -26,6 +26,7 @@ SETTING = [
     "dataset.preprocessing.n_test=60",
     "dataset.preprocessing.n_validation=60",
     "graph.k=2",
+    "llm.prompts=cot_context_v1",
 ]
 
 

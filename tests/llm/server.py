@@ -196,7 +196,8 @@ class Server:
         question = digest(json.dumps([asked["messages"], asked.get("seed")]))[:16]
         attempt = self.attempts[question]
         self.attempts[question] += 1
-        fault = self.faults.of(question, attempt)
+        first = next(iter(self.attempts)) == question
+        fault = None if first and self.options.clean_first else self.faults.of(question, attempt)
         if fault in ("drop_before", "hang"):
             self.note(question, attempt, fault, False)
             if fault == "hang":
@@ -361,6 +362,7 @@ if __name__ == "__main__":
     parser.add_argument("--latency", type=float, default=0.0, help="seconds before each answer")
     parser.add_argument("--faults", default="", help="a share (0.3), or kinds (hang,quota), or both (hang,empty@0.5)")
     parser.add_argument("--clean-after", type=int, default=1_000_000, help="no fault from this attempt on, from 0")
+    parser.add_argument("--clean-first", type=int, default=0, help="1: no fault at the first question")
     parser.add_argument("--retry-after", type=float, default=0.1, help="seconds that a 429 asks to wait")
     parser.add_argument("--brain", choices=BRAINS, default="pick", help="what it answers")
     parser.add_argument("--edges", help="JSON file with the regulators of each target, for --brain known")

@@ -121,3 +121,18 @@ def test_the_table_has_a_column_for_each_stage_and_a_row_for_each_figure():
 def test_what_a_model_invents_does_not_break_the_table():
     table = audit_table({"regulators": {"questions": 1, "examples": ["A|B", "a\n| c", "<b>", "[x](y)", "`z`"]}})
     assert table.split("\n")[-1] == (r"| invented, for instance | A\|B, a \| c, \<b\>, \[x\](y), \`z\` |")
+
+
+def test_what_only_some_servers_state_is_shown_where_they_do():
+    replies = [
+        Reply("", cached_tokens=8, reasoning_tokens=100, lost=0.5, served_model="m-2025", adapted="without seed"),
+        Reply("", finish_reason="content_filter"),
+    ]
+    figures = audit([interview({"CD3D": Answer()}, replies)], GENES)
+    stated = {"declined": 1, "cached_tokens": 8, "reasoning_tokens": 100, "lost": 0.5}
+    assert {name: figures[name] for name in stated} == stated
+    text, shown = audit_text({"x": figures}), audit_table({"x": figures})
+    assert f"\n  {'attempts without an answer, US dollars at most':48} {'0.5':>12}\n" in text
+    assert f"\n  {'answered by':48} m-2025\n" in text
+    assert "| asked | without seed |" in shown
+    assert not audit([interview({"CD3D": Answer()}, [Reply("")])], GENES).keys() & {*stated, "served_models", "adapted"}

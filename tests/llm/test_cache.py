@@ -46,7 +46,7 @@ def test_the_first_answer_stays(cache):
     assert cache.summary()["answers"] == 1
 
 
-def test_many_are_looked_up_in_one_query(cache, monkeypatch):
+def test_many_are_looked_up_in_two_queries(cache, monkeypatch):
     asked = [replace(request(i), model="x" * 5000) for i in range(1500)]
     assert cache.get_many(asked) == {}
     for i in range(0, 1500, 2):
@@ -55,19 +55,19 @@ def test_many_are_looked_up_in_one_query(cache, monkeypatch):
     read = cache._database.read
     monkeypatch.setattr(cache._database, "read", lambda query, *rest: (queries.append(query), read(query, *rest))[1])
     found = cache.get_many(asked)
-    assert len(queries) == 1
+    assert len(queries) == 2  # by their keys, and what is missing by its keys without the limit of the length
     assert found == {asked[i].key: reply(i) for i in range(0, 1500, 2)}
 
 
 def test_the_summary_adds_up_per_model(cache):
-    assert cache.summary() == {"answers": 0, "cost": 0.0, "models": {}}
+    assert cache.summary() == {"answers": 0, "cost": 0.0, "lost": 0, "models": {}}
     for i in range(4):
-        cache.put(replace(request(i), model=f"m{i % 2}"), Reply("", 10, i, cost=0.5))
+        cache.put(replace(request(i), model=f"m{i % 2}"), Reply("", 10, i, cost=0.5, lost=0.25 if i == 3 else None))
     models = {
-        "m0": {"answers": 2, "cost": 1.0, "prompt_tokens": 20, "completion_tokens": 2},
-        "m1": {"answers": 2, "cost": 1.0, "prompt_tokens": 20, "completion_tokens": 4},
+        "m0": {"answers": 2, "cost": 1.0, "prompt_tokens": 20, "completion_tokens": 2, "lost": 0.0},
+        "m1": {"answers": 2, "cost": 1.0, "prompt_tokens": 20, "completion_tokens": 4, "lost": 0.25},
     }
-    assert cache.summary() == {"answers": 4, "cost": 2.0, "models": models}
+    assert cache.summary() == {"answers": 4, "cost": 2.0, "lost": 0.25, "models": models}
 
 
 def test_what_was_not_recorded_stays_so_and_is_in_no_sum(cache, path, tmp_path):
@@ -78,6 +78,7 @@ def test_what_was_not_recorded_stays_so_and_is_in_no_sum(cache, path, tmp_path):
         "cost": None,
         "prompt_tokens": None,
         "completion_tokens": None,
+        "lost": 0.0,
     }
     assert cache.summary()["cost"] is None
     cache.put(request(2), Reply("more", 10, 5, 0.0, cost=0.0))
@@ -85,7 +86,8 @@ def test_what_was_not_recorded_stays_so_and_is_in_no_sum(cache, path, tmp_path):
     assert cache.summary() == {
         "answers": 2,
         "cost": 0.0,
-        "models": {"gpt-4": {"answers": 2, "cost": 0.0, "prompt_tokens": 10, "completion_tokens": 5}},
+        "lost": 0.0,
+        "models": {"gpt-4": {"answers": 2, "cost": 0.0, "prompt_tokens": 10, "completion_tokens": 5, "lost": 0.0}},
     }
     write_jsonl(tmp_path / "answers.jsonl", cache.records())
     with AnswerCache(tmp_path / "other.sqlite") as other:
@@ -174,7 +176,7 @@ def test_a_file_that_is_no_database_is_refused_and_left_as_it_is(path, content):
             "CREATE TABLE runs (id); PRAGMA user_version = 1",
             "a database of another program; choose another path",
         ),
-        (True, "PRAGMA user_version = 2", "version 2, .* up to 1; update llm4grn"),
+        (True, "PRAGMA user_version = 3", "version 3, .* up to 2; update llm4grn"),
     ],
     ids=["of another program", "of a newer version"],
 )
@@ -240,3 +242,58 @@ def test_one_broken_line_imports_nothing(cache, tmp_path):
         with pytest.raises(UserError, match=r"broken\.jsonl, line 4: "):
             other.put_all(read_jsonl(tmp_path / "broken.jsonl"))
         assert other.summary()["answers"] == 0
+
+
+# ---------------------------------------------------------------- under another limit
+
+
+def limited(max_tokens, name="max_tokens", i=0):
+    return Request("m", [{"role": "user", "content": f"Question {i}"}], {"temperature": 0, name: max_tokens})
+
+
+@pytest.mark.parametrize(
+    ("stored", "reply", "asked", "found"),
+    [
+        (limited(100), Reply("whole", completion_tokens=90), limited(4000), True),
+        (limited(100), Reply("whole", completion_tokens=90), limited(4000, "max_completion_tokens"), True),
+        (limited(100), Reply("", finish_reason="length"), limited(4000), False),
+        (limited(100), Reply("", finish_reason="length"), limited(100), True),
+        (limited(100), Reply("whole", completion_tokens=90), limited(95), True),
+        (limited(100), Reply("whole", completion_tokens=90), limited(80), False),
+        (limited(100), Reply("whole"), limited(80), False),
+        (limited(100), Reply("whole"), limited(4000, i=1), False),
+    ],
+)
+def test_a_whole_answer_holds_under_any_limit_that_admits_it_and_a_cut_one_under_its_own(
+    cache, stored, reply, asked, found
+):
+    cache.put(stored, reply)
+    assert cache.get(asked) == (reply if found else None)
+    assert cache.get_many([asked]) == ({asked.key: reply} if found else {})
+    assert cache.claim(asked) == ("answered" if found else "ours")
+
+
+def test_a_file_of_version_1_is_brought_up_to_date(path):
+    answered = Reply("whole", 10, 5, 0.5, "stop", 0.25)
+    with AnswerCache(path) as cache:
+        cache.put(limited(100), answered)
+    connection = sqlite3.connect(path)
+    connection.executescript(
+        "DROP TABLE batches; DROP TABLE batched;"
+        "DROP INDEX answers_by_base; ALTER TABLE answers DROP COLUMN base; ALTER TABLE answers DROP COLUMN details;"
+        "PRAGMA user_version = 1"
+    )
+    connection.close()
+    for _ in range(2):
+        with AnswerCache(path) as cache:
+            assert cache.get(limited(100)) == cache.get(limited(4000)) == answered
+            cache.put(limited(7, i=1), replace(answered, served_model="m-2025", adapted="without seed", lost=0.5))
+            assert cache.get(limited(7, i=1)).served_model == "m-2025"
+
+
+def test_all_figures_of_an_answer_are_exported_and_imported(cache, tmp_path):
+    said = Reply("x", 10, 5, 0.5, "stop", 0.25, 8, 3, "m-2025", 0.5, "max_tokens as max_completion_tokens")
+    cache.put(request(1), said)
+    write_jsonl(tmp_path / "answers.jsonl", cache.records())
+    [(_, read, _)] = read_jsonl(tmp_path / "answers.jsonl")
+    assert read == said

@@ -1,9 +1,13 @@
 """The way to a server: nothing secret goes to one that it is not meant for, and nothing secret is printed."""
 
 import asyncio
+import importlib.util
 import json
+import shutil
+import subprocess
 
 import pytest
+from endpoint import endpoint
 
 from llm4grn.errors import UserError
 from llm4grn.llm.messages import Request
@@ -13,10 +17,10 @@ from llm4grn.llm.openai.client import check_address
 ANSWER = {"choices": [{"message": {"role": "assistant", "content": "SPI1"}, "finish_reason": "stop"}]}
 
 
-def ask(body=ANSWER, status=200, headers="", **options):
+def ask(body=ANSWER, status=200, answered="", **options):
     """What a server gets that answers with just this, and the reply or the error."""
     body = body if isinstance(body, bytes) else json.dumps(body).encode()
-    head = f"HTTP/1.1 {status} Any\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n{headers}\r\n"
+    head = f"HTTP/1.1 {status} Any\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n{answered}\r\n"
     received = []
 
     async def serve(reader, writer):
@@ -53,6 +57,7 @@ def test_what_is_set_for_openai_is_not_sent_to_other_servers(monkeypatch):
     assert reply.text == "SPI1"
     assert received.startswith("POST /v1/chat/completions ")
     assert "secret" not in received
+    assert "authorization" not in received.lower()
 
 
 @pytest.mark.parametrize("key", ["sk-abc/def+0123456789", "-" * 8])
@@ -120,3 +125,106 @@ def test_an_address_with_a_secret_is_refused_without_repeating_it(address):
 def test_what_is_no_address_is_refused(address):
     with pytest.raises(UserError, match=r"llm\.base_url=.*: not an address like http://localhost:8000/v1"):
         check_address(address)
+
+
+def test_headers_and_query_are_read_from_named_variables_and_blotted_out(monkeypatch):
+    monkeypatch.setenv("MY_KEY", "azure-secret-123")
+    monkeypatch.setenv("MY_VERSION", "2024-10-21")
+    options = {"headers": {"api-key": "MY_KEY"}, "query": {"api-version": "MY_VERSION"}}
+    reply, received = ask(json.dumps(ANSWER).replace("SPI1", "my azure-secret-123").encode(), **options)
+    assert received.startswith("POST /v1/chat/completions?api-version=2024-10-21 ")
+    assert "api-key: azure-secret-123" in received
+    assert "authorization" not in received.lower()
+    assert reply.text == "my ***"
+    message, _ = ask({"error": {"message": "bad azure-secret-123"}}, 400, **options)
+    assert "azure-secret" not in message
+
+
+def test_a_header_may_hold_the_authorization(monkeypatch):
+    monkeypatch.setenv("MY_KEY", "Basic c2VjcmV0LWtleQ==")
+    reply, received = ask(
+        json.dumps(ANSWER).replace("SPI1", "c2VjcmV0LWtleQ==").encode(), headers={"Authorization": "MY_KEY"}
+    )
+    assert "Basic c2VjcmV0LWtleQ==" in received
+    assert reply.text == "***"
+
+
+@pytest.mark.parametrize("field", ["headers", "query"])
+def test_the_value_of_a_header_in_the_place_of_its_variable_is_not_repeated(field, monkeypatch):
+    with pytest.raises(UserError, match=rf"^llm\.{field}\.api-key: not the name of an environment variable") as caught:
+        OpenAIChat("http://localhost:1/v1", **{field: {"api-key": "sk-secret"}})
+    assert "secret" not in str(caught.value)
+    monkeypatch.delenv("NO_SUCH", raising=False)
+    with pytest.raises(UserError, match=rf"NO_SUCH is not set; export it for llm\.{field}\.api-key"):
+        ask(**{field: {"api-key": "NO_SUCH"}})
+    with pytest.raises(UserError, match=rf"^llm\.{field}=api-key: expected names, each with that"):
+        OpenAIChat("http://localhost:1/v1", **{field: "api-key"})
+
+
+@pytest.fixture
+def proxied(monkeypatch):
+    def proxied(url):
+        for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):
+            monkeypatch.delenv(name, raising=False)
+            monkeypatch.delenv(name.lower(), raising=False)
+        monkeypatch.setenv("HTTP_PROXY", url)
+        return OpenAIChat("http://llm.example.org/v1", None, max_retries=0, timeout=20)
+
+    return proxied
+
+
+def complete(chat):
+    async def main():
+        async with chat:
+            return await chat.complete(Request("m", [{"role": "user", "content": "?"}]))
+
+    return asyncio.run(main())
+
+
+def test_a_proxy_of_the_environment_is_used(proxied):
+    with endpoint() as server:
+        assert complete(proxied(server.url.removesuffix("/v1"))).text.startswith("<Answer>")
+        assert [path for path, _ in server.heads] == ["http://llm.example.org/v1/chat/completions"]
+
+
+def test_a_proxy_that_wants_a_password_is_told_from_a_server_that_wants_a_key(proxied):
+    refused = pytest.raises(UserError, match="the proxy wants a user and a password")
+    with endpoint(lambda body, n: (407, "who are you?")) as server, refused:
+        complete(proxied(server.url.removesuffix("/v1")))
+
+
+@pytest.mark.parametrize(
+    ("url", "problem"),
+    [
+        ("socks5://me:secret@localhost:1080", "a SOCKS proxy, which needs the package socksio"),
+        ("ftp://me:secret@localhost:1080", "no address such as http://proxy.example.org:3128"),
+    ],
+)
+def test_a_proxy_that_cannot_be_used_is_one_line_without_its_password(proxied, url, problem):
+    if "socks" in url and importlib.util.find_spec("socksio"):
+        pytest.skip("SOCKS works here")
+    with pytest.raises(UserError, match=f"HTTP_PROXY\\) is {problem}") as caught:
+        complete(proxied(url))
+    assert "secret" not in str(caught.value)
+    assert caught.value.__context__ is None
+
+
+@pytest.mark.parametrize(("content", "problem"), [(None, "No such file"), ("no PEM", "not a file of certificates")])
+def test_a_file_of_certificates_that_is_none_is_one_line(tmp_path, content, problem):
+    path = tmp_path / "ca.pem"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(UserError, match=rf"^llm\.ca_file=.*ca\.pem: {problem}"):
+        ask(ca_file=str(path))
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="makes a certificate with openssl")
+def test_a_certificate_of_ones_own_is_trusted_by_its_file_only(tmp_path):
+    certificate, key = tmp_path / "ca.pem", tmp_path / "key.pem"
+    making = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+    making += ["-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run([*making, "-out", str(certificate), "-keyout", str(key)], check=True, capture_output=True)
+    with endpoint(certificate=(certificate, key)) as server:
+        assert complete(OpenAIChat(server.url, None, ca_file=str(certificate))).text.startswith("<Answer>")
+        with pytest.raises(UserError, match=r"certificate is not trusted \(.*; set llm\.ca_file to the file"):
+            complete(OpenAIChat(server.url, None))

@@ -8,7 +8,7 @@ from email.utils import format_datetime
 import pytest
 
 from llm4grn.llm.messages import Stopped
-from llm4grn.llm.openai.limits import Limits, estimate_tokens, retry_after
+from llm4grn.llm.openai.limits import Limits, retry_after
 
 
 async def ask(limits, times, tokens=0, used=None, hold=0.0):
@@ -141,11 +141,6 @@ def test_who_gives_up_waiting_is_in_nobodys_way():
                 return True
 
     assert asyncio.run(main())
-
-
-def test_tokens_are_estimated_from_the_length():
-    assert estimate_tokens("GATA1, " * 100) == 200
-    assert estimate_tokens("x") == 1
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,13 @@ from llm4grn.llm.answers_cache.cache import AnswerCache
 from llm4grn.llm.language_model import LanguageModel
 from llm4grn.llm.messages import Reply
 from llm4grn.llm.openai.chat import OpenAIChat
+from llm4grn.llm.openai.tokens import estimate_tokens
 from llm4grn.llm.preview import preview
 from llm4grn.llm.questions import Question
 
 #: Nobody answers there, and no key is set: whatever is asked fails.
 CHAT = OpenAIChat("http://127.0.0.1:9/v1", api_key_env="NO_SUCH_KEY", price_prompt=1000, price_completion=2000)
-CONTENT = "Which of these are transcription factors? GATA1, ACTB"  # 53 characters, 16 tokens at 3.5 each
+CONTENT = "Which of these are transcription factors? GATA1, ACTB"
 
 
 def question(i):
@@ -34,17 +35,21 @@ def test_it_shows_one_whole_prompt_and_the_sum_of_all():
     text = preview(model(), "transcription factors", [question(i) for i in range(10)])
     assert "one of 10 questions, about gene 0" in text
     assert f"[system]\nYou know it.\n\n[user]\n{CONTENT}, X0\n" in text
-    tokens = math.ceil(12 / 3.5) + math.ceil((len(CONTENT) + 4) / 3.5)
-    assert tokens == 21
+    tokens = [estimate_tokens("You know it."), estimate_tokens(f"{CONTENT}, X0")]
+    assert tokens == [5, 19]
+    assert sum(8 + math.ceil(1.25 * n) for n in tokens) == 47  # per question
     assert figures(text) == {
         "questions": "10",
-        "prompt tokens": "210",
+        "prompt tokens": "470",
         "answer tokens": "1,000",
-        "cost, US dollars": "2.21",  # (210 * 1000 + 1000 * 2000) / 1e6
+        "cost, US dollars": "2.47",  # (470 * 1000 + 1000 * 2000) / 1e6
+        # Each asked three times, and then with one and two answers and complaints of 100 + 200 tokens
+        "with all repairs": "16.41",  # (3 * 470 * 1000 + 10 * 3 * 300 * 1000 + 3 * 1000 * 2000) / 1e6
+        "in a batch": "1.24",
     }
 
 
-@pytest.mark.parametrize(("n_kept", "cost"), [(0, "2.21"), (4, "1.33"), (10, "0.00")])
+@pytest.mark.parametrize(("n_kept", "cost"), [(0, "2.47"), (4, "1.48"), (10, "0.00")])
 def test_what_is_answered_already_costs_nothing(tmp_path, n_kept, cost):
     llm, questions = model(tmp_path / "answers.sqlite"), [question(i) for i in range(10)]
     with AnswerCache(tmp_path / "answers.sqlite") as cache:

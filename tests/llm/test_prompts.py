@@ -1,5 +1,6 @@
 """Prompts: what the shipped strategies ask, how a user brings another, and what is refused."""
 
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -14,7 +15,7 @@ from llm4grn.llm.parsing.answers_by_target import parse_answers
 from llm4grn.llm.prompts import Prompts
 from llm4grn.pipeline import describe
 
-SHIPPED = ["cot", "cot_context", "cot_context_signs", "zero_shot"]
+SHIPPED = ["cot", "cot_context", "cot_context_signs", "cot_context_v1", "zero_shot"]
 GENES = ["SPI1", "HLA-DRA", "AC004556.1", "RP11-290F20.3", "7SK", "Gata1", "A$B", "{x}"]
 TFS = ["SPI1", "NKX2-1", "Gata1", "REST"]
 CONTEXT = "Blood of one healthy donor,\n  10x Genomics, costs $5."
@@ -76,12 +77,12 @@ def test_no_trace_of_the_context_remains_where_there_is_none(name):
 @pytest.mark.parametrize("name", [name for name in SHIPPED if "signs" not in name])
 def test_the_form_that_is_asked_for_is_understood_but_its_example_is_no_answer(name, answer_format):
     prompts = Prompts.load(name, answer_format)
-    one = prompts.regulators(["CD3D"], TFS, 3)[-1]["content"].rsplit("\n", 1)[-1]
+    one = form_of(prompts.regulators(["CD3D"], TFS, 3))
     form = one.partition("form: ")[2] or one.partition("else: ")[2]
     assert parse_answer(form, TFS) == Answer()
     filled = form.replace('"A", "B"', '"SPI1", "REST"').replace("A, B, ...", "SPI1, REST")
     assert parse_answer(filled, TFS) == Answer(("SPI1", "REST"), found=True)
-    form = prompts.regulators(["CD3D", "LYZ"], TFS, 3)[-1]["content"].rsplit("\n", 1)[-1]
+    form = form_of(prompts.regulators(["CD3D", "LYZ"], TFS, 3))
     filled = (
         form.replace("TARGET1", "CD3D").replace('"A", "B"', '"SPI1"').replace("TARGET2", "LYZ").replace('"C", "D"', "")
     )
@@ -99,7 +100,7 @@ def test_the_form_with_signs_is_asked_for_edges_alone_and_understood(answer_form
     names = str.maketrans({"A": "SPI1", "B": "REST", "C": "Gata1", "D": "NKX2-1"})
 
     def filled(targets):
-        form = prompts.regulators(targets, TFS, 3)[-1]["content"].rsplit("\n", 1)[-1]
+        form = form_of(prompts.regulators(targets, TFS, 3))
         form = form.partition("form: ")[2] or form
         for i, target in enumerate(targets, 1):
             form = form.replace(f"TARGET{i}", target.lower())
@@ -137,6 +138,30 @@ def test_forms_with_signs_come_with_the_key_signs(tmp_path):
         Prompts.load(str(write(tmp_path, answer_signed_text="x")))
     with pytest.raises(UserError, match="signs: expected true or false, not 'yes'"):
         Prompts.load(str(write(tmp_path, signs="yes")))
+def form_of(messages):
+    """The last line before the names that differ from question to question."""
+    lines = messages[-1]["content"].splitlines()
+    return [line for line in lines if line and not line.startswith(("Target gene: ", "Target genes: "))][-1]
+
+
+def test_the_wording_of_the_shipped_recording_is_frozen():
+    content = yaml.safe_load((TEMPLATES / "cot_context_v1.yaml").read_text())
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    assert digest == "cd9f60c77c8cbbc78d7d8fe2b4f74917629f82051cae61653d915e46d06025f6"
+
+
+@pytest.mark.parametrize("answer_format", ["text", "json"])
+@pytest.mark.parametrize("name", ["cot", "cot_context", "cot_context_signs", "zero_shot"])
+def test_questions_differ_in_their_last_line_only(name, answer_format):
+    prompts = Prompts.load(name, answer_format)
+    pairs = [
+        (prompts.regulators([target], TFS, 3, CONTEXT) for target in ("CD3D", "LYZ")),
+        (prompts.regulators(targets, TFS, 3, CONTEXT) for targets in (["CD3D", "LYZ"], ["ACTB", "GNLY", "B2M"])),
+        (prompts.transcription_factors(genes, CONTEXT) for genes in (GENES, GENES[:3])),
+    ]
+    for one, other in pairs:
+        assert one != other
+        assert [text_of(each).rpartition("\n")[0] for each in (one, other)] == [text_of(one).rpartition("\n")[0]] * 2
 
 
 def test_a_users_file_is_used(tmp_path):
@@ -168,7 +193,7 @@ def test_prompts_are_the_same_if_what_is_used_of_them_is(tmp_path):
 def test_the_key_of_a_stage_holds_each_text_once():
     described = describe(Prompts.load("zero_shot"))
     assert described.keys() == {"class", "texts", "reasoning", "answer_format"}
-    assert json.dumps(described).count("Which of these $n_genes genes encode") == 1
+    assert json.dumps(described).count("Which of the genes listed at the end encode") == 1
 
 
 @pytest.mark.parametrize(("targets", "form"), [(["CD3D"], "[A, B, ...]"), (["CD3D", "LYZ"], "TARGET2")])

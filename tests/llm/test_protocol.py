@@ -32,7 +32,7 @@ def test_an_answer_with_its_tokens():
     ],
 )
 def test_tokens_that_cannot_be_are_estimated(usage):
-    assert to_reply(body("x" * 7, usage), 99) == Reply("x" * 7, 99, 2)
+    assert to_reply(body("x" * 7, usage), 99) == Reply("x" * 7, 99, 1)
 
 
 @pytest.mark.parametrize(
@@ -41,6 +41,64 @@ def test_tokens_that_cannot_be_are_estimated(usage):
 )
 def test_no_answer_is_an_empty_one_or_says_why(content, text):
     assert to_reply(body(content), 1).text == text
+
+
+@pytest.mark.parametrize(
+    ("message", "text", "finish_reason"),
+    [
+        ({"content": [{"type": "text", "text": "SPI1, "}, {"type": "text", "text": "GATA1"}]}, "SPI1, GATA1", "stop"),
+        ({"content": [{"type": "thinking", "thinking": [{"text": "hm"}]}, {"type": "text", "text": "A"}]}, "A", "stop"),
+        ({"content": ["SPI1", "!"]}, "SPI1!", "stop"),
+        ({"content": "", "reasoning_content": "so <Answer> [A] </Answer>"}, "so <Answer> [A] </Answer>", "stop"),
+        ({"content": None, "reasoning": "so <Answer> [A] </Answer>"}, "so <Answer> [A] </Answer>", "stop"),
+        ({"content": "A", "reasoning": "B"}, "A", "stop"),
+        ({"content": "", "reasoning": "if A, then B"}, "", "length"),  # cut off: not an answer yet
+        ({"content": None, "refusal": "I cannot help."}, "I cannot help.", "refusal"),
+    ],
+)
+def test_an_answer_is_read_wherever_it_stands(message, text, finish_reason):
+    given = "length" if finish_reason == "length" else "stop"
+    reply = to_reply(body(message, finish_reason=given), 1, 50)
+    assert (reply.text, reply.finish_reason) == (text, finish_reason)
+
+
+@pytest.mark.parametrize(
+    ("usage", "billed"),
+    [
+        ({"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 15}, (10, 5, None, None, None)),
+        # Hidden reasoning that is only in the total, or beside the answer's tokens, or among them
+        ({"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 415}, (10, 405, None, None, None)),
+        (
+            {"prompt_tokens": 10, "completion_tokens": 5, "completion_tokens_details": {"reasoning_tokens": 400}},
+            (10, 405, None, 400, None),
+        ),
+        (
+            {"prompt_tokens": 10, "completion_tokens": 405, "completion_tokens_details": {"reasoning_tokens": 400}},
+            (10, 405, None, 400, None),
+        ),
+        (
+            {"prompt_tokens": 10, "completion_tokens": 5, "prompt_tokens_details": {"cached_tokens": 8}},
+            (10, 5, 8, None, None),
+        ),
+        ({"prompt_tokens": 10, "completion_tokens": 5, "prompt_cache_hit_tokens": 8}, (10, 5, 8, None, None)),
+        ({"prompt_tokens": 10, "completion_tokens": 5, "cost": 0.25}, (10, 5, None, None, 0.25)),
+        ([3], (99, 2, None, None, None)),
+    ],
+)
+def test_what_is_billed_is_read_in_every_form(usage, billed):
+    reply = to_reply(body("SPI", usage), 99)
+    tokens = reply.prompt_tokens, reply.completion_tokens, reply.cached_tokens, reply.reasoning_tokens, reply.cost
+    assert tokens == billed
+
+
+def test_an_answer_that_is_cut_off_and_not_counted_has_as_many_tokens_as_it_may():
+    assert to_reply(body("", finish_reason="length"), 1, 1500).completion_tokens == 1500
+
+
+def test_the_model_that_served_is_kept():
+    assert (
+        to_reply(json.dumps({**json.loads(body()), "model": "gpt-x-2025-01-01"}), 1).served_model == "gpt-x-2025-01-01"
+    )
 
 
 @pytest.mark.parametrize("reason", [None, "", "two\nlines", {"a": 1}, 7, "\ud83d"])
@@ -63,8 +121,9 @@ def test_what_came_can_be_kept_and_taken_out_and_put_in_again(reason, tmp_path):
         '{"choices": []}',
         '{"choices": [null]}',
         '{"choices": [{"message": null}]}',
-        '{"choices": [{"message": {"content": ["a part"]}}]}',
-        '{"choices": [{"message": {"content": "x"}}], "usage": [3]}',
+        '{"choices": [{"message": {"content": [7]}}]}',
+        '{"choices": [{"message": {"content": {"text": "x"}}}]}',
+        "[1]",
     ],
 )
 def test_anything_else_is_refused_without_a_trace_of_it(text):

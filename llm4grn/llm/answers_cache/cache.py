@@ -20,14 +20,19 @@ from llm4grn.llm.messages import Reply, Request, recorded_sum
 Number = TypeVar("Number", int, float)
 
 _REQUEST = "model, messages, parameters, sample"
-_REPLY = "text, prompt_tokens, completion_tokens, latency, finish_reason, cost"
+_REPLY = "text, prompt_tokens, completion_tokens, latency, finish_reason, cost, details"
+# Fields of a reply that share the column ``details``.
+_DETAILS = ("cached_tokens", "reasoning_tokens", "served_model", "lost", "adapted")
 # Value for figures that were not recorded, as the columns do not admit NULL.
 _UNKNOWN = -1
 # The text is passed as bytes, because a model can answer half a surrogate pair, which SQLite does not accept as text.
 _INSERT = f"""
-INSERT INTO answers (key, {_REQUEST}, {_REPLY}, time)
-VALUES (?, ?, ?, ?, ?, CAST(? AS TEXT), ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO NOTHING
+INSERT INTO answers (key, {_REQUEST}, {_REPLY}, time, base)
+VALUES (?, ?, ?, ?, ?, CAST(? AS TEXT), ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO NOTHING
 """
+
+
+_WITH_ANOTHER_LIMIT = f"SELECT base, parameters, {_REPLY} FROM answers WHERE finish_reason != 'length'"
 
 
 class AnswerCache:
@@ -35,6 +40,9 @@ class AnswerCache:
 
     An answer is in the file when `put` returns: killing the process loses nothing; a power cut may lose the most recent
     answers but does not damage the file. Only `Request.description` and the reply are stored.
+
+    An answer that was not cut off at ``max_tokens`` is also the answer to the same request with another limit that
+    admits it, so that a higher limit asks again only what was cut off.
 
     A question is claimed before it is asked, so that it is asked only once. A claim lasts until the answer is stored,
     the claim is released, or its process closes the cache or dies; then another process can claim the question at once.
@@ -95,15 +103,25 @@ class AnswerCache:
 
     def get(self, request: Request) -> Reply | None:
         """Return the stored answer; None if there is none."""
-        rows = self._database.read(f"SELECT {_REPLY} FROM answers WHERE key = ?", request.key)
-        return _reply(*rows[0]) if rows else None
+        return self.get_many([request]).get(request.key)
 
     def get_many(self, requests: Iterable[Request]) -> dict[str, Reply]:
         """Return the stored answers to the given requests, by `Request.key`."""
+        requests = list(requests)
         keys = json.dumps([request.key for request in requests])
         query = f"SELECT key, {_REPLY} FROM answers WHERE key IN (SELECT value FROM json_each(?))"
-        rows = self._database.read(query, keys)
-        return {key: _reply(*reply) for key, *reply in rows}
+        found = {key: _reply(*reply) for key, *reply in self._database.read(query, keys)}
+        missing = [request for request in requests if request.key not in found]
+        bases = json.dumps([request.base_key for request in missing])
+        query = f"{_WITH_ANOTHER_LIMIT} AND base IN (SELECT value FROM json_each(?)) ORDER BY time, key"
+        whole: dict[str, list[tuple[Reply, int | None]]] = {}
+        for base, parameters, *reply in self._database.read(query, bases) if missing else ():
+            whole.setdefault(base, []).append((_reply(*reply), Request("", [], json.loads(parameters)).length_limit))
+        for request in missing:
+            fitting = [reply for reply, limit in whole.get(request.base_key, ()) if _fits(reply, limit, request)]
+            if fitting:
+                found[request.key] = fitting[0]
+        return found
 
     def put(self, request: Request, reply: Reply) -> None:
         """Store an answer and end the claim on its question; the first answer to a question is kept."""
@@ -119,6 +137,8 @@ class AnswerCache:
             ``ours``: ask now, then `put` or `release`. ``theirs``: another process or another task of this process is
             asking, so `wait`. ``answered``: the answer is stored.
         """
+        if self.get(request) is not None:
+            return "answered"
         with self._database.transaction() as connection:
             if connection.execute("SELECT 1 FROM answers WHERE key = ?", (request.key,)).fetchone():
                 return "answered"
@@ -191,15 +211,19 @@ class AnswerCache:
     def summary(self) -> dict[str, Any]:
         """Count the stored ``answers`` and sum their ``cost`` (US dollars), in total and with tokens per model.
 
+        ``lost`` is the highest possible cost of the billed attempts at these questions that gave no answer.
+
         Sums cover the answers for which the figure was recorded, and are None if there are none.
         """
-        names = ("answers", "cost", "prompt_tokens", "completion_tokens")
-        sums = ", ".join(f"SUM(NULLIF({name}, {_UNKNOWN}))" for name in names[1:])
+        names = ("answers", "cost", "prompt_tokens", "completion_tokens", "lost")
+        sums = ", ".join(f"SUM(NULLIF({name}, {_UNKNOWN}))" for name in names[1:-1])
+        sums += ", SUM(COALESCE(json_extract(details, '$.lost'), 0.0))"
         rows = self._database.read(f"SELECT model, COUNT(*), {sums} FROM answers GROUP BY model ORDER BY model")
         models = {model: dict(zip(names, values, strict=True)) for model, *values in rows}
         return {
             "answers": sum(model["answers"] for model in models.values()),
             "cost": recorded_sum(model["cost"] for model in models.values()),
+            "lost": sum(model["lost"] for model in models.values()),
             "models": models,
         }
 
@@ -240,18 +264,24 @@ class AnswerCache:
             connection.execute("DELETE FROM claims WHERE owner NOT IN (SELECT value FROM json_each(?))", (alive,))
 
 
+def _fits(reply: Reply, limit: int | None, request: Request) -> bool:
+    """Return True if an answer under another ``limit`` is one to the request: it was whole, and is short enough."""
+    most = request.length_limit
+    return most is None or (limit is not None and limit <= most) or (reply.completion_tokens or most + 1) <= most
+
+
 def _reply(
-    text: str, prompt_tokens: int, completion_tokens: int, latency: float, finish_reason: str, cost: float
+    text: str,
+    prompt_tokens: int,
+    completion_tokens: int,
+    latency: float,
+    finish_reason: str,
+    cost: float,
+    details: str,
 ) -> Reply:
     """Return the reply stored in the columns of ``_REPLY``."""
-    return Reply(
-        text,
-        _known(prompt_tokens),
-        _known(completion_tokens),
-        _known(latency),
-        finish_reason,
-        _known(cost),
-    )
+    figures = _known(prompt_tokens), _known(completion_tokens), _known(latency)
+    return Reply(text, *figures, finish_reason, _known(cost), **json.loads(details))
 
 
 def _known(figure: Number) -> Number | None:
@@ -277,7 +307,9 @@ def _store(connection: sqlite3.Connection, request: Request, reply: Reply, when:
         _or_unknown(reply.latency),
         reply.finish_reason,
         _or_unknown(reply.cost),
+        json.dumps({name: value for name in _DETAILS if (value := getattr(reply, name)) is not None}),
         when or datetime.now(UTC).isoformat(timespec="seconds"),
+        request.base_key,
     )
     new = connection.execute(_INSERT, row).rowcount == 1
     connection.execute("DELETE FROM claims WHERE key = ?", (request.key,))

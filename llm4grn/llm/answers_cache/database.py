@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -9,9 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from llm4grn.errors import UserError
+from llm4grn.llm.messages import Request
 
 _APPLICATION = 0x47524E41  # "GRNA": identifies files of this package
-_VERSION = 1
+_VERSION = 2
 _BUSY = 60.0  # seconds to wait for another writing process; each write takes well under a millisecond
 _TABLES = """
 CREATE TABLE answers (
@@ -26,9 +28,30 @@ CREATE TABLE answers (
     latency REAL NOT NULL,
     finish_reason TEXT NOT NULL,
     cost REAL NOT NULL,
+    time TEXT NOT NULL,
+    base TEXT NOT NULL,
+    details TEXT NOT NULL
+);
+CREATE INDEX answers_by_base ON answers (base);
+CREATE TABLE claims (key TEXT NOT NULL PRIMARY KEY, owner TEXT NOT NULL) WITHOUT ROWID;
+"""
+_BATCH_TABLES = """
+CREATE TABLE batches (
+    token TEXT NOT NULL PRIMARY KEY,
+    server TEXT NOT NULL,
+    id TEXT NOT NULL,
+    owner TEXT NOT NULL,
     time TEXT NOT NULL
 );
-CREATE TABLE claims (key TEXT NOT NULL PRIMARY KEY, owner TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE batched (key TEXT NOT NULL PRIMARY KEY, token TEXT NOT NULL, request TEXT NOT NULL);
+"""
+# Version 2 added the key without the limit of the answer's length, the figures that version 1 had no column for, and
+# batches.
+_FROM_VERSION_1 = f"""
+ALTER TABLE answers ADD COLUMN base TEXT NOT NULL DEFAULT '';
+ALTER TABLE answers ADD COLUMN details TEXT NOT NULL DEFAULT '{{}}';
+CREATE INDEX answers_by_base ON answers (base);
+{_BATCH_TABLES}
 """
 _REMEDIES = {
     "SQLITE_NOTADB": "it was written by something else; choose another path",
@@ -104,11 +127,30 @@ def _connect(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA synchronous = NORMAL")
         if fresh:
             identity = f"PRAGMA application_id = {_APPLICATION}; PRAGMA user_version = {_VERSION};"
-            connection.executescript(f"BEGIN IMMEDIATE; {_TABLES} {identity} COMMIT;")
+            connection.executescript(f"BEGIN IMMEDIATE; {_TABLES} {_BATCH_TABLES} {identity} COMMIT;")
+        elif connection.execute("PRAGMA user_version").fetchone()[0] < _VERSION:
+            _update(connection)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _update(connection: sqlite3.Connection) -> None:
+    """Bring a file of version 1 up to date, in one transaction."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        for statement in filter(str.strip, _FROM_VERSION_1.split(";")):
+            connection.execute(statement)
+        rows = connection.execute("SELECT key, model, messages, parameters, sample FROM answers").fetchall()
+        for key, model, messages, parameters, sample in rows:
+            request = Request(model, json.loads(messages), json.loads(parameters), sample)
+            connection.execute("UPDATE answers SET base = ? WHERE key = ?", (request.base_key, key))
+        connection.execute(f"PRAGMA user_version = {_VERSION}")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
 
 
 def _check_origin(connection: sqlite3.Connection, path: Path) -> None:

@@ -154,5 +154,10 @@ _FIELDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "latency": (_is_amount, "a number from 0"),
     "finish_reason": (_is_word, "a word"),
     "cost": (_is_amount, "a number from 0"),
+    "cached_tokens": (_is_count, "a whole number from 0"),
+    "reasoning_tokens": (_is_count, "a whole number from 0"),
+    "served_model": (_is_word, "a name"),
+    "lost": (_is_amount, "a number from 0"),
+    "adapted": (_is_word, "a line of text"),
     "time": (_is_time, "a time in UTC such as 2025-01-31T12:00:00+00:00"),
 }

@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import random
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Self
-from urllib.parse import urlsplit
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, Self
+
+from pydantic import Field
 
 from llm4grn.errors import UserError
-from llm4grn.llm.messages import ChatModel, Reply, Request
-from llm4grn.llm.openai.client import check_address, check_variable, new_client, read_key
-from llm4grn.llm.openai.failures import KEPT, Failure, refusal
-from llm4grn.llm.openai.limits import Limits, estimate_tokens
-from llm4grn.llm.openai.protocol import encodable, to_body, to_reply
-from llm4grn.validation import Amount, NonNegative, Positive, Rate, Seconds, check_fields
-
-if TYPE_CHECKING:
-    from openai import APIStatusError, AsyncOpenAI
+from llm4grn.llm.messages import DECLINED, ChatModel, Ledger, Reply, Request
+from llm4grn.llm.openai.adaptation import Adaptation
+from llm4grn.llm.openai.client import check_address, check_variable, new_client, read_key, read_values
+from llm4grn.llm.openai.connection import Connection, Expected
+from llm4grn.llm.openai.failures import KEPT, Failure
+from llm4grn.llm.openai.limits import Limits, Slot
+from llm4grn.llm.openai.protocol import encodable, to_body
+from llm4grn.llm.openai.tokens import estimate_tokens
+from llm4grn.validation import Amount, FilePath, NonNegative, Positive, Rate, Seconds, Share, check_fields
 
 logger = logging.getLogger("llm4grn")
 
+Variables = Annotated[
+    Mapping[str, str], Field(description="expected names, each with that of an environment variable: {api-key: MY_KEY}")
+]
 _LONGEST_BACK_OFF = 60.0
 _LONGEST_WAIT = 600.0  # seconds; a longer requested wait (a daily quota) is an error
 _EXPECTED_ANSWER = 500  # tokens of an answer, if max_tokens is not set
-# Servers without keys are given words such as EMPTY or x; replacing these would damage answers.
-_SHORTEST_SECRET = 8
 
 
 @dataclass
@@ -37,7 +37,8 @@ class OpenAIChat(ChatModel):
 
     Requests are repeated after rate limits (429), time-outs, broken connections, server errors and unreadable answers,
     with a growing random delay that is never shorter than the server requests; during a delay requested by the server,
-    all other requests wait too. Errors that a repetition cannot repair are raised at once.
+    all other requests wait too. After a time-out fewer requests are sent at once. A parameter that the server refuses
+    by name is left out or renamed, once for all requests. Errors that a repetition cannot repair are raised at once.
 
     Parameters
     ----------
@@ -54,9 +55,20 @@ class OpenAIChat(ChatModel):
     requests_per_minute, tokens_per_minute
         Limits of the account; None for no limit. Prompt and completion tokens count.
     price_prompt, price_completion
-        Prices in US dollars per million tokens.
+        Prices in US dollars per million tokens. A cost that the server states takes precedence.
+    price_cached
+        Price of prompt tokens that the server reads from its cache; None for ``price_prompt``.
+    price_batch
+        Share of the prices that questions in a batch cost; None for a server without a Batch API.
+    batch_poll
+        Seconds between two looks at the state of a batch.
     backoff
         Maximum delay in seconds before the first repetition; it doubles with each repetition, up to a minute.
+    headers, query
+        Further headers, and parts of the query, of every request: name to the name of the environment variable with the
+        value.
+    ca_file
+        File with the certificates to trust, for a server or proxy with a CA of its own; None for the usual ones.
 
     Raises
     ------
@@ -73,7 +85,14 @@ class OpenAIChat(ChatModel):
     tokens_per_minute: Rate | None = None
     price_prompt: Amount = 0.0
     price_completion: Amount = 0.0
+    price_cached: Amount | None = None
+    price_batch: Share | None = 0.5
+    batch_poll: Seconds = 30.0
     backoff: Amount = 1.0
+    headers: Variables | None = None
+    query: Variables | None = None
+    ca_file: FilePath | None = None
+    _adaptation: Adaptation = field(default_factory=Adaptation, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.api_key_env is not None:
@@ -81,126 +100,165 @@ class OpenAIChat(ChatModel):
         if self.base_url is not None:
             check_address(self.base_url)
         check_fields(self, "llm")
-        self._client: AsyncOpenAI | None = None
-        self._key: str | None = None
+        for name, variables in ("headers", self.headers), ("query", self.query):
+            for part, variable in (variables or {}).items():
+                check_variable(variable, f"{name}.{part}")
+        self._connection: Connection | None = None
 
     def worst_cost(self, request: Request) -> float:
         """Return an upper bound of a request's cost in US dollars.
 
-        No tokenizer makes more tokens than bytes. Without ``max_tokens`` the length of the answer is only estimated.
+        No tokenizer makes more tokens than bytes. Without ``max_tokens`` the length of the answer is only a guess.
         """
         prompt_tokens = sum(len(encodable(message["content"]).encode()) + 16 for message in request.messages)
-        return self.cost(prompt_tokens, _answer_tokens(request.parameters))
+        return self.cost(prompt_tokens, _answer_tokens(request))
 
-    def cost(self, prompt_tokens: int, completion_tokens: int) -> float:
-        return (prompt_tokens * self.price_prompt + completion_tokens * self.price_completion) / 1e6
+    def cost(self, prompt_tokens: int, completion_tokens: int, cached_tokens: int = 0) -> float:
+        price_cached = self.price_prompt if self.price_cached is None else self.price_cached
+        prompt = (prompt_tokens - cached_tokens) * self.price_prompt + cached_tokens * price_cached
+        return (prompt + completion_tokens * self.price_completion) / 1e6
+
+    @property
+    def has_prices(self) -> bool:
+        return self.price_prompt > 0 or self.price_completion > 0
 
     async def __aenter__(self) -> Self:
-        self._key = read_key(self.api_key_env) if self.api_key_env else None
-        self._client = new_client(self.base_url, self._key, self.max_concurrency)
+        key = read_key(self.api_key_env) if self.api_key_env else None
+        headers, query = read_values(self.headers, "headers"), read_values(self.query, "query")
+        client = new_client(self.base_url, key, self.max_concurrency, headers, query, self.ca_file)
+        self._connection = Connection(client, [key or "", *headers.values(), *query.values()], self.api_key_env)
         self._limits = Limits(self.max_concurrency, self.requests_per_minute, self.tokens_per_minute)
         return self
 
     async def aclose(self) -> None:
-        client, self._client, self._key = self._client, None, None
-        if client is not None:
-            await client.close()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.client.close()
 
     def stop(self) -> None:
-        if self._client is not None:
+        if self._connection is not None:
             self._limits.stop()
 
-    async def complete(self, request: Request) -> Reply:
-        if self._client is None:
+    @property
+    def connection(self) -> Connection:
+        """The open connection.
+
+        Raises
+        ------
+        RuntimeError
+            If the model is not open.
+        """
+        if self._connection is None:
             raise RuntimeError("use the model inside `async with model:`")
-        prompt_tokens = sum(estimate_tokens(message["content"]) for message in request.messages)
-        async with self._limits.slot(prompt_tokens + _answer_tokens(request.parameters)) as slot:
-            for attempt in range(1, self.max_retries + 2):
-                outcome = await self._attempt(self._client, request, prompt_tokens)
+        return self._connection
+
+    async def complete(self, request: Request, ledger: Ledger | None = None) -> Reply:
+        connection, expected = self.connection, expectation(request)
+        lost, attempt = 0.0, 1
+        async with self._limits.slot(expected.prompt_tokens + _answer_tokens(request)) as slot:
+            while True:
+                sent = self.body(request)
+                outcome = await connection.ask(sent, expected, self.timeout)
                 if isinstance(outcome, Reply):
                     slot.used((outcome.prompt_tokens or 0) + (outcome.completion_tokens or 0))
-                    return outcome
+                    return replace(self.priced(outcome), lost=lost or None)
                 failure: Failure = outcome
-                if not failure.transient:
-                    raise UserError(f"{self._name(request)}: {failure.reason}")
-                if failure.wait > _LONGEST_WAIT:
-                    hours = f"{failure.wait / 3600:.1f} h"
-                    raise UserError(f"{self._name(request)}: told to wait {hours} ({failure.reason}); later, {KEPT}")
-                if attempt <= self.max_retries:
-                    await self._back_off(attempt, failure)
+                if failure.declined:
+                    return replace(self.declined(request, failure), lost=lost or None)
+                if self.adapt(request, sent, failure):
                     slot = await self._limits.again(slot)
-        times = "1 attempt" if attempt == 1 else f"{attempt} attempts"
-        raise UserError(
-            f"{self._name(request)}: no answer after {times}, the last time for this reason: {failure.reason}; "
-            f"check the server, or raise llm.timeout or llm.max_retries; {KEPT}"
-        )
+                    continue
+                cost = self._cost_of(failure, request)
+                lost += cost
+                self._raise_if_final(failure, attempt, request, ledger, cost)
+                slot.leave()  # others may go on meanwhile
+                if ledger is not None:
+                    await ledger.again(cost)
+                await self._back_off(attempt, failure, slot)
+                slot = await self._limits.again(slot)
+                attempt += 1
 
-    async def _back_off(self, attempt: int, failure: Failure) -> None:
-        """Sleep before the next attempt, and pause the other requests if the server asks for it."""
-        delay = failure.wait + random.uniform(0, min(_LONGEST_BACK_OFF, self.backoff * 2 ** (attempt - 1)))
+    def body(self, request: Request) -> dict[str, Any]:
+        """Return the body of a request, as far as is known as the server accepts it."""
+        return self._adaptation.apply(to_body(request))
+
+    def adapt(self, request: Request, sent: Mapping[str, Any], failure: Failure) -> bool:
+        """Return True if a body that was refused can be sent again, changed by what the server's error says."""
+        if failure.error is None:
+            return False
+        if self.body(request) != sent:
+            return True  # changed since, by the answer to another request
+        change = self._adaptation.learn(sent, failure.error)
+        if change:
+            said = self.connection.clean(failure.error.message, 120)
+            logger.warning("%s: %s from now on, as the server says: %s", self._name(request), change, said)
+        return bool(change)
+
+    def priced(self, reply: Reply, share: float = 1.0) -> Reply:
+        """Return the reply with its cost, at this share of the prices unless the server states the cost."""
+        cost = reply.cost
+        if cost is None:
+            tokens = reply.prompt_tokens or 0, reply.completion_tokens or 0, reply.cached_tokens or 0
+            cost = share * self.cost(*tokens)
+        return replace(reply, cost=cost, adapted=self._adaptation.description)
+
+    def declined(self, request: Request, failure: Failure) -> Reply:
+        """Return the reply to a question that the server declines for its content, which is empty."""
+        logger.warning("%s: %s", self._name(request), failure.reason)
+        return Reply("", 0, 0, finish_reason=DECLINED[0], cost=0.0)
+
+    def _cost_of(self, failure: Failure, request: Request) -> float:
+        """Return the highest cost that a failed attempt may have had."""
+        usage = failure.usage
+        if usage is not None and usage.cost is not None:
+            return usage.cost
+        if usage is not None and usage.prompt_tokens is not None:
+            return self.cost(usage.prompt_tokens, usage.completion_tokens or 0, usage.cached_tokens or 0)
+        return self.worst_cost(request) if failure.billed else 0.0
+
+    def _raise_if_final(
+        self, failure: Failure, attempt: int, request: Request, ledger: Ledger | None, cost: float
+    ) -> None:
+        """Raise UserError if no other attempt is to be made."""
+        message = None
+        if not failure.transient:
+            message = failure.reason
+        elif failure.wait > _LONGEST_WAIT:
+            message = f"told to wait {failure.wait / 3600:.1f} h ({failure.reason}); later, {KEPT}"
+        elif attempt > self.max_retries:
+            times = "1 attempt" if attempt == 1 else f"{attempt} attempts"
+            message = (
+                f"no answer after {times}, the last time for this reason: {failure.reason}; {failure.remedy}; {KEPT}"
+            )
+        if message is not None:
+            if ledger is not None:
+                ledger.lose(cost)
+            raise UserError(f"{self._name(request)}: {message}")
+
+    async def _back_off(self, attempt: int, failure: Failure, slot: Slot) -> None:
+        """Sleep before the next attempt; let fewer be sent after a time-out, and none while the server asks to wait."""
+        delay = self.delay(attempt, failure)
         if failure.rate_limited:
             self._limits.pause(failure.wait or delay)
+        if failure.timed_out and self._limits.fewer(slot.attempt.time):
+            logger.warning("%s; from now on at most %d requests at once", failure.reason, self._limits.places)
         level = logging.WARNING if delay > 5 else logging.DEBUG
         logger.log(level, "attempt %d failed (%s), the next one in %.1f s", attempt, failure.reason, delay)
         await self._limits.rest(delay)
 
-    async def _attempt(self, client: AsyncOpenAI, request: Request, prompt_tokens: int) -> Reply | Failure:
-        """Send one request.
-
-        Failures are returned, not raised: an exception would contain the server's text, which may include the key.
-        """
-        import httpx2
-        import openai
-
-        started = time.perf_counter()
-        try:
-            # One time-out for the whole attempt; httpx's own would restart with each byte. The raw response is used
-            # because building the client's typed objects takes longer than everything else.
-            async with asyncio.timeout(self.timeout):
-                response = await client.post(
-                    "/chat/completions", body=to_body(request), cast_to=httpx2.Response, options={"timeout": None}
-                )
-        except TimeoutError:
-            return Failure(f"no answer within {self.timeout:g} s", transient=True)
-        except openai.APIStatusError as error:
-            return self._refused(error, request)
-        except openai.APIConnectionError as error:
-            cause = error.__cause__ or error
-            return Failure(f"no connection: {self._clean(f'{type(cause).__name__} {cause}')}", transient=True)
-        latency = time.perf_counter() - started
-        text = response.content.decode(errors="replace")
-        try:
-            reply = to_reply(text, prompt_tokens)
-        except ValueError:
-            return Failure(f"an answer that is not of the protocol: {self._clean(text, 80)!r}", transient=True)
-        cost = self.cost(reply.prompt_tokens or 0, reply.completion_tokens or 0)
-        return replace(reply, text=self._scrub(reply.text), latency=latency, cost=cost)
-
-    def _refused(self, error: APIStatusError, request: Request) -> Failure:
-        return refusal(
-            error.status_code,
-            self._clean(error.message),
-            codes={str(error.code), str(error.type)},
-            headers=error.response.headers,
-            key_variable=self.api_key_env,
-            with_schema="response_format" in request.parameters,
-        )
+    def delay(self, attempt: int, failure: Failure) -> float:
+        """Return the seconds to wait after a failed attempt."""
+        return failure.wait + random.uniform(0, min(_LONGEST_BACK_OFF, self.backoff * 2 ** (attempt - 1)))
 
     def _name(self, request: Request) -> str:
-        address = urlsplit(str(self._client.base_url)) if self._client else urlsplit(self.base_url or "")
-        host = address.netloc.rpartition("@")[2]  # OPENAI_BASE_URL may contain a password
-        return f"llm.model={request.model} at {address.scheme}://{host}{address.path.rstrip('/')}"
-
-    def _scrub(self, text: str) -> str:
-        return text.replace(self._key, "***") if self._key and len(self._key) >= _SHORTEST_SECRET else text
-
-    def _clean(self, text: str, length: int = 200) -> str:
-        """Return the text as one short printable line without the key."""
-        # Some servers escape slashes in JSON.
-        text = "".join(char if char.isprintable() else " " for char in self._scrub(text.replace("\\/", "/")))
-        text = " ".join(text.split())
-        return text if len(text) <= length else text[: length - 3] + "..."
+        return f"llm.model={request.model} at {self.connection.address}"
 
 
-def _answer_tokens(parameters: Mapping[str, Any]) -> int:
-    return parameters.get("max_tokens") or parameters.get("max_completion_tokens") or _EXPECTED_ANSWER
+def expectation(request: Request) -> Expected:
+    """Return what is known of the answer to a request before it comes."""
+    prompt_tokens = sum(estimate_tokens(message["content"]) for message in request.messages)
+    return Expected(prompt_tokens, request.length_limit, "response_format" in request.parameters)
+
+
+def _answer_tokens(request: Request) -> int:
+    return request.length_limit or _EXPECTED_ANSWER

@@ -13,28 +13,11 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
 from llm4grn.llm.messages import Stopped
-
-# Gene symbols consist of few capitals and digits: about 3.5 characters per token, compared with 4 to 5 for English.
-_CHARACTERS_PER_TOKEN = 3.5
-
-
-def estimate_tokens(text: str) -> int:
-    """Estimate the number of tokens of a text: one for 3.5 characters, rounded up.
-
-    The estimate is used for budgets, previews and servers that do not count tokens, and needs no tokenizer.
-
-    Examples
-    --------
-    >>> estimate_tokens("GATA1, SPI1, PAX5")
-    5
-    >>> estimate_tokens("")
-    0
-    """
-    return math.ceil(len(text) / _CHARACTERS_PER_TOKEN)
 
 
 def retry_after(headers: Mapping[str, str]) -> float:
@@ -84,6 +67,11 @@ class Limits:
         Limits per ``window``; None for no limit.
     window
         Length of the window in seconds.
+
+    Attributes
+    ----------
+    places
+        Number of requests that may be open now: ``max_concurrency``, unless `fewer` was called.
     """
 
     def __init__(
@@ -93,26 +81,49 @@ class Limits:
         tokens_per_minute: float | None = None,
         window: float = 60.0,
     ) -> None:
+        self.places = max_concurrency
         self.requests = requests_per_minute or math.inf
         self.tokens = tokens_per_minute or math.inf
         self.window = window
-        self._places = asyncio.Semaphore(max_concurrency)
+        self._open = 0
         self._turn = asyncio.Lock()  # first come, first served
         self._changed = asyncio.Event()
         self._stopped = asyncio.Event()
-        self._sent: deque[Slot] = deque()  # attempts of the last window, oldest first
+        self._sent: deque[Attempt] = deque()  # attempts of the last window, oldest first
         self._tokens_sent = 0
         self._resume_at = 0.0
+        self._fewer_since = -math.inf
 
     @asynccontextmanager
     async def slot(self, tokens: int = 0) -> AsyncIterator[Slot]:
-        """Hold one of the ``max_concurrency`` places for a request of about ``tokens`` tokens, and admit it once."""
-        async with self._places:
-            yield await self._admit(tokens)
+        """Hold one of the ``places`` for a request of about ``tokens`` tokens, and admit it once."""
+        slot = Slot(self)
+        await self._admit(slot, tokens)
+        try:
+            yield slot
+        finally:
+            slot.leave()
 
     async def again(self, slot: Slot) -> Slot:
-        """Admit another attempt of a request that already holds a place."""
-        return await self._admit(slot.tokens)
+        """Admit another attempt of a request; its place is given up until then."""
+        slot.leave()
+        await self._admit(slot, slot.attempt.tokens)
+        return slot
+
+    def fewer(self, sent: float) -> bool:
+        """Halve the number of places after a time-out; return True if that changes anything.
+
+        Parameters
+        ----------
+        sent
+            When the request was sent (``time.monotonic``). One that was sent before the last change says nothing about
+            the present number of requests.
+        """
+        if sent < self._fewer_since or self.places == 1:
+            return False
+        self.places //= 2
+        self._fewer_since = time.monotonic()
+        return True
 
     def pause(self, seconds: float) -> None:
         """Admit no requests for the given time, as requested by the server."""
@@ -128,18 +139,15 @@ class Limits:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._stopped.wait(), seconds)
 
-    async def _admit(self, tokens: int) -> Slot:
+    async def _admit(self, slot: Slot, tokens: int) -> None:
         async with self._turn:
             while not self._stopped.is_set() and (wait := self._wait(tokens)) > 0:
                 self._changed.clear()
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._changed.wait(), wait)
+                    await asyncio.wait_for(self._changed.wait(), wait if wait < math.inf else None)
             if self._stopped.is_set():
                 raise Stopped
-            slot = Slot(self, tokens, time.monotonic())
-            self._sent.append(slot)
-            self._tokens_sent += tokens
-            return slot
+            slot.enter(Attempt(tokens, time.monotonic()))
 
     def _wait(self, tokens: int) -> float:
         """Return the seconds until a request of ``tokens`` tokens may be sent, given the requests sent so far."""
@@ -147,6 +155,8 @@ class Limits:
         while self._sent and self._sent[0].time + self.window <= now:
             self._tokens_sent -= self._sent[0].tokens
             self._sent.popleft().counted = False
+        if self._open >= self.places:
+            return math.inf  # until one of the open requests ends
         if self._resume_at > now:
             return self._resume_at - now
         # A request larger than the limit would wait forever, so it is sent when the window is empty.
@@ -154,16 +164,42 @@ class Limits:
         return self._sent[0].time + self.window - now if self._sent and full else 0.0
 
 
-class Slot:
-    """One admitted attempt."""
+@dataclass(eq=False)
+class Attempt:
+    """One admitted attempt: its tokens, when it was sent, and whether it is one of those of the last window."""
 
-    def __init__(self, limits: Limits, tokens: int, time: float) -> None:
-        self.limits, self.tokens, self.time = limits, tokens, time
-        self.counted = True  # as one of the attempts of the last window
+    tokens: int
+    time: float
+    counted: bool = True
+
+
+class Slot:
+    """A request with its place among the open ones, and its latest attempt."""
+
+    attempt: Attempt
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._has_place = False
+
+    def enter(self, attempt: Attempt) -> None:
+        """Take a place for an attempt."""
+        self.attempt = attempt
+        self._has_place = True
+        self._limits._open += 1
+        self._limits._sent.append(attempt)
+        self._limits._tokens_sent += attempt.tokens
+
+    def leave(self) -> None:
+        """Give up the place; a slot without a place has nothing to give up."""
+        if self._has_place:
+            self._has_place = False
+            self._limits._open -= 1
+            self._limits._changed.set()
 
     def used(self, tokens: int) -> None:
         """Replace the estimated number of tokens by the actual one."""
-        if self.counted:
-            self.limits._tokens_sent += tokens - self.tokens
-        self.tokens = tokens
-        self.limits._changed.set()
+        if self.attempt.counted:
+            self._limits._tokens_sent += tokens - self.attempt.tokens
+        self.attempt.tokens = tokens
+        self._limits._changed.set()

@@ -3,12 +3,34 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from llm4grn.llm.messages import Reply, Request
-from llm4grn.llm.openai.limits import estimate_tokens
+from llm4grn.llm.openai.error_body import ErrorBody, to_error
+from llm4grn.llm.openai.tokens import estimate_tokens
+from llm4grn.llm.openai.usage import Usage, read_usage
 
-_MOST_TOKENS = 10**9  # larger counts are errors of the server
+_LONGEST_NAME = 200
+
+
+class ProtocolError(ValueError):
+    """A response that holds no answer.
+
+    Parameters
+    ----------
+    message
+        What is wrong with it.
+    usage
+        What the server says it bills for it.
+    error
+        The server's error, if the response is one in spite of its status.
+    """
+
+    def __init__(self, message: str, usage: Usage | None = None, error: ErrorBody | None = None) -> None:
+        super().__init__(message)
+        self.usage = usage or Usage()
+        self.error = error
 
 
 def to_body(request: Request) -> dict[str, Any]:
@@ -21,8 +43,11 @@ def to_body(request: Request) -> dict[str, Any]:
     return body
 
 
-def to_reply(text: str, prompt_tokens: int) -> Reply:
+def to_reply(text: str, prompt_tokens: int, length_limit: int | None = None) -> Reply:
     """Parse the body of a response.
+
+    An answer in parts is joined. If there is none beside the reasoning, the reasoning is the answer, as some servers
+    put the whole text of a model there; the refusal of a model is one likewise.
 
     Parameters
     ----------
@@ -30,28 +55,51 @@ def to_reply(text: str, prompt_tokens: int) -> Reply:
         Body of the response.
     prompt_tokens
         Estimated tokens of the prompt, used if the server does not count tokens; those of the answer are estimated.
+    length_limit
+        Maximum number of tokens of the answer, which one that is cut off has.
 
     Raises
     ------
-    ValueError
-        If the body does not follow the protocol.
+    ProtocolError
+        If the body does not follow the protocol, or is an error in spite of its status.
     """
     try:
         data = json.loads(text)
-        choice = data["choices"][0]
-        answer = choice["message"].get("content") or choice["message"].get("refusal") or ""
-        usage = data.get("usage") or {}
-        counted = usage.get("prompt_tokens"), usage.get("completion_tokens")
-        finish_reason = choice.get("finish_reason")
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        raise ValueError("not of the protocol") from None
-    if not isinstance(answer, str):
-        raise ValueError("the answer is no text")
+    except (ValueError, RecursionError):
+        raise ProtocolError("not of the protocol") from None
+    if not isinstance(data, Mapping):
+        raise ProtocolError("not of the protocol")
+    usage = read_usage(data.get("usage"))
+    choices = data.get("choices")
+    choice = choices[0] if isinstance(choices, list) and choices else None
+    for part in (data, choice):
+        if isinstance(part, Mapping) and part.get("error"):
+            raise ProtocolError("an error", usage, to_error({"error": part["error"]}))
+    if not isinstance(choice, Mapping) or not isinstance(choice.get("message"), Mapping):
+        raise ProtocolError("not of the protocol", usage)
+    message = choice["message"]
+    finish_reason = choice.get("finish_reason")
+    finish_reason = finish_reason if isinstance(finish_reason, str) and finish_reason.isidentifier() else "stop"
+    try:
+        answer = _text(message.get("content"))
+        refusal = _text(message.get("refusal"))
+        reasoning = _text(message.get("reasoning_content") or message.get("reasoning"))
+    except TypeError:
+        raise ProtocolError("the answer is no text", usage) from None
+    if not answer.strip() and refusal.strip():
+        answer, finish_reason = refusal, "refusal"
+    is_cut = finish_reason == "length"
+    estimated = estimate_tokens(answer) + estimate_tokens(reasoning)
+    served = data.get("model")
     return Reply(
-        text=answer,
-        prompt_tokens=_count(counted[0], prompt_tokens),
-        completion_tokens=_count(counted[1], estimate_tokens(answer)),
-        finish_reason=finish_reason if isinstance(finish_reason, str) and finish_reason.isidentifier() else "stop",
+        text=answer if answer.strip() or is_cut else answer + reasoning,
+        prompt_tokens=usage.prompt_tokens or prompt_tokens,
+        completion_tokens=usage.completion_tokens or ((is_cut and length_limit) or estimated),
+        finish_reason=finish_reason,
+        cost=usage.cost,
+        cached_tokens=usage.cached_tokens,
+        reasoning_tokens=usage.reasoning_tokens,
+        served_model=served if isinstance(served, str) and served.isprintable() and served[:_LONGEST_NAME] else None,
     )
 
 
@@ -60,5 +108,19 @@ def encodable(text: str) -> str:
     return text.encode(errors="replace").decode()
 
 
-def _count(value: object, otherwise: int) -> int:
-    return value if type(value) is int and 0 < value < _MOST_TOKENS else otherwise
+def _text(content: object) -> str:
+    """Return the text of an answer, which may be in parts; raise TypeError if it is something else."""
+    if content is None or isinstance(content, str):
+        return content or ""
+    if not isinstance(content, list):
+        raise TypeError
+    parts = []
+    for part in content:
+        if isinstance(part, str):
+            parts.append(part)
+        elif isinstance(part, Mapping):
+            # Parts without a text are reasoning, or not for a reader.
+            parts.append(part["text"] if isinstance(part.get("text"), str) else "")
+        else:
+            raise TypeError
+    return "".join(parts)

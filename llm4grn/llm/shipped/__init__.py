@@ -14,8 +14,9 @@ from llm4grn.llm.recorded import RecordedChat
 _FILE = Path(__file__).with_name("claude_pbmc3k.jsonl.gz")
 _LONGEST = 100  # maximum number of characters quoted from a prompt
 _COVERAGE = (
-    "the recording covers dataset=pbmc3k with its 1000 default genes, llm.prompts=cot_context, llm.answer_format=text, "
-    "graph.k=10 and inferer.targets_per_question=20: samples 0 and 1 under kb=human, sample 0 under kb=llm; "
+    "the recording covers dataset=pbmc3k with its 1000 default genes, llm.prompts=cot_context_v1, "
+    "llm.answer_format=text, graph.k=10 and inferer.targets_per_question=20: samples 0 and 1 under kb=human, "
+    "sample 0 under kb=llm; "
     "for anything else ask a model, with llm=gpt4, or llm=openai_compatible llm.base_url=... llm.model=..."
 )
 

@@ -1,0 +1,146 @@
+"""An open connection to a server: bodies go out, and replies or failures come back, without secrets."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from llm4grn.llm.messages import Reply
+from llm4grn.llm.openai.error_body import ErrorBody, read_error
+from llm4grn.llm.openai.failures import Failure, refusal, time_out
+from llm4grn.llm.openai.protocol import ProtocolError, to_reply
+
+if TYPE_CHECKING:
+    from openai import APIConnectionError, APIStatusError, AsyncOpenAI
+
+# Servers without keys are given words such as EMPTY or x; replacing these would damage answers.
+_SHORTEST_SECRET = 8
+_CERTIFICATE = "set llm.ca_file to the file with the certificates of its CA"
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What is known of an answer before it comes, for servers that do not count tokens.
+
+    Parameters
+    ----------
+    prompt_tokens
+        Estimated tokens of the question.
+    length_limit
+        Maximum number of tokens of the answer; None without a limit.
+    with_schema
+        Whether the question comes with a JSON schema.
+    """
+
+    prompt_tokens: int
+    length_limit: int | None
+    with_schema: bool
+
+
+class Connection:
+    """A connection to one server.
+
+    Parameters
+    ----------
+    client
+        Client of the server.
+    secrets
+        Key and values of headers, which are replaced in everything that comes back.
+    key_variable
+        Environment variable with the key; None for a server without keys.
+    """
+
+    def __init__(self, client: AsyncOpenAI, secrets: Iterable[str], key_variable: str | None) -> None:
+        self.client = client
+        # A header may hold a scheme and a key, of which a server repeats the key alone.
+        parts = {part for secret in secrets for part in (secret, secret.rpartition(" ")[2])}
+        self._secrets = sorted((part for part in parts if len(part) >= _SHORTEST_SECRET), key=len, reverse=True)
+        self._key_variable = key_variable
+
+    @property
+    def address(self) -> str:
+        """Address of the server, without a password that it may contain."""
+        address = urlsplit(str(self.client.base_url))
+        return f"{address.scheme}://{address.netloc.rpartition('@')[2]}{address.path.rstrip('/')}"
+
+    async def ask(self, body: Mapping[str, Any], expected: Expected, seconds: float) -> Reply | Failure:
+        """Send one question and wait for its answer for the given time.
+
+        Failures are returned, not raised: an exception would contain the server's text, which may include the key.
+        """
+        import httpx2
+        import openai
+
+        started = time.perf_counter()
+        try:
+            # One time-out for the whole attempt; httpx's own would restart with each byte. The raw response is used
+            # because building the client's typed objects takes longer than everything else.
+            async with asyncio.timeout(seconds):
+                response = await self.client.post(
+                    "/chat/completions", body=body, cast_to=httpx2.Response, options={"timeout": None}
+                )
+        except TimeoutError:
+            return time_out(seconds)
+        except openai.APIStatusError as error:
+            return self.refused(error, expected.with_schema)
+        except openai.APIConnectionError as error:
+            return self.broken(error)
+        latency = time.perf_counter() - started
+        outcome = self.read(response.content.decode(errors="replace"), response.headers, expected)
+        return replace(outcome, latency=latency) if isinstance(outcome, Reply) else outcome
+
+    def read(self, text: str, headers: Mapping[str, str], expected: Expected, status: int = 200) -> Reply | Failure:
+        """Read the body of a response."""
+        if status >= 400:
+            return self._refusal(status, read_error(text), headers, expected.with_schema)
+        try:
+            reply = to_reply(text, expected.prompt_tokens, expected.length_limit)
+        except ProtocolError as problem:
+            if problem.error is not None:
+                return self._refusal(problem.error.status or 500, problem.error, headers, expected.with_schema)
+            said = f"an answer that is not of the protocol: {self.clean(text, 80)!r}"
+            return Failure(said, transient=True, billed=True, usage=problem.usage)
+        served = reply.served_model and self._scrub(reply.served_model)
+        return replace(reply, text=self._scrub(reply.text), served_model=served)
+
+    def refused(self, error: APIStatusError, with_schema: bool = False) -> Failure:
+        """Return the failure that a response with an error status is."""
+        said = read_error(error.response.content.decode(errors="replace"))
+        return self._refusal(error.status_code, said, error.response.headers, with_schema)
+
+    def broken(self, error: APIConnectionError) -> Failure:
+        """Return the failure that a broken connection is."""
+        import httpx2
+
+        cause = error.__cause__ or error
+        if "CERTIFICATE_VERIFY_FAILED" in str(cause):
+            return Failure(f"its certificate is not trusted ({self.clean(str(cause), 120)}); {_CERTIFICATE}")
+        # A connection that breaks after the question was sent does not end the work on it.
+        return Failure(
+            f"no connection: {self.clean(f'{type(cause).__name__} {cause}')}",
+            transient=True,
+            billed=not isinstance(cause, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.ProxyError),
+        )
+
+    def _refusal(self, status: int, error: ErrorBody, headers: Mapping[str, str], with_schema: bool) -> Failure:
+        said = self.clean(error.message)
+        message = f"Error code: {status}" + (f" - {said}" if said else "")
+        return refusal(
+            status, message, error, headers=headers, key_variable=self._key_variable, with_schema=with_schema
+        )
+
+    def _scrub(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, "***")
+        return text
+
+    def clean(self, text: str, length: int = 200) -> str:
+        """Return the text as one short printable line without the key."""
+        # Some servers escape slashes in JSON.
+        text = "".join(char if char.isprintable() else " " for char in self._scrub(text.replace("\\/", "/")))
+        text = " ".join(text.split())
+        return text if len(text) <= length else text[: length - 3] + "..."

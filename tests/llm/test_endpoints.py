@@ -1,0 +1,122 @@
+"""What endpoints do, against a real HTTP server: requests sent, dollars billed, answers used, and the line to read."""
+
+import logging
+from pathlib import Path
+
+import pytest
+from behaviours import BEHAVIOURS, table
+from endpoint import endpoint, refused, said
+from interviewing import GENES, question, read
+
+from llm4grn.errors import UserError
+from llm4grn.llm.answers_cache.cache import AnswerCache
+from llm4grn.llm.language_model import LanguageModel
+from llm4grn.llm.openai.chat import OpenAIChat
+from llm4grn.llm.prompts import Prompts
+from llm4grn.llm.schema import answer_schema
+
+DOCS = Path(__file__).parents[2] / "docs" / "howto" / "endpoints.md"
+
+
+def model(url, cache=None, chat=None, **options):
+    prices = {"price_completion": 10_000}  # 100 tokens of an answer are a dollar, and 200 at most
+    limits = {"api_key_env": None, "timeout": 20, "max_concurrency": 4, "max_retries": 3, "backoff": 0.001}
+    chat = OpenAIChat(url, **{**limits, **prices, **(chat or {})})
+    options = {"max_tokens": 200, "cache": cache and str(cache), **options}
+    return LanguageModel("tester", "test-model", chat, Prompts.load("zero_shot"), **options)
+
+
+def questions(n, with_schema=True):
+    schema = answer_schema(GENES, k=2) if with_schema else None
+    complaint = lambda answers: None if answers[""].symbols else "nothing was there"  # noqa: E731
+    return [question(i, complaint, read=read, response_format=schema) for i in range(n)]
+
+
+@pytest.fixture
+def lines():
+    """What is logged, from INFO on."""
+    lines, handler, logger = [], logging.Handler(), logging.getLogger("llm4grn")
+    handler.emit = lambda record: lines.append(record.getMessage())
+    before = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    yield lines
+    logger.removeHandler(handler)
+    logger.setLevel(before)
+
+
+@pytest.mark.parametrize("behaviour", BEHAVIOURS, ids=lambda each: each.what)
+def test_behaviour(behaviour, lines):
+    with endpoint(behaviour.answer, hang=1.5) as server:
+        llm = model(server.url, chat=behaviour.chat, **behaviour.llm)
+        used = 0
+        if behaviour.fails:
+            with pytest.raises(UserError) as caught:
+                llm.interview(questions(behaviour.n), "asking")
+            lines.append(str(caught.value))
+            assert str(caught.value).isprintable()
+        else:
+            used = sum(interview.usable for interview in llm.interview(questions(behaviour.n), "asking"))
+        assert len(server.bodies) == behaviour.sent
+    assert used == behaviour.used
+    assert behaviour.reads in "\n".join(lines)
+    [summary] = [line for line in lines if " new requests to tester" in line]
+    assert f"to tester, ${behaviour.billed:.4f}" in summary
+
+
+def test_the_documentation_shows_these_figures():
+    assert table() in DOCS.read_text(), "print it with python tests/llm/behaviours.py"
+
+
+def test_a_higher_limit_asks_only_what_was_cut_off_and_the_same_one_asks_nothing(tmp_path, lines):
+    def answer(body, n):
+        is_long = "Question 1\n" in body["messages"][0]["content"] and body["max_tokens"] < 1000
+        return said("", "length") if is_long else said()
+
+    with endpoint(answer) as server:
+        for max_tokens, n_requests in (200, 4), (200, 4), (1000, 5), (2000, 5), (500, 5):
+            interviews = model(server.url, tmp_path / "answers.sqlite", max_tokens=max_tokens).interview(
+                questions(4), "asking"
+            )
+            assert len(server.bodies) == n_requests
+            assert [each.usable for each in interviews] == [True, max_tokens >= 500, True, True]
+
+
+def test_after_a_stop_the_same_command_pays_nothing_and_a_higher_limit_pays_for_what_was_cut(tmp_path):
+    answer = lambda body, n: said("", "length") if body["max_tokens"] < 1000 else said()  # noqa: E731
+    with endpoint(answer) as server:
+        for _ in range(2):
+            with pytest.raises(UserError, match=r"llm\.max_tokens=200: the last 3 .* raise llm\.max_tokens to 800"):
+                model(server.url, tmp_path / "answers.sqlite").interview(questions(20), "asking")
+            assert len(server.bodies) == 3
+        model(server.url, tmp_path / "answers.sqlite", max_tokens=1000).interview(questions(20), "asking")
+        assert len(server.bodies) == 23
+
+
+def test_what_is_sent_in_another_way_is_kept_with_the_answer(tmp_path):
+    answer = lambda body, n: said() if "seed" not in body else refused("Unknown parameter: 'seed'.")  # noqa: E731
+    with endpoint(answer) as server:
+        llm = model(server.url, tmp_path / "answers.sqlite", temperature=1.0)
+        [interview] = llm.interview(questions(1), "asking")
+        assert "seed" in server.bodies[0]
+        assert "seed" not in server.bodies[1]
+    [reply] = interview.replies
+    assert (reply.adapted, reply.served_model) == ("without seed", "served-model")
+    with AnswerCache(tmp_path / "answers.sqlite") as cache:
+        assert cache.get(llm.request(interview.question)) == reply
+
+
+def test_a_limit_that_is_too_large_is_neither_renamed_nor_left_out():
+    error = refused(
+        "max_tokens is too large: 200. This model supports at most 100 completion tokens.", param="max_tokens"
+    )
+    with endpoint(lambda body, n: error) as server:
+        with pytest.raises(UserError, match="max_tokens is too large"):
+            model(server.url).interview(questions(3), "asking")
+        assert len(server.bodies) == 1
+
+
+def test_the_first_answer_says_what_the_others_will_cost(lines):
+    with endpoint() as server:
+        model(server.url).interview(questions(12), "asking")
+    assert "first answer: 50 + 100 tokens, $1.0000; 11 more like it: $11.00" in lines
