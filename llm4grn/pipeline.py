@@ -164,6 +164,13 @@ class Pipeline:
 
         return anndata.read_h5ad(self.store.get_or_run(self.data, self._build_data) / "cells.h5ad")
 
+    @property
+    def genes(self) -> list[str]:
+        """Names of all genes; read from the graph if it is finished, which needs no heavy library."""
+        if self.store.has(self.graph):
+            return list(self.causal_graph.genes)
+        return list(map(str, self.adata.var_names))
+
     def split(self, name: str) -> AnnData:
         """Return the cells of the split ``train``, ``validation`` or ``test``."""
         from llm4grn.data.preprocess import split

@@ -77,6 +77,8 @@ class Run:
         if (self.folder / "results.json").is_file():
             logger.info("finished before: %s", self.folder)
             return read_results(self.folder / "results.csv")
+        if line := self.setting.kb.report(self.pipeline.genes):
+            logger.info(line)
         try:
             _ = self.pipeline.causal_graph  # cheap, and reports an invalid graph before any training
             scores = self.pipeline.all_scores()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
@@ -15,6 +16,8 @@ from llm4grn.llm.audit import audit_text
 from llm4grn.pipeline import Pipeline
 from llm4grn.store import Store, atomic_write, copy_file
 
+logger = logging.getLogger("llm4grn")
+
 
 def infer_grn(cfg: DictConfig) -> Path | None:
     """Infer the network of a setting, and return the folder of its files; None for ``llm.dry_run``."""
@@ -26,6 +29,8 @@ def infer_grn(cfg: DictConfig) -> Path | None:
     against = None if cfg.reference is None else str(cfg.reference)
     # Loaded before the inference, which can take hours, so that a wrong path is reported at once.
     reference = None if against is None else load_reference(against, setting.dataset.source, cfg.paths.data)
+    if line := setting.kb.report(pipeline.genes):
+        logger.info(line)
     tfs, graph = pipeline.tf_set, pipeline.causal_graph
     folder = Path(cfg.paths.outputs) / f"grn_{setting.name}_{pipeline.graph.key[:8]}"
     folder.mkdir(parents=True, exist_ok=True)

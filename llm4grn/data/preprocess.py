@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -20,6 +21,8 @@ from llm4grn.data.gene_selection import (
     read_gene_list,
     variability,
 )
+from llm4grn.data.name_lists import NameList
+from llm4grn.data.names import Matched, match_names
 from llm4grn.errors import UserError
 from llm4grn.runtime.seeding import derive_seed
 from llm4grn.validation import FilePath, NonNegative, Positive, check_fields
@@ -55,6 +58,9 @@ class Preprocessing:
         List of TFs for ``n_tfs``; None if there is none for the organism.
     genes
         Text file with the genes to keep, one per line, regardless of their variability and ``min_cells``.
+    aliases
+        True to match ``known_tfs`` and ``genes`` by case, former symbols and aliases too, see
+        :func:`~llm4grn.data.names.match_names`; False to match them exactly.
     min_cells
         Genes expressed in fewer cells are dropped (in the paper: the size of the test set).
     min_genes
@@ -75,6 +81,7 @@ class Preprocessing:
     n_tfs: Literal["auto"] | NonNegative = field(default=0, metadata=_OPTIONAL)
     known_tfs: TFList | None = field(default=None, compare=False)  # in the key if n_tfs uses it, see fingerprint
     genes: FilePath | None = field(default=None, compare=False)  # the key holds the file's content, see fingerprint
+    aliases: bool = field(default=False, metadata=_OPTIONAL)
 
     def __post_init__(self) -> None:
         check_fields(self, "dataset.preprocessing")
@@ -89,7 +96,19 @@ class Preprocessing:
     @cached_property
     def listed(self) -> tuple[str, ...] | None:
         """Genes of the file ``genes``; None without a file."""
+        return None if self._gene_list is None else self._gene_list.names
+
+    @cached_property
+    def _gene_list(self) -> NameList | None:
         return None if self.genes is None else read_gene_list(self.genes)
+
+    def _match(self, names: Sequence[str], genes: np.ndarray) -> Matched:
+        """Return what becomes of the names of a list among the genes of the data."""
+        if not self.aliases:
+            known = set(genes)
+            found = {name: name for name in names if name in known}
+            return Matched(found, absent=tuple(name for name in names if name not in known), n_genes=len(known))
+        return match_names(names, list(genes), None if self.known_tfs is None else self.known_tfs.organism)
 
     def fingerprint(self) -> dict[str, str]:
         """Return the SHA-256 of the listed genes and of the known TFs, if they affect which genes are kept."""
@@ -185,8 +204,9 @@ class Preprocessing:
         """Return the positions of the genes to keep, ascending."""
         import numpy as np
 
-        if self.listed is not None:
-            return listed_positions(self.listed, genes, counts.getnnz(axis=0) > 0, str(self.genes))
+        if self._gene_list is not None:
+            matched = self._match(self._gene_list.names, genes)
+            return listed_positions(self._gene_list, matched, genes, counts.getnnz(axis=0) > 0, str(self.genes))
         tfs, n_tfs = self._wanted_tfs(genes)
         if len(genes) <= self.n_genes:
             return np.arange(len(genes))
@@ -203,7 +223,7 @@ class Preprocessing:
         if self.known_tfs is None:
             logger.warning("no curated list of TFs for this organism: genes are chosen by their variability alone")
             return set(), 0
-        tfs = set(self.known_tfs.symbols) & set(genes)
+        tfs = set(self._match(self.known_tfs.symbols, genes).genes.values())
         if len(tfs) < n_tfs:
             (logger.info if self.n_tfs == "auto" else logger.warning)(
                 "dataset.preprocessing.n_tfs=%s: %d of the %d usable genes are TFs, fewer than %d: all are kept",

@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from llm4grn.data.names import match_names
 from llm4grn.errors import UserError
 from llm4grn.inference.base import Inferer, split_genes
 
 if TYPE_CHECKING:
     import anndata
+    import pandas as pd
 
     from llm4grn.grn import GRN
 
@@ -27,16 +29,20 @@ class FileGRN(Inferer):
     Parameters
     ----------
     path
-        Tab- or comma-separated table that :meth:`llm4grn.grn.GRN.read` accepts. Pickled graphs are not read; convert
-        them with ``python -m llm4grn.grn convert``.
+        Text file that :meth:`llm4grn.grn.GRN.read` accepts. Pickled graphs are not read; convert them with
+        ``python -m llm4grn.grn convert``.
+    organism
+        ``human`` or ``mouse``, whose former symbols and aliases the file may use; else names are matched by name and
+        case only, see :func:`~llm4grn.data.names.match_names`.
     """
 
     uses_expression: ClassVar[bool] = False
 
     path: str = field(compare=False)  # the key holds the file's content, see fingerprint
+    organism: str | None = field(default=None, metadata={"optional": True})
 
     def fingerprint(self) -> dict[str, str]:
-        """Return the SHA-256 of the file, as part of the stage's key.
+        """Return the SHA-256 of the file and the version of its reader, as part of the stage's key.
 
         Raises
         ------
@@ -44,7 +50,8 @@ class FileGRN(Inferer):
             If the file cannot be read.
         """
         try:
-            return {"sha256": hashlib.sha256(Path(self.path).read_bytes()).hexdigest()}
+            content = Path(self.path).expanduser().read_bytes()
+            return {"sha256": hashlib.sha256(content).hexdigest(), "reader": "2"}
         except OSError as error:
             raise UserError(f"inferer.path={self.path}: cannot be read ({error.strerror}); set it to a file") from error
 
@@ -60,15 +67,47 @@ class FileGRN(Inferer):
 
         tfs, targets = split_genes(list(adata.var_names), tf_names)
         grn = GRN.read(self.path)
-        from_tf, onto_target = grn.edges["TF"].isin(tfs), grn.edges["target"].isin(targets)
-        kept = from_tf & onto_target
+        edges, line = with_names_of(grn.edges, list(adata.var_names), self.organism)
+        from_tf, onto_target = edges["TF"].isin(tfs), edges["target"].isin(targets)
+        kept = from_tf & onto_target & (edges["TF"] != edges["target"])
         counts = {"edges": len(kept), "kept": int(kept.sum()), "from_no_tf": int((~from_tf).sum())}
         counts["onto_no_target"] = int((from_tf & ~onto_target).sum())
         report = (
             f"{self.path}: {counts['kept']} of {counts['edges']} edges are used; {counts['from_no_tf']} come from "
             f"genes that are no TFs here, {counts['onto_no_target']} more end in genes that are no targets here"
+            f"{line}"
         )
+        used = edges[kept].drop_duplicates(["TF", "target"])  # two names of one gene: the strongest edge is first
+        if len(used) < counts["kept"]:
+            report += f"; {counts['kept'] - len(used)} repeat an edge under another name of a gene"
         if not kept.any():
             raise UserError(f"{report}; check that the file has the names of this data set's genes, or take another kb")
         logger.info(report)
-        return GRN.from_edges(grn.edges[kept], {"method": "file", "file": grn.provenance, **counts})
+        return GRN.from_edges(used, {"method": "file", "file": grn.provenance, **counts})
+
+
+def with_names_of(edges: pd.DataFrame, genes: Sequence[str], organism: str | None) -> tuple[pd.DataFrame, str]:
+    """Rename the ends of edges to the genes that they stand for, and say so.
+
+    Parameters
+    ----------
+    edges
+        Columns ``TF`` and ``target``.
+    genes
+        Genes of the data set.
+    organism
+        Organism whose other symbols are known.
+
+    Returns
+    -------
+    edges
+        The same rows; names of no gene are unchanged.
+    line
+        What was matched by case or by another symbol, to be appended to a report; empty if nothing was.
+    """
+    matched = match_names([*edges["TF"], *edges["target"]], genes, organism)
+    if not (matched.other_case or matched.other_symbol or matched.ambiguous):
+        return edges, ""
+    names = {name: matched.genes[name] for name in (*matched.other_case, *matched.other_symbol)}
+    renamed = {end: [names.get(name, name) for name in edges[end]] for end in ("TF", "target")}
+    return edges.assign(**renamed), f"; of its names, {matched.report('genes')}"

@@ -216,11 +216,11 @@ def test_tables_of_several_origins(tmp_path, file, text):
     ("content", "named"),
     [
         (None, "No such file"),
-        (b"", "cannot be read"),
-        (b"GATA1\nSPI1\n", "columns GATA1"),
+        (b"", "empty"),
+        (b"GATA1\nSPI1\n", "without the column TF, target among GATA1"),
         (b"TF\ttarget\n", "no edges"),
-        (b"\x89HDF\r\n\x1a\n\xff\xfe", "cannot be read"),
-        (b"TF,target,source\nA,B,C\n", "columns TF, target, TF"),
+        (b"\x89HDF\r\n\x1a\n\x00\xff\xfe", "not a text file"),
+        (b"TF,target,Gene1\nA,B,C\n", "two columns could be TF"),
     ],
 )
 def test_what_is_no_table_of_edges(tmp_path, content, named):
@@ -235,8 +235,14 @@ def test_what_is_no_table_of_edges(tmp_path, content, named):
 def test_broken_gzip(tmp_path):
     path = tmp_path / "net.tsv.gz"
     path.write_bytes(gzip.compress(b"TF\ttarget\nA\tB\n" * 1000)[:60])
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match="does not unpack"):
         read_reference(path)
+
+
+def test_what_is_dropped_is_counted(tmp_path, caplog):
+    (tmp_path / "net.csv").write_text("TF,target\nA,B\nA,B\nA,A\n")
+    assert len(read_reference(tmp_path / "net.csv")) == 1
+    assert "1 of 3 rows are used; 2 have no name, repeat another" in caplog.text
 
 
 def test_truth_and_collectri(tmp_path):

@@ -19,15 +19,16 @@ Permutation test
 from __future__ import annotations
 
 import json
+import logging
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llm4grn.data.readers import open_text
 from llm4grn.errors import UserError
 from llm4grn.evaluation.graphs.ranking import PermutationTest, Ranking
+from llm4grn.grn.edge_tables import read_edge_file
 from llm4grn.inference.base import split_genes
 from llm4grn.runtime.seeding import derive_seed
 from llm4grn.store import atomic_write
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from llm4grn.grn import GRN
+
+logger = logging.getLogger("llm4grn")
 
 PERMUTATIONS = 1000
 METRICS = ("AUROC", "AUPRC", "AUPRC ratio", "early precision", "early precision ratio")
@@ -206,11 +209,7 @@ def _p(value: float, permutations: int) -> str:
 
 
 COLLECTRI = "collectri_human.tsv.gz"
-_COLUMNS = {
-    **dict.fromkeys(("tf", "source", "gene1", "source_genesymbol"), "TF"),
-    **dict.fromkeys(("target", "gene2", "target_genesymbol"), "target"),
-}
-_EXPECTED = "expected a tab- or comma-separated table with the columns TF and target (or Gene1 and Gene2)"
+_EXPECTED = "expected a text table with the columns TF and target (or Gene1 and Gene2, source and target), or .gmt"
 
 
 def load_reference(name: str, source: object = None, folder: str | Path = ".") -> pd.DataFrame:
@@ -245,7 +244,7 @@ def load_reference(name: str, source: object = None, folder: str | Path = ".") -
 
 
 def read_reference(path: str | Path) -> pd.DataFrame:
-    """Read reference edges from a tab- or comma-separated table, which may be gzip-compressed.
+    """Read reference edges from a file, see :func:`~llm4grn.grn.edge_tables.read_edges`; importances do not matter.
 
     Returns
     -------
@@ -257,22 +256,14 @@ def read_reference(path: str | Path) -> pd.DataFrame:
     UserError
         If the file cannot be read, or has no such columns or edges.
     """
-    import zlib
-
-    import pandas as pd
-
-    path = Path(path)
     try:
-        with open_text(path) as file:
-            separator = "\t" if "\t" in file.readline() else ","
-        # Names are kept as text because a gene can be called NA or NAN.
-        table = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (OSError, EOFError, ValueError, zlib.error) as error:  # pandas' own errors are ValueErrors
-        reason = " ".join(str(error).split())[:160]
-        raise UserError(f"reference={path}: cannot be read ({reason}); {_EXPECTED}") from error
-    table = table.rename(columns={name: _COLUMNS.get(str(name).strip().lower(), name) for name in table.columns})
-    if any(list(table.columns).count(name) != 1 for name in ("TF", "target")):
-        raise UserError(f"reference={path}: it has the columns {', '.join(map(str, table.columns[:6]))}; {_EXPECTED}")
-    if table.empty:
-        raise UserError(f"reference={path}: no edges in it; {_EXPECTED}")
-    return table[["TF", "target"]]
+        table = read_edge_file(path)
+    except UserError as error:
+        raise UserError(f"reference={path}: {error}; {_EXPECTED}") from error
+    if dropped := table.n_rows - len(table.edges):
+        logger.warning(
+            "reference=%s: %d of %d rows are used; %d have no name, repeat another, or are of a gene that regulates "
+            "itself",
+            *(path, len(table.edges), table.n_rows, dropped),
+        )
+    return table.edges[["TF", "target"]]
