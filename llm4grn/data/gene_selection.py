@@ -80,6 +80,51 @@ def variability(counts: csr_matrix, selection: str, normalised: csr_matrix) -> n
     return np.nan_to_num(table[column].to_numpy(), nan=-np.inf)
 
 
+def variability_in_batches(
+    counts: csr_matrix, selection: str, normalised: csr_matrix, batches: np.ndarray, n_genes: int
+) -> np.ndarray:
+    """Rank genes by their variability within batches as scanpy does, and return values that descend with the rank.
+
+    Genes that are among the ``n_genes`` most variable ones of more batches come first, and of these the ones that are
+    more variable on average (``dispersion``) or rank higher in the median batch (the other criteria).
+
+    Parameters
+    ----------
+    counts, selection, normalised
+        See :func:`variability`.
+    batches
+        Batch of each cell.
+    n_genes
+        Number of genes that are counted as most variable in a batch.
+    """
+    import anndata
+    import numpy as np
+    import pandas as pd
+    import scanpy
+
+    obs = pd.DataFrame({"batch": pd.Categorical(batches)}, index=[str(i) for i in range(counts.shape[0])])
+    n_top = min(n_genes, counts.shape[1])
+    if selection == "dispersion":
+        adata = anndata.AnnData(normalised, obs=obs)
+        scanpy.pp.log1p(adata)
+        scanpy.pp.highly_variable_genes(adata, n_top_genes=n_top, batch_key="batch")
+        order = {"highly_variable_nbatches": False, "dispersions_norm": False}
+    else:
+        adata = anndata.AnnData(counts.astype(np.float32), obs=obs)
+        if selection == "pearson_residuals":
+            scanpy.experimental.pp.highly_variable_genes(adata, theta=_THETA, n_top_genes=n_top, batch_key="batch")
+            order = {"highly_variable_nbatches": False, "highly_variable_rank": True}
+        else:
+            check_is_installed(selection)
+            scanpy.pp.highly_variable_genes(adata, flavor="seurat_v3", n_top_genes=n_top, batch_key="batch")
+            order = {"highly_variable_rank": True, "highly_variable_nbatches": False}
+    table = adata.var.reset_index(drop=True)
+    ranked = table.sort_values(list(order), ascending=list(order.values()), na_position="last", kind="stable").index
+    values = np.empty(len(table))
+    values[ranked] = -np.arange(len(table), dtype=float)
+    return values
+
+
 def most_variable(values: np.ndarray, genes: np.ndarray, n_genes: int, tfs: Collection[str], n_tfs: int) -> np.ndarray:
     """Return the positions of the genes to keep, ascending: the most variable TFs, then the most variable others.
 

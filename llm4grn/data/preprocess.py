@@ -20,6 +20,7 @@ from llm4grn.data.gene_selection import (
     most_variable,
     read_gene_list,
     variability,
+    variability_in_batches,
 )
 from llm4grn.data.name_lists import NameList
 from llm4grn.data.names import Matched, match_names
@@ -133,7 +134,9 @@ class Preprocessing:
         Parameters
         ----------
         adata
-            Raw integer counts, cells x genes, CSR, with unique names (as loaded by sources). It is not modified.
+            Raw integer counts, cells x genes, CSR, with unique names (as loaded by sources). It is not modified. With
+            ``obs["batch"]``, each batch is split in the same proportions, and genes are chosen by their variability
+            within batches.
         seed
             Seed of the split.
 
@@ -162,7 +165,8 @@ class Preprocessing:
             counts, genes = counts[:, kept], genes[kept]
         sizes["filtered"] = _size(counts)
         self._check_left(counts)
-        kept = self._chosen(counts, genes, cells)  # 3
+        batches = adata.obs["batch"].to_numpy().astype(str) if "batch" in adata.obs else None
+        kept = self._chosen(counts, genes, cells, batches)  # 3
         counts, genes = counts[:, kept], genes[kept]
         kept = counts.getnnz(axis=1) > 0
         counts, cells = counts[kept], cells[kept]
@@ -171,7 +175,7 @@ class Preprocessing:
         expression = _normalise(counts, self.library_size)  # 4
         by_name = np.argsort(genes)  # 5
         expression, genes = expression[:, by_name], genes[by_name]
-        split = self._split_labels(len(cells))  # 6
+        split = self._split_labels(len(cells), None if batches is None else batches[cells])  # 6
         kept = self._in_every_split(expression, split)  # 7
         expression, genes = expression[:, kept], genes[kept]
         sizes["result"] = _size(expression)
@@ -200,7 +204,9 @@ class Preprocessing:
                 f"lower them"
             )
 
-    def _chosen(self, counts: csr_matrix, genes: np.ndarray, cells: np.ndarray) -> np.ndarray:
+    def _chosen(
+        self, counts: csr_matrix, genes: np.ndarray, cells: np.ndarray, batches: np.ndarray | None
+    ) -> np.ndarray:
         """Return the positions of the genes to keep, ascending."""
         import numpy as np
 
@@ -211,8 +217,12 @@ class Preprocessing:
         if len(genes) <= self.n_genes:
             return np.arange(len(genes))
         if self.selection != "dispersion":  # its sums have always been over shuffled cells, which affects rounding
-            counts = counts[np.argsort(cells)]  # original order, so that every seed selects the same genes
-        values = variability(counts, self.selection, _normalise(counts, self.library_size))
+            cells, counts = np.sort(cells), counts[np.argsort(cells)]  # so that every seed selects the same genes
+        normalised = _normalise(counts, self.library_size)
+        if batches is None:
+            values = variability(counts, self.selection, normalised)
+        else:
+            values = variability_in_batches(counts, self.selection, normalised, batches[cells], self.n_genes)
         return most_variable(values, genes, self.n_genes, tfs, n_tfs)
 
     def _wanted_tfs(self, genes: np.ndarray) -> tuple[set[str], int]:
@@ -231,12 +241,22 @@ class Preprocessing:
             )
         return tfs, n_tfs
 
-    def _split_labels(self, n_cells: int) -> np.ndarray:
+    def _split_labels(self, n_cells: int, batches: np.ndarray | None) -> np.ndarray:
+        """Return the split of each cell; cells are in random order, so the first of each batch are held out."""
         import numpy as np
 
         held_out = self.n_validation + self.n_test
-        sizes = [self.n_validation, self.n_test, n_cells - held_out]
-        return np.repeat(["validation", "test", "train"], sizes)
+        if batches is None:
+            sizes = [self.n_validation, self.n_test, n_cells - held_out]
+            return np.repeat(["validation", "test", "train"], sizes)
+        labels = np.full(n_cells, "train", dtype="U10")
+        names, codes, counts = np.unique(batches, return_inverse=True, return_counts=True)
+        n_validation, n_both = apportioned(self.n_validation, counts), apportioned(held_out, counts)
+        for batch in range(len(names)):
+            own = np.flatnonzero(codes == batch)
+            labels[own[: n_both[batch]]] = "test"
+            labels[own[: min(n_validation[batch], n_both[batch])]] = "validation"
+        return labels
 
     def _in_every_split(self, expression: csr_matrix, split: np.ndarray) -> np.ndarray:
         import numpy as np
@@ -267,6 +287,8 @@ class Preprocessing:
         obs = pd.DataFrame({"split": pd.Categorical(split, categories=list(SPLITS))}, index=adata.obs_names[cells])
         if "cell_type" in adata.obs:
             obs["cell_type"] = pd.Categorical(adata.obs["cell_type"].to_numpy()[cells])
+        if "batch" in adata.obs:
+            obs["batch"] = pd.Categorical(adata.obs["batch"].to_numpy()[cells])
         provenance = self._arguments() | {"seed": seed, "sizes": sizes}
         expression.sort_indices()
         return anndata.AnnData(expression, obs=obs, var=pd.DataFrame(index=genes), uns={"preprocessing": provenance})
@@ -283,6 +305,24 @@ def split(adata: AnnData, name: str) -> AnnData:
     if name not in SPLITS:
         raise ValueError(f"{name!r} is none of {SPLITS}")
     return adata[(adata.obs["split"] == name).to_numpy()].copy()
+
+
+def apportioned(n: int, sizes: np.ndarray) -> np.ndarray:
+    """Divide ``n`` among groups in proportion to their sizes, the remainders going to the largest fractions.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> apportioned(10, np.array([50, 30, 25]))
+    array([5, 3, 2])
+    """
+    import numpy as np
+
+    shares = n * sizes / sizes.sum()
+    whole = np.floor(shares).astype(int)
+    first = np.argsort(whole - shares, kind="stable")[: n - whole.sum()]
+    whole[first] += 1
+    return whole
 
 
 def _normalise(counts: csr_matrix, library_size: float) -> csr_matrix:
