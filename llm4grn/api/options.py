@@ -33,8 +33,8 @@ def inferer_named(name: str, options: Mapping[str, Any], *, llm: str | None, val
     llm
         Name of a YAML file in ``conf/llm``; None if no language model takes part.
     values
-        Values that replace those of the data set's YAML: ``organism``, ``context``, ``aliases``, ``k``, and ``answers``,
-        the file that stores the answers of a language model, or None.
+        Values that replace those of the data set's YAML: ``organism``, ``context``, ``aliases``, ``k``, and
+        ``answers``, the file that stores the answers of a language model, or None.
 
     Raises
     ------

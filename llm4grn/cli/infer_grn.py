@@ -10,7 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 from llm4grn.cli.config import build_setting, resolved
 from llm4grn.cli.main import run
 from llm4grn.evaluation.graphs.files import write_graph_files
-from llm4grn.evaluation.graphs.reference import load_reference, score_against
+from llm4grn.evaluation.graphs.reference import file_label, load_reference, reference_among, score_against
 from llm4grn.knowledge.none import NoPriorList
 from llm4grn.llm.audit import audit_text
 from llm4grn.pipeline import Pipeline
@@ -29,8 +29,13 @@ def infer_grn(cfg: DictConfig) -> Path | None:
     against = None if cfg.reference is None else str(cfg.reference)
     # Loaded before the inference, which can take hours, so that a wrong path is reported at once.
     reference = None if against is None else load_reference(against, setting.dataset.source, cfg.paths.data)
-    if line := setting.kb.report(pipeline.genes):
+    if reference is not None and against is not None:
+        aliases = bool(cfg.dataset.get("aliases"))
+        organism = cfg.dataset.organism
+        reference, line = reference_among(reference, pipeline.genes, organism, aliases=aliases, name=against)
         logger.info(line)
+    if names := setting.kb.report(pipeline.genes):
+        logger.info(names)
     tfs, graph = pipeline.tf_set, pipeline.causal_graph
     folder = Path(cfg.paths.outputs) / f"grn_{setting.name}_{pipeline.graph.key[:8]}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -55,9 +60,9 @@ def infer_grn(cfg: DictConfig) -> Path | None:
         scores = score_against(ranked, reference, graph.genes, candidates, name=against, seed=setting.seed)
         print(f"{scores.text()}\n")
         paths |= scores.write(folder)
-        with atomic_write(folder / "reference.tsv") as path:
+        paths["reference edges"] = folder / f"reference_{file_label(against)}.tsv"
+        with atomic_write(paths["reference edges"]) as path:
             reference.to_csv(path, sep="\t", index=False, lineterminator="\n")
-        paths["reference edges"] = folder / "reference.tsv"
     for label, path in paths.items():
         print(f"{label:24} {path}")
     return folder

@@ -134,7 +134,7 @@ def _subset(adata: AnnData, query: str, name: str) -> AnnData:
         have = ", ".join(map(str, adata.obs.columns)) or "none"
         reason = " ".join(str(error).split())[:120]
         raise UserError(
-            f"dataset.subset={query}: not a query on obs ({reason}; columns: {have}); write it like \"cell_type == 'B'\""
+            f"dataset.subset={query}: not a query on obs ({reason}; columns: {have}); write it as \"cell_type == 'B'\""
         ) from error
     if len(kept) == 0:
         raise UserError(f"dataset.subset={query}: no cell of {name} fulfils it; check the values of the column")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from llm4grn.data.names import match_names
 from llm4grn.data.text_tables import read_text, split_rows
 from llm4grn.errors import UserError
 
@@ -148,6 +149,33 @@ def read_edges(lines: Sequence[str], *, as_gmt: bool = False) -> EdgeTable:
     if ragged:
         raise UserError(f"row {ragged} does not have {len(header)} fields")
     return _checked(_named(header, body))
+
+
+def with_names_of(edges: pd.DataFrame, genes: Sequence[str], organism: str | None) -> tuple[pd.DataFrame, str]:
+    """Rename the ends of edges to the genes that they stand for, and say so.
+
+    Parameters
+    ----------
+    edges
+        Columns ``TF`` and ``target``.
+    genes
+        Genes of the data set.
+    organism
+        Organism whose other symbols are known.
+
+    Returns
+    -------
+    edges
+        The same rows; names of no gene are unchanged.
+    line
+        What was matched by case or by another symbol, to be appended to a report; empty if nothing was.
+    """
+    matched = match_names([*edges["TF"], *edges["target"]], genes, organism)
+    if not (matched.other_case or matched.other_symbol or matched.ambiguous):
+        return edges, ""
+    names = {name: matched.genes[name] for name in (*matched.other_case, *matched.other_symbol)}
+    renamed = {end: [names.get(name, name) for name in edges[end]] for end in ("TF", "target")}
+    return edges.assign(**renamed), f"; of its names, {matched.report('genes')}"
 
 
 def _header_and_body(rows: list[list[str]]) -> tuple[list[str], list[list[str]]]:

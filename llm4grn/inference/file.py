@@ -9,13 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from llm4grn.data.names import match_names
 from llm4grn.errors import UserError
 from llm4grn.inference.base import Inferer, split_genes
 
 if TYPE_CHECKING:
     import anndata
-    import pandas as pd
 
     from llm4grn.grn import GRN
 
@@ -64,6 +62,7 @@ class FileGRN(Inferer):
             If the file is not a table of edges, or none of them joins a TF and a target.
         """
         from llm4grn.grn import GRN
+        from llm4grn.grn.edge_tables import with_names_of
 
         tfs, targets = split_genes(list(adata.var_names), tf_names)
         grn = GRN.read(self.path)
@@ -84,30 +83,3 @@ class FileGRN(Inferer):
             raise UserError(f"{report}; check that the file has the names of this data set's genes, or take another kb")
         logger.info(report)
         return GRN.from_edges(used, {"method": "file", "file": grn.provenance, **counts})
-
-
-def with_names_of(edges: pd.DataFrame, genes: Sequence[str], organism: str | None) -> tuple[pd.DataFrame, str]:
-    """Rename the ends of edges to the genes that they stand for, and say so.
-
-    Parameters
-    ----------
-    edges
-        Columns ``TF`` and ``target``.
-    genes
-        Genes of the data set.
-    organism
-        Organism whose other symbols are known.
-
-    Returns
-    -------
-    edges
-        The same rows; names of no gene are unchanged.
-    line
-        What was matched by case or by another symbol, to be appended to a report; empty if nothing was.
-    """
-    matched = match_names([*edges["TF"], *edges["target"]], genes, organism)
-    if not (matched.other_case or matched.other_symbol or matched.ambiguous):
-        return edges, ""
-    names = {name: matched.genes[name] for name in (*matched.other_case, *matched.other_symbol)}
-    renamed = {end: [names.get(name, name) for name in edges[end]] for end in ("TF", "target")}
-    return edges.assign(**renamed), f"; of its names, {matched.report('genes')}"

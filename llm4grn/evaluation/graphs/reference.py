@@ -18,9 +18,11 @@ Permutation test
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,7 +30,7 @@ from typing import TYPE_CHECKING
 
 from llm4grn.errors import UserError
 from llm4grn.evaluation.graphs.ranking import PermutationTest, Ranking
-from llm4grn.grn.edge_tables import read_edge_file
+from llm4grn.grn.edge_tables import read_edge_file, with_names_of
 from llm4grn.inference.base import split_genes
 from llm4grn.runtime.seeding import derive_seed
 from llm4grn.store import atomic_write
@@ -108,8 +110,9 @@ class ReferenceScores:
         )
 
     def write(self, folder: str | Path) -> dict[str, Path]:
-        """Write ``reference_scores.tsv`` (the table) and ``reference_scores.json`` (everything)."""
-        paths = {f"scores, {kind}": Path(folder) / f"reference_scores.{kind}" for kind in ("tsv", "json")}
+        """Write ``reference_scores_NAME.tsv`` (the table) and ``.json`` (everything): one set for each reference."""
+        label = file_label(self.reference)
+        paths = {f"scores, {kind}": Path(folder) / f"reference_scores_{label}.{kind}" for kind in ("tsv", "json")}
         with atomic_write(paths["scores, tsv"]) as path:
             self.table().to_csv(path, sep="\t", index=False, lineterminator="\n")
         with atomic_write(paths["scores, json"]) as path:
@@ -186,6 +189,20 @@ def score_against(
     )
 
 
+def file_label(reference: str) -> str:
+    """Return what names the files of a reference: its name, or of a path its stem and a digest of the whole path.
+
+    Examples
+    --------
+    >>> file_label("truth"), file_label("edges/my net.tsv.gz")
+    ('truth', 'my_net_f1ecb6')
+    """
+    if re.fullmatch(r"\w+", reference):
+        return reference
+    stem = re.sub(r"\W", "_", Path(reference).name.split(".")[0])
+    return f"{stem}_{hashlib.sha256(reference.encode()).hexdigest()[:6]}"
+
+
 def _positions(edges: pd.DataFrame, tfs: Sequence[str], targets: Sequence[str]) -> np.ndarray:
     """Return rows and columns (n, 2) of the edges from ``tfs`` to ``targets``, in the order of the table."""
     import numpy as np
@@ -241,6 +258,44 @@ def load_reference(name: str, source: object = None, folder: str | Path = ".") -
             "instance those of decoupler's op.collectri(organism='human') or OmniPath"
         )
     return read_reference(path.expanduser())
+
+
+def reference_among(
+    reference: pd.DataFrame, genes: Sequence[str], organism: str | None, *, aliases: bool, name: str
+) -> tuple[pd.DataFrame, str]:
+    """Return reference edges under the names that the genes have in the data, and one line on what became of them.
+
+    Parameters
+    ----------
+    reference
+        Columns ``TF`` and ``target``.
+    genes
+        All genes of the data set.
+    organism
+        Organism whose former symbols and aliases are known.
+    aliases
+        True to match names by case and by other symbols; False to do so only if no edge joins two genes otherwise.
+    name
+        Name of the reference in messages.
+
+    Raises
+    ------
+    UserError
+        If no edge joins two genes of the data set.
+    """
+    known = set(genes)
+
+    def at_hand(edges: pd.DataFrame) -> int:
+        return int((edges["TF"].isin(known) & edges["target"].isin(known) & (edges["TF"] != edges["target"])).sum())
+
+    line = ""
+    if aliases or not at_hand(reference):
+        reference, line = with_names_of(reference, genes, organism)
+    n = at_hand(reference)
+    report = f"reference={name}: {n} of {len(reference)} edges are between genes of the data set{line}"
+    if not n:
+        raise UserError(f"{report}; check that it is of the same organism and has the same kind of gene names")
+    return reference, report
 
 
 def read_reference(path: str | Path) -> pd.DataFrame:

@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Any
 from llm4grn.data.nonlinear import NonLinear
 from llm4grn.data.simulated import LinearUniform, SimulatedSource
 from llm4grn.errors import UserError
-from llm4grn.evaluation.graphs.reference import PERMUTATIONS, ReferenceScores, load_reference, score_against
+from llm4grn.evaluation.graphs.reference import (
+    PERMUTATIONS,
+    ReferenceScores,
+    load_reference,
+    reference_among,
+    score_against,
+)
 from llm4grn.evaluation.graphs.runs import GraphRun, over_seeds
 from llm4grn.report.blocks import Cell, Table
 
@@ -70,6 +76,8 @@ def reference_table(
             continue
         try:
             edges = _truth(run) if shared is None else shared
+            organism = run.config["dataset"].get("organism")
+            edges, _ = reference_among(edges, run.causal_graph.genes, organism, aliases=False, name=name)
             scores[group][key] = score_against(
                 run.grn, edges, run.causal_graph.genes, run.candidates, name=name, permutations=permutations, seed=seed
             )
