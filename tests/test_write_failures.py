@@ -63,7 +63,7 @@ def test_a_folder_that_is_removed_meanwhile(tmp_path):
         shutil.rmtree(folder)
         write_text(temporary)
 
-    with pytest.raises(WriteError, match="its folder was removed"), atomic_write(folder / "net.tsv") as temporary:
+    with pytest.raises(WriteError, match="its folder is gone"), atomic_write(folder / "net.tsv") as temporary:
         write(temporary)
 
 

@@ -47,7 +47,7 @@ def write_failure(error: BaseException, path: Path | None = None) -> WriteError 
             return WriteError(f"cannot write {place} ({reason}); {_REMEDY}")
         current = current.__cause__ or current.__context__
     if path is not None and isinstance(error, OSError) and not path.parent.is_dir():
-        return WriteError(f"cannot write {path} (its folder was removed); {_REMEDY}")
+        return WriteError(f"cannot write {path} (its folder is gone, or is no folder); {_REMEDY}")
     return None
 
 

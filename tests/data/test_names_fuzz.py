@@ -42,6 +42,10 @@ separators = st.sampled_from(["\t", ",", ";", "|", " "])
 importances = st.one_of(st.floats(-100, 100).map(lambda x: f"{x:.4g}"), st.sampled_from(["1", "0", "high", "", "1,5"]))
 
 
+def is_one_line(error):
+    assert "\n" not in str(error)
+
+
 @given(st.lists(names, max_size=12), st.lists(names, max_size=12), st.sampled_from(["human", "mouse", "yeast", None]))
 def test_every_name_is_used_or_reported(given_names, genes, organism):
     matched = match_names(given_names, genes, organism)
@@ -60,7 +64,7 @@ def test_any_text_is_a_list_or_refused(text):
     try:
         listed = read_names(text.splitlines())
     except UserError as error:
-        assert "\n" not in str(error)
+        is_one_line(error)
         return
     assert len(listed.names) + len(listed.repeated) + len(listed.left_out) == listed.n_entries
     assert all(name == clean(name) and name for name in listed.names)
@@ -95,7 +99,7 @@ def test_edges_are_used_or_counted(rows, separator, header, row_names):
     try:
         table = read_edges(lines)
     except UserError as error:
-        assert "\n" not in str(error)
+        is_one_line(error)
         return
     used = len(table.edges)
     assert used + table.nameless + table.self_loops + table.repeated == table.n_rows
@@ -112,7 +116,7 @@ def test_any_text_is_edges_or_refused(text):
         try:
             table = read_edges(text.splitlines(), as_gmt=as_gmt)
         except UserError as error:
-            assert "\n" not in str(error)
+            is_one_line(error)
             continue
         assert len(table.edges) + table.nameless + table.self_loops + table.repeated == table.n_rows
     split_rows(text.splitlines())
@@ -126,7 +130,7 @@ def test_any_bytes_are_read_or_refused(tmp_path_factory, content, packed):
         try:
             read(path)
         except UserError as error:
-            assert "\n" not in str(error)
+            is_one_line(error)
 
 
 @given(

@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+import scanpy
 import scipy.io
 import scipy.sparse as sp
 
@@ -137,6 +138,85 @@ def test_small_fractional_counts_are_not_taken_for_logarithms(cases, tmp_path):
     adata.write_h5ad(tmp_path / "small.h5ad")
     with pytest.raises(UserError, match=r"dataset\.round=true"):
         H5ad(str(tmp_path / "small.h5ad")).load()
+
+
+def test_batches_are_split_alike_and_genes_chosen_as_scanpy_does(cases, tmp_path):
+    adata = anndata.read_h5ad(cases / "h_base.h5ad")
+    adata.obs["donor"] = ["a", "b", "b", "c"] * 100
+    adata.write_h5ad(tmp_path / "donors.h5ad")
+    counts = H5ad(str(tmp_path / "donors.h5ad"), batch="donor").load()
+    assert counts.obs["batch"].tolist() == ["a", "b", "b", "c"] * 100
+    sizes = {**SIZES, "n_genes": 100, "selection": "pearson_residuals"}
+    result = Preprocessing(**sizes).run(counts, 1)
+    table = pd.crosstab(result.obs["batch"], result.obs["split"])
+    assert table["test"].tolist() == table["validation"].tolist() == [15, 30, 15]
+    expected = anndata.AnnData(counts.X.astype(np.float32), obs=counts.obs, var=counts.var)
+    expected = expected[:, counts.X.getnnz(axis=0) >= 5].copy()
+    options = {"theta": 100, "n_top_genes": 100, "batch_key": "batch"}
+    scanpy.experimental.pp.highly_variable_genes(expected, **options)
+    assert set(result.var_names) == set(expected.var_names[expected.var["highly_variable"]])
+    together = Preprocessing(**sizes).run(H5ad(str(tmp_path / "donors.h5ad")).load(), 1)
+    assert set(result.var_names) != set(together.var_names)
+    with pytest.raises(UserError, match=r"dataset\.batch: .* no obs column plate \(columns: cell_type, donor\)"):
+        H5ad(str(tmp_path / "donors.h5ad"), batch="plate").load()
+
+
+def test_cells_are_chosen_by_a_query(cases):
+    path = str(cases / "h_base.h5ad")
+    assert set(H5ad(path, subset="cell_type == 'B'").load().obs["cell_type"]) == {"B"}
+    with pytest.raises(UserError, match=r"dataset\.subset=nope == 1: not a query on obs \(.*columns: cell_type\)"):
+        H5ad(path, subset="nope == 1").load()
+    with pytest.raises(UserError, match="no cell of .* fulfils it"):
+        H5ad(path, subset="cell_type == 'Z'").load()
+
+
+@pytest.mark.parametrize(
+    ("counts", "line"),
+    [
+        (np.eye(30, 40)[:, ::-1] + np.eye(30, 40), "all values are 0 or 1"),
+        (np.random.default_rng(0).multinomial(10**6, np.full(40, 1 / 40), 30), "rounded TPM"),
+        (np.r_[np.random.default_rng(0).poisson(3, (10, 40)), np.eye(60, 40)], "empty droplets"),
+        (np.random.default_rng(0).poisson(3, (30, 40)) + 2.0**24 * np.eye(30, 40), "beyond 16777216"),
+        (np.tile(np.random.default_rng(0).poisson(3, (15, 40)), (2, 1)), "15 cells are exact copies"),
+    ],
+)
+def test_odd_matrices_are_warned_of(tmp_path, told, counts, line):
+    adata = anndata.AnnData(counts.astype(np.float64), var=pd.DataFrame(index=[f"G{i}" for i in range(40)]))
+    adata.write_h5ad(tmp_path / "odd.h5ad")
+    H5ad(str(tmp_path / "odd.h5ad")).load()
+    assert line in told()
+
+
+def test_the_message_names_velocytos_spliced_layer(cases, tmp_path):
+    adata = anndata.read_h5ad(cases / "h_base.h5ad")
+    counts = adata.X.copy()
+    adata.layers["ambiguous"], adata.layers["spliced"], adata.layers["unspliced"] = counts, counts.copy(), counts * 2
+    adata.X = np.log1p(adata.X)
+    adata.write_h5ad(tmp_path / "velocyto.h5ad")
+    with pytest.raises(UserError, match=r"set dataset\.layer=spliced"):
+        H5ad(str(tmp_path / "velocyto.h5ad")).load()
+
+
+def test_ids_without_symbols_are_named_by_the_shipped_tables(cases, base, tmp_path, told):
+    adata = anndata.read_h5ad(cases / "h_base.h5ad")
+    adata.var = pd.DataFrame(index=[f"{gene}.7" for gene in adata.var["gene_id"]])
+    adata.write_h5ad(tmp_path / "ids.h5ad")
+    named = H5ad(str(tmp_path / "ids.h5ad")).load().var_names
+    assert "ISG15" in named
+    assert "genes are named by Ensembl ids" in told()
+    assert H5ad(str(tmp_path / "ids.h5ad"), gene_names="index").load().var_names[0] == "ENSG00000187608.7"
+
+
+def test_genomes_are_recognised_by_their_prefix(cases, tmp_path, told):
+    adata = anndata.read_h5ad(cases / "h_base.h5ad")
+    adata.var_names = [f"GRCh38_{gene}" for gene in adata.var_names]
+    adata.write_h5ad(tmp_path / "prefix.h5ad")
+    assert "ISG15" in H5ad(str(tmp_path / "prefix.h5ad")).load().var_names
+    assert "400 genes lost the prefix GRCh38_" in told()
+    adata.var_names = [gene if i % 2 else f"mm10___{gene[7:]}" for i, gene in enumerate(adata.var_names)]
+    adata.write_h5ad(tmp_path / "two.h5ad")
+    with pytest.raises(UserError, match="genes are of 2 genomes"):
+        H5ad(str(tmp_path / "two.h5ad")).load()
 
 
 # -- formats -----------------------------------------------------------------------------------------------------------
