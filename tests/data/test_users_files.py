@@ -166,7 +166,7 @@ def test_cells_are_chosen_by_a_query(cases):
     assert set(H5ad(path, subset="cell_type == 'B'").load().obs["cell_type"]) == {"B"}
     with pytest.raises(UserError, match=r"dataset\.subset=nope == 1: not a query on obs \(.*columns: cell_type\)"):
         H5ad(path, subset="nope == 1").load()
-    with pytest.raises(UserError, match="no cell of .* fulfils it"):
+    with pytest.raises(UserError, match=r"no cell of .* fulfils it"):
         H5ad(path, subset="cell_type == 'Z'").load()
 
 
