@@ -14,6 +14,7 @@ from llm4grn.grn import GRN, CausalGraph
 from llm4grn.inference.base import CombiningInferer, names_only
 from llm4grn.knowledge.base import TFSet
 from llm4grn.knowledge.none import NoPriorList
+from llm4grn.runtime.h5ad import write_h5ad
 from llm4grn.runtime.seeding import derive_seed
 from llm4grn.setting import Model, Setting
 from llm4grn.store import Stage, Store, atomic_write
@@ -170,6 +171,13 @@ class Pipeline:
 
         return anndata.read_h5ad(self.store.get_or_run(self.data, self._build_data) / "cells.h5ad")
 
+    @property
+    def genes(self) -> list[str]:
+        """Names of all genes; read from the graph if it is finished, which needs no heavy library."""
+        if self.store.has(self.graph):
+            return list(self.causal_graph.genes)
+        return list(map(str, self.adata.var_names))
+
     def split(self, name: str) -> AnnData:
         """Return the cells of the split ``train``, ``validation`` or ``test``."""
         from llm4grn.data.preprocess import split
@@ -270,7 +278,8 @@ class Pipeline:
     def _build_data(self, folder: Path) -> None:
         dataset = self.setting.dataset
         adata = dataset.preprocessing.run(dataset.source.load(), self.setting.seed)
-        adata.write_h5ad(folder / "cells.h5ad", compression="gzip")
+        with atomic_write(folder / "cells.h5ad") as path:
+            write_h5ad(adata, path)
 
     def _build_tfs(self, folder: Path) -> None:
         genes = list(self.adata.var_names)
@@ -370,7 +379,7 @@ class Pipeline:
         for i, cells in enumerate(self._generate(source)):
             cells.uns["provenance"] = {key: str(value) for key, value in self._provenance(source, i).items()}
             with atomic_write(folder / f"{i}.h5ad") as path:
-                cells.write_h5ad(path, compression="gzip")
+                write_h5ad(cells, path)
 
     def _generate(self, source: str) -> Iterable[AnnData]:
         from llm4grn.gan import api

@@ -14,6 +14,7 @@ from llm4grn.evaluation.graphs.files import write_graph_files
 from llm4grn.evaluation.scores.tables import markdown_table, terminal_table
 from llm4grn.pipeline import Pipeline
 from llm4grn.results import SOURCES, Result, of_cells, read_results, write_results
+from llm4grn.runtime.h5ad import write_h5ad
 from llm4grn.setting import Setting
 from llm4grn.store import Stage, Store, atomic_write, copy_file
 from llm4grn.tracking.base import Outcome, RunInfo, Tracker
@@ -77,6 +78,8 @@ class Run:
         if (self.folder / "results.json").is_file():
             logger.info("finished before: %s", self.folder)
             return read_results(self.folder / "results.csv")
+        if line := self.setting.kb.report(self.pipeline.genes):
+            logger.info(line)
         try:
             # Cheap, so before any training: an invalid graph is reported, and cells that cannot tell graphs apart.
             predictive = self.pipeline.predictive_score if self.pipeline.causal_graph.targets else None
@@ -126,7 +129,7 @@ class Run:
         for i, path in enumerate(pipeline.cell_files("run")):
             copy_file(path, folder / f"synthetic_{i}.h5ad")
         with atomic_write(folder / "test.h5ad") as path:
-            pipeline.split("test").write_h5ad(path, compression="gzip")
+            write_h5ad(pipeline.split("test"), path)
         names = {"dataset": self.setting.dataset.name, "method": self.setting.inferer_name}
         graph_files = write_graph_files(pipeline.inferred_grn, pipeline.causal_graph, folder, **names)
         pictures = {**self._draw(results), "Degrees of the imposed graph": graph_files.pop("degrees")}
@@ -192,6 +195,7 @@ class Run:
             n_tfs=len(graph.tf_names),
             n_targets=len(graph.targets),
             n_edges=graph.n_edges,
+            density=graph.density,
             pictures=pictures,
             files=files,
             n_cells=self._n_cells[self.setting.dataset.name],

@@ -12,7 +12,7 @@ import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -21,8 +21,9 @@ from typing import Any
 
 from filelock import Timeout
 
-from llm4grn.errors import UserError
+from llm4grn.errors import UserError, WriteError
 from llm4grn.runtime.locks import KernelLock
+from llm4grn.runtime.write_failures import write_failure
 
 logger = logging.getLogger("llm4grn")
 
@@ -198,6 +199,10 @@ class Store:
         started, nested = time.monotonic(), _nested_seconds.get()
         try:
             build(partial)
+        except WriteError:
+            if not any(partial.iterdir()):  # checkpoints are kept for the next attempt
+                partial.rmdir()
+            raise
         except UserError:
             shutil.rmtree(partial)
             raise
@@ -227,6 +232,11 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     path
         File to create or replace.
 
+    Raises
+    ------
+    WriteError
+        If the disk is full, a limit of the file's size is reached, or the folder was removed; nothing is left behind.
+
     Examples
     --------
     >>> import tempfile
@@ -237,16 +247,21 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     ['graph.json']
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{_TEMPORARY}{uuid.uuid4().hex[:12]}-{path.name}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         # Without this, a power cut after the rename can leave an empty file under the final name.
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
         os.replace(temporary, path)
+    except Exception as error:
+        if failure := write_failure(error, path):
+            raise failure from error
+        raise
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # the folder may be gone or no folder, which the error above says
+            temporary.unlink(missing_ok=True)
 
 
 def copy_file(source: Path, target: Path) -> None:

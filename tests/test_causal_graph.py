@@ -18,6 +18,8 @@ def test_the_counts_of_the_protocol():
     graph = CausalGraph(genes, {target: genes[:10] for target in genes[75:]})
     assert (len(graph.tf_names), len(graph.targets), graph.n_edges) == (75, 925, 9250)
     assert round(graph.density, 4) == 0.1333
+    layered = CausalGraph(tuple("ABCDE"), {"B": ("A",), "C": ("A", "B"), "D": ("B", "C"), "E": ("A", "B", "C")})
+    assert layered.density == 8 / 10  # A, B, C onto B, C, D, E, without B onto B and C onto C
     assert graph.summary() == {
         "TFs": 75,
         "targets": 925,

@@ -10,6 +10,7 @@ import pytest
 from llm4grn.cli.grn import main, read_regulators
 from llm4grn.grn import GRN
 from llm4grn.grn.causal_graph import CausalGraph
+from llm4grn.grn.exports import write_decoupler
 
 EDGES = [("A", "t", 3.0), ("B", "t", 2.0), ("C", "t", 1.0), ("A", "u", 1.0), ("B", "u", 0.5)]
 
@@ -48,6 +49,28 @@ def test_several_networks_in_a_matrix(networks, capsys):
         ["B", "0.3333", "1.0000", "0.5000"],
         ["C", "0.4167", "0.5000", "1.0000"],
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("net.tsv", "TF\ttarget\timportance\nA\tt\t3.0\nB\tt\t2.0\nA\tu\t1.0\nB\tu\t0.5\n"),
+        ("net.decoupler.csv", "source,target,weight\nA,t,3.0\nB,t,2.0\nA,u,1.0\nB,u,0.5\n"),
+        ("net.celloracle.csv", "peak_id,gene_short_name,A,B\nt,t,1,1\nu,u,1,1\n"),
+        ("net.gmt", "A\ttargets of A\tt\tu\nB\ttargets of B\tt\tu\n"),
+    ],
+)
+def test_networks_are_written_in_the_forms_of_other_tools_and_read_again(networks, tmp_path, name, text):
+    main(["convert", networks[0], str(tmp_path / "out" / name), "--k", "2"])
+    assert (tmp_path / "out" / name).read_text() == text
+    again = GRN.read(tmp_path / "out" / name).edges
+    assert sorted(zip(again["TF"], again["target"], strict=True)) == [("A", "t"), ("A", "u"), ("B", "t"), ("B", "u")]
+
+
+def test_the_sign_of_an_edge_is_in_the_weight_for_decoupler(tmp_path):
+    edges = pd.DataFrame({"TF": ["A", "B"], "target": ["t", "t"], "importance": [2.0, 1.0], "sign": [-1, 0]})
+    write_decoupler(GRN(edges), tmp_path / "net.csv")
+    assert (tmp_path / "net.csv").read_text() == "source,target,weight\nA,t,-2.0\nB,t,1.0\n"
 
 
 def test_networks_without_a_shared_target_have_a_dash(networks, tmp_path, capsys):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from llm4grn.api.datasets import DESCRIPTION
 from llm4grn.data.preprocess import Preprocessing, split
-from llm4grn.data.sources import select_counts
+from llm4grn.data.users_cells import CellChoice, chosen_counts
 from llm4grn.knowledge.curated import curated_list
 
 if TYPE_CHECKING:
@@ -33,12 +33,15 @@ class SplitCells:
         Description of the cells for a language model, which learns nothing else about them.
     library_size
         Sum of the normalised counts of each cell.
+    aliases
+        True if lists of TFs are matched by case, former symbols and aliases too.
     """
 
     adata: AnnData
     organism: str
     context: str
     library_size: float
+    aliases: bool = False
 
     @cached_property
     def train(self) -> AnnData:
@@ -81,6 +84,11 @@ def preprocess(
     context: str | None = None,
     layer: str | None = None,
     cell_type_column: str | None = None,
+    gene_names: str | None = None,
+    subset: str | None = None,
+    batch: str | None = None,
+    round: bool = False,
+    aliases: bool | None = None,
     n_genes: int = 1000,
     selection: Literal["pearson_residuals", "seurat_v3", "dispersion"] = "pearson_residuals",
     n_tfs: int | Literal["auto"] = "auto",
@@ -108,6 +116,12 @@ def preprocess(
         Layer with the raw counts, or ``raw``; None for ``adata.X``.
     cell_type_column
         Column of ``obs`` with cell types; None for ``cell_type``, if it exists.
+    gene_names, subset, batch, round
+        Column of ``var`` with the names of the genes; query on ``obs``; column of ``obs`` with batches; True to round
+        corrected counts: see :class:`~llm4grn.data.users_cells.CellChoice`.
+    aliases
+        True to match lists of names by case, former symbols and aliases too; None does so except for the data sets of
+        :mod:`llm4grn.datasets`.
     min_cells
         Genes expressed in fewer cells are dropped. None takes the value in ``adata.uns["llm4grn"]``, or else 10.
     n_genes, selection, n_tfs, genes, min_genes, n_test, n_validation, library_size
@@ -128,6 +142,7 @@ def preprocess(
     """
     described = {"organism": "human", "context": "", "min_cells": _MIN_CELLS, **adata.uns.get(DESCRIPTION, {})}
     organism = described["organism"] if organism is None else organism
+    aliases = DESCRIPTION not in adata.uns if aliases is None else aliases
     preprocessing = Preprocessing(
         n_genes=n_genes,
         min_cells=int(described["min_cells"]) if min_cells is None else min_cells,
@@ -139,7 +154,17 @@ def preprocess(
         n_tfs=n_tfs,
         known_tfs=curated_list(organism),
         genes=genes,
+        aliases=aliases,
     )
-    counts = select_counts(adata, "adata", layer, cell_type_column)
+    choice = CellChoice(
+        layer=layer,
+        cell_type_column=cell_type_column,
+        gene_names=gene_names,
+        subset=subset,
+        batch=batch,
+        round=round,
+        organism=organism,
+    )
+    counts = chosen_counts(adata, "adata", choice)
     context = str(described["context"]) if context is None else context
-    return SplitCells(preprocessing.run(counts, seed), str(organism), context, library_size)
+    return SplitCells(preprocessing.run(counts, seed), str(organism), context, library_size, aliases)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from llm4grn.api.cells import SplitCells
 from llm4grn.api.options import inferer_named, knowledge_base_named
+from llm4grn.data.names import match_names
 from llm4grn.errors import UserError
 from llm4grn.grn import GRN
 from llm4grn.inference.base import CombiningInferer, Inferer, names_only
@@ -16,6 +18,8 @@ from llm4grn.knowledge.base import KnowledgeBase, TFSet
 from llm4grn.knowledge.none import NoPriorList
 from llm4grn.pipeline import describe
 from llm4grn.store import Stage, Store
+
+logger = logging.getLogger("llm4grn")
 
 TFs = str | Sequence[str] | KnowledgeBase | TFSet | None
 
@@ -68,14 +72,17 @@ def transcription_factors(
         return tfs.transcription_factors(cells.genes, cells.context, seed)
     if tfs is None or isinstance(tfs, str):
         values = {"organism": cells.organism, "context": cells.context, "answers": answers}
+        values["aliases"] = cells.aliases
         if tfs in ("human", "mouse"):
             values["organism"] = tfs
         name = {None: "none", "curated": "human", "mouse": "human"}.get(tfs, tfs)
         kb = knowledge_base_named(str(name), options, llm=llm, values=values)
         return transcription_factors(cells, kb, seed=seed)
-    named = set(tfs) & set(cells.genes)
+    matched = match_names(tfs, cells.genes, cells.organism if cells.aliases else None)
+    named = set(matched.genes.values()) if cells.aliases else set(tfs) & set(cells.genes)
     if not named:
         raise UserError(f"tfs: none of the {len(tfs)} names is among the {len(cells.genes)} genes; check the symbols")
+    logger.info("tfs: %s", matched.report("TFs"))
     return TFSet(tuple(named), provenance={"method": "given", "given": len(tfs)})
 
 

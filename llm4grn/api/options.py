@@ -33,8 +33,8 @@ def inferer_named(name: str, options: Mapping[str, Any], *, llm: str | None, val
     llm
         Name of a YAML file in ``conf/llm``; None if no language model takes part.
     values
-        Values that replace those of the data set's YAML: ``organism``, ``context``, ``k``, and ``answers``, the file
-        that stores the answers of a language model, or None.
+        Values that replace those of the data set's YAML: ``organism``, ``context``, ``aliases``, ``k``, and
+        ``answers``, the file that stores the answers of a language model, or None.
 
     Raises
     ------
@@ -103,6 +103,8 @@ def _composed(overrides: list[str], values: Mapping[str, Any], script: str = "in
     for field, value in values.items():
         if field in ("organism", "context"):
             config.dataset[field] = value
+        elif field == "aliases" and "aliases" in config.kb:
+            config.kb.aliases = value
         elif field == "k":
             config.graph.k = value
         elif field == "answers":

@@ -3,30 +3,43 @@
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, InstantiationException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
-from llm4grn.errors import UserError
+from llm4grn.errors import UserError, WriteError
+from llm4grn.runtime.write_failures import write_failure
 
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
     """End the program with one line on stderr and status 2 for errors that the user can repair.
 
-    Ctrl-C ends it with status 130; any other exception keeps its traceback.
+    A file that cannot be written ends it with one line and status 1, Ctrl-C with status 130; any other exception keeps
+    its traceback.
     """
     try:
         yield
+    except WriteError as error:
+        print(f"error: {one_line(error)}", file=sys.stderr)
+        sys.exit(1)
     except (UserError, HydraException, OmegaConfBaseException) as error:
         print(f"error: {one_line(error)}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("\ninterrupted; the same command goes on from here", file=sys.stderr)
         sys.exit(130)
+    except Exception as error:
+        failure = write_failure(error)
+        if failure is None:
+            raise
+        print(f"error: {one_line(failure)}", file=sys.stderr)
+        sys.exit(1)
 
 
 def first_line(error: Exception) -> str:
@@ -71,7 +84,9 @@ def one_line(error: Exception) -> str:
     if isinstance(error, UserError):
         return " ".join(str(error).split())
     if isinstance(error, OverrideParseException):
-        return f"cannot read the option {error.override}; write field=value, and quote what the shell would change"
+        hint = _quoted(error.override)
+        remedy = f"; to give the text as it is, type {hint}" if hint else ", and quote what the shell would change"
+        return f"cannot read the option {error.override}; write field=value{remedy}"
     text = str(error)
     if variable := unset_variable(error):
         return f"the environment variable {variable} is not set; export it, or set the field that reads it"
@@ -84,8 +99,67 @@ def one_line(error: Exception) -> str:
     option = re.search(r"Could not find '(.+)/(.+)'\s+Available options in '.+':((?s:.*?))(?:Config search|$)", text)
     if option:
         group, choice, choices = option.groups()
+        if meant := _as_path(f"{group}/{choice}"):
+            return meant
         return f"{group}={choice}: no such option; choose one of {', '.join(choices.split())}"
+    missing = re.search(r"Could not find '([^']+)'", text)
+    if missing and (meant := _as_path(missing[1])):
+        return meant
     unknown = re.search(r"Could not override '([^']+)'", text)
     if unknown:
         return f"{unknown[1]}: there is no such option; --help lists the common ones, --cfg job all of them"
     return " ".join(text.split())
+
+
+# Groups of which users give a file as the option, and the options that read one.
+_FILE_OPTIONS = {
+    "dataset": "dataset=file dataset.path={}",
+    "kb": "kb.path={}",
+    "inferer": "inferer=file inferer.path={}",
+    "llm": "llm=recorded llm.path={}",
+}
+
+
+def _as_path(full: str) -> str | None:
+    """Return the command that was meant where an option of a group is a path, as in ``dataset=my.h5ad``."""
+    group, _, choice = full.partition("/")
+    if group not in _FILE_OPTIONS or not re.search(r"[./]", choice):
+        return None
+    meant = " ".join(
+        word if word.endswith("=file") or word.endswith("=recorded") else quoted(word)
+        for word in _FILE_OPTIONS[group].format(choice.replace(" ", "\0")).split(" ")
+    ).replace("\0", " ")
+    return f"{group}={choice}: an option of {group} is a name and not a file; write {meant}"
+
+
+def _quoted(override: str) -> str | None:
+    """Return an override that Hydra could not read as a shell takes it; None if it is no ``field=value``."""
+    field, equals, value = override.partition("=")
+    if not equals or not value or re.fullmatch(r"[\[{].*", value) or not re.fullmatch(r"[+~]{0,2}[\w./@]+", field):
+        return None
+    return quoted(override)
+
+
+def quoted(override: str) -> str:
+    """Return ``field=value`` with quotes for Hydra and the shell, wherever one of them needs them.
+
+    Examples
+    --------
+    >>> print(quoted("dataset.path=a (1).h5ad"), quoted("dataset.path=a.h5ad"))
+    'dataset.path="a (1).h5ad"' dataset.path=a.h5ad
+    """
+    if not reads_as_text(override):
+        field, _, value = override.partition("=")
+        mark = "'" if '"' in value else '"'
+        # In Hydra a backslash counts only before a quotation mark, and there it must be doubled.
+        escaped = re.sub(rf"(\\*)({mark}|$)", lambda m: m[1] * 2 + (f"\\{mark}" if m[2] else ""), value)
+        override = f"{field}={mark}{escaped}{mark}"
+    return shlex.quote(override)
+
+
+def reads_as_text(override: str) -> bool:
+    """Return True if Hydra reads the value of ``field=value`` as the text that it is."""
+    try:
+        return bool(OverridesParser.create().parse_override(override).value() == override.partition("=")[2])
+    except HydraException:
+        return False

@@ -1,4 +1,4 @@
-"""Compare network files, convert pickled graphs, and ask why an edge is there: ``python -m llm4grn.grn --help``."""
+"""Compare and convert network files, and ask why an edge is there: ``python -m llm4grn.grn --help``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from llm4grn.cli.why import OPTIONS, why_text
-from llm4grn.errors import UserError
+from llm4grn.errors import UserError, WriteError
 from llm4grn.grn import GRN
 from llm4grn.grn.causal_graph import CausalGraph, overlap
 from llm4grn.report.terminal import aligned
@@ -28,11 +28,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     compare.add_argument(
         "--k", type=int, default=10, help="of ranked edges, regulators per target (default: %(default)s)"
     )
-    convert = commands.add_parser("convert", help="a pickled graph as a table of edges; nothing in it is executed")
+    convert = commands.add_parser("convert", help="a network in another form; nothing in a pickle is executed")
     convert.add_argument(
-        "pickle", type=Path, help="networkx.DiGraph, pandas.DataFrame, or dict of lists, sets or dicts"
+        "network",
+        type=Path,
+        help="edges of any tool, or pickled: networkx.DiGraph, pandas.DataFrame, or dict of lists, sets or dicts",
     )
-    convert.add_argument("table", type=Path, help="the .tsv to write")
+    convert.add_argument(
+        "table",
+        type=Path,
+        help="file to write: .tsv (TF, target, importance), .decoupler.csv, .celloracle.csv (base GRN), .gmt (AUCell)",
+    )
+    convert.add_argument("--k", type=int, help="regulators per target that are kept, the best ones (default: all)")
     convert.add_argument("--keys", choices=["tf", "target"], help="what the keys of a dictionary are")
     why = commands.add_parser(
         "why",
@@ -49,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print(_answer(args))
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(1 if isinstance(error, WriteError) else 2)
 
 
 def _answer(args: argparse.Namespace) -> str:
@@ -59,12 +66,26 @@ def _answer(args: argparse.Namespace) -> str:
 
 
 def _convert(args: argparse.Namespace) -> str:
+    from llm4grn.grn.exports import write_network
     from llm4grn.grn.pickled import read_pickled_graph
 
-    grn = read_pickled_graph(args.pickle, args.keys)
-    grn.write(args.table)
+    grn = read_pickled_graph(args.network, args.keys) if _is_pickle(args.network) else GRN.read(args.network)
+    if args.k is not None:
+        if args.k < 1:
+            raise UserError(f"--k={args.k}: expected a whole number, 1 or more")
+        grn = GRN.from_edges(grn.edges.groupby("target", sort=False).head(args.k), grn.provenance)
+    write_network(grn, args.table)
     n_tfs, n_targets = grn.edges["TF"].nunique(), grn.edges["target"].nunique()
     return f"{len(grn.edges)} edges from {n_tfs} TFs to {n_targets} targets written to {args.table}"
+
+
+def _is_pickle(path: Path) -> bool:
+    """Return True for a pickle of protocol 2 or newer, or a file that is named as one."""
+    try:
+        with path.open("rb") as file:
+            return file.read(1) == b"\x80" or path.suffix in (".pkl", ".pickle")
+    except OSError:
+        return path.suffix in (".pkl", ".pickle")
 
 
 def _compare(paths: Sequence[Path], k: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 
 from omegaconf import DictConfig, OmegaConf
@@ -14,13 +15,15 @@ from llm4grn.evaluation.graphs.files import write_graph_files
 from llm4grn.evaluation.graphs.predictive_score import FILE
 from llm4grn.evaluation.graphs.predictive_table import score_table
 from llm4grn.evaluation.graphs.real_cells import STAGES
-from llm4grn.evaluation.graphs.reference import load_reference, score_against
+from llm4grn.evaluation.graphs.reference import file_label, load_reference, reference_among, score_against
 from llm4grn.evaluation.graphs.signs import sign_agreement, sign_text
 from llm4grn.knowledge.none import NoPriorList
 from llm4grn.llm.audit import audit_text
 from llm4grn.pipeline import Pipeline
 from llm4grn.report.terminal import to_terminal
 from llm4grn.store import Store, atomic_write, copy_file
+
+logger = logging.getLogger("llm4grn")
 
 
 def infer_grn(cfg: DictConfig) -> Path | None:
@@ -33,6 +36,13 @@ def infer_grn(cfg: DictConfig) -> Path | None:
     against = None if cfg.reference is None else str(cfg.reference)
     # Loaded before the inference, which can take hours, so that a wrong path is reported at once.
     reference = None if against is None else load_reference(against, setting.dataset.source, cfg.paths.data)
+    if reference is not None and against is not None:
+        aliases = bool(cfg.dataset.get("aliases"))
+        organism = cfg.dataset.organism
+        reference, line = reference_among(reference, pipeline.genes, organism, aliases=aliases, name=against)
+        logger.info(line)
+    if report := setting.kb.report(pipeline.genes):
+        logger.info(report)
     tfs, graph = pipeline.tf_set, pipeline.causal_graph
     folder = Path(cfg.paths.outputs) / f"grn_{setting.name}_{pipeline.graph.key[:8]}"
     folder.mkdir(parents=True, exist_ok=True)
@@ -71,8 +81,8 @@ def infer_grn(cfg: DictConfig) -> Path | None:
         paths |= scores.write(folder)
         confirmed = calibration(ranked, reference, graph.genes, candidates)
         for label, table, name in (
-            ("reference edges", reference, "reference.tsv"),
-            ("share confirmed by rank", confirmed, "calibration.tsv"),
+            ("reference edges", reference, f"reference_{file_label(against)}.tsv"),
+            ("share confirmed by rank", confirmed, f"calibration_{file_label(against)}.tsv"),
         ):
             with atomic_write(folder / name) as path:
                 table.to_csv(path, sep="\t", index=False, lineterminator="\n")

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import re
+import shlex
+import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -16,7 +19,7 @@ from omegaconf import DictConfig
 
 from llm4grn.cli import sweep
 from llm4grn.cli.config import check_paths
-from llm4grn.cli.errors import one_line_errors
+from llm4grn.cli.errors import one_line_errors, quoted, reads_as_text
 from llm4grn.cli.program import CONF
 from llm4grn.errors import UserError
 from llm4grn.runtime.quiet import quiet_lightning
@@ -50,6 +53,7 @@ def run(task: Callable[[DictConfig], Path | None], config_name: str, conf: Path 
             check_paths(cfg)
             task(cfg)
 
+    sys.argv[1:] = [_prepared(word) for word in sys.argv[1:]]
     with one_line_errors():
         _reject_dashed_options()
         sweep.add_sweep_group(conf.parent)
@@ -60,6 +64,16 @@ def run(task: Callable[[DictConfig], Path | None], config_name: str, conf: Path 
             if current is None:
                 raise
             current.finish(launcher_error=error)  # a worker died: errors that jobs raise are in their records
+
+
+def _prepared(word: str) -> str:
+    """Return an argument with ``~`` as the home folder, which shells leave alone behind ``=``, and a query quoted."""
+    if match := re.fullmatch(r"([+\w./@]+=)([\"']?)(~(?:/.*|)(?=\2))(.*)", word, re.DOTALL):
+        word = f"{match[1]}{match[2]}{os.path.expanduser(match[3])}{match[4]}"
+    # A query is a text whatever it holds, and nothing else can be meant by its operators.
+    if re.match(r"\+{0,2}dataset\.subset=[^\"']*(?:[=<>!&|]| in ).*", word) and not reads_as_text(word):
+        word = shlex.split(quoted(word))[0]
+    return word
 
 
 def _reject_dashed_options() -> None:

@@ -9,6 +9,7 @@ from omegaconf import DictConfig, OmegaConf
 from llm4grn.cli.main import run
 from llm4grn.cli.program import command_text, plain
 from llm4grn.errors import UserError
+from llm4grn.runtime.h5ad import write_h5ad
 from llm4grn.store import atomic_write
 
 
@@ -36,7 +37,7 @@ def perturb(cfg: DictConfig) -> None:
     table = perturbation.fold_changes(before, after, graph, [intervention.gene for intervention in interventions])
     perturbation.write_table(table, folder / "fold_changes.tsv")
     with atomic_write(folder / "cells.h5ad") as path:
-        perturbation.paired_cells(before, after, graph.genes, do).write_h5ad(path, compression="gzip")
+        write_h5ad(perturbation.paired_cells(before, after, graph.genes, do), path)
     perturbation.plot_fold_changes(table, folder / "fold_changes.png", f"do({do})")
     joint_tsne(before, {f"after do({do})": after}, folder / "tsne.png", cfg.seed, base="before")
     print(f"\ndo({do}) in {cfg.n_cells} cells of {cfg.run}\n{perturbation.summary(table)}\n")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from llm4grn.data.name_lists import NameList, read_name_file
+from llm4grn.data.names import Matched, shortened
 from llm4grn.errors import UserError
 
 if TYPE_CHECKING:
@@ -22,6 +23,11 @@ _SHOWN = 10
 
 class TFList(Protocol):
     """A list of transcription factors that does not depend on the cells."""
+
+    @property
+    def organism(self) -> str:
+        """Organism, which has or has not a table of other symbols."""
+        ...
 
     @property
     def symbols(self) -> Sequence[str]:
@@ -74,6 +80,51 @@ def variability(counts: csr_matrix, selection: str, normalised: csr_matrix) -> n
     return np.nan_to_num(table[column].to_numpy(), nan=-np.inf)
 
 
+def variability_in_batches(
+    counts: csr_matrix, selection: str, normalised: csr_matrix, batches: np.ndarray, n_genes: int
+) -> np.ndarray:
+    """Rank genes by their variability within batches as scanpy does, and return values that descend with the rank.
+
+    Genes that are among the ``n_genes`` most variable ones of more batches come first, and of these the ones that are
+    more variable on average (``dispersion``) or rank higher in the median batch (the other criteria).
+
+    Parameters
+    ----------
+    counts, selection, normalised
+        See :func:`variability`.
+    batches
+        Batch of each cell.
+    n_genes
+        Number of genes that are counted as most variable in a batch.
+    """
+    import anndata
+    import numpy as np
+    import pandas as pd
+    import scanpy
+
+    obs = pd.DataFrame({"batch": pd.Categorical(batches)}, index=[str(i) for i in range(counts.shape[0])])
+    n_top = min(n_genes, counts.shape[1])
+    if selection == "dispersion":
+        adata = anndata.AnnData(normalised, obs=obs)
+        scanpy.pp.log1p(adata)
+        scanpy.pp.highly_variable_genes(adata, n_top_genes=n_top, batch_key="batch")
+        order = {"highly_variable_nbatches": False, "dispersions_norm": False}
+    else:
+        adata = anndata.AnnData(counts.astype(np.float32), obs=obs)
+        if selection == "pearson_residuals":
+            scanpy.experimental.pp.highly_variable_genes(adata, theta=_THETA, n_top_genes=n_top, batch_key="batch")
+            order = {"highly_variable_nbatches": False, "highly_variable_rank": True}
+        else:
+            check_is_installed(selection)
+            scanpy.pp.highly_variable_genes(adata, flavor="seurat_v3", n_top_genes=n_top, batch_key="batch")
+            order = {"highly_variable_rank": True, "highly_variable_nbatches": False}
+    table = adata.var.reset_index(drop=True)
+    ranked = table.sort_values(list(order), ascending=list(order.values()), na_position="last", kind="stable").index
+    values = np.empty(len(table))
+    values[ranked] = -np.arange(len(table), dtype=float)
+    return values
+
+
 def most_variable(values: np.ndarray, genes: np.ndarray, n_genes: int, tfs: Collection[str], n_tfs: int) -> np.ndarray:
     """Return the positions of the genes to keep, ascending: the most variable TFs, then the most variable others.
 
@@ -116,36 +167,39 @@ def check_is_installed(selection: str) -> None:
         )
 
 
-def read_gene_list(path: str) -> tuple[str, ...]:
-    """Read genes from a text file, one per line; empty lines and lines that begin with # are skipped.
+def read_gene_list(path: str) -> NameList:
+    """Read genes from a text file, see :func:`~llm4grn.data.name_lists.read_names`.
 
     Raises
     ------
     UserError
-        If the file cannot be read, has fewer than two genes, or names a gene twice.
+        If the file cannot be read, or has fewer than two genes.
     """
     where = f"dataset.preprocessing.genes={path}"
     try:
-        text = Path(path).expanduser().read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise UserError(
-            f"{where}: cannot be read ({error.strerror}); give a text file with one gene per line"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{where}: not a text file; give one with one gene per line") from error
-    names = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
-    if len(names) < 2:
-        raise UserError(f"{where}: {len(names)} genes in it, and at least 2 are needed; write one gene per line")
-    invalid = next((name for name in names if any(letter in name for letter in "\t,;\0")), None)
-    if invalid:
-        raise UserError(f"{where}: the line {invalid[:60]!r} is not one gene; write one gene per line")
-    if repeated := sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []:
-        raise UserError(f"{where}: {shorten(repeated)} more than once; name each gene once")
-    return tuple(names)
+        listed = read_name_file(path)
+    except UserError as error:
+        raise UserError(f"{where}: {error}; give a text file with one gene per line") from error
+    if len(listed.names) < 2:
+        raise UserError(f"{where}: {len(listed.names)} genes in it, and at least 2 are needed; write one gene per line")
+    return listed
 
 
-def listed_positions(wanted: Sequence[str], genes: np.ndarray, expressed: np.ndarray, path: str) -> np.ndarray:
+def listed_positions(
+    listed: NameList, matched: Matched, genes: np.ndarray, expressed: np.ndarray, path: str
+) -> np.ndarray:
     """Return the positions of the listed genes, ascending, and log which of them are absent or not expressed.
+
+    Parameters
+    ----------
+    listed
+        Content of the file.
+    matched
+        What became of its names among ``genes``.
+    genes, expressed
+        Genes of the data, and whether any cell expresses them.
+    path
+        Path of the file, for messages.
 
     Raises
     ------
@@ -155,18 +209,22 @@ def listed_positions(wanted: Sequence[str], genes: np.ndarray, expressed: np.nda
     import numpy as np
 
     position = {gene: i for i, gene in enumerate(genes)}
-    absent = [name for name in wanted if name not in position]
-    silent = [name for name in wanted if name in position and not expressed[position[name]]]
-    used = [position[name] for name in wanted if name in position and expressed[position[name]]]
-    report = f"dataset.preprocessing.genes={path}: {len(used)} of {len(wanted)} genes are used"
-    for names, reason in (absent, "are not in the data"), (silent, "are expressed in no cell"):
-        report += f"; {len(names)} {reason} ({shorten(names)})" if names else ""
+    found = list(dict.fromkeys(matched.genes.values()))
+    silent = [gene for gene in found if not expressed[position[gene]]]
+    used = [position[gene] for gene in found if expressed[position[gene]]]
+    report = f"dataset.preprocessing.genes={path}: {len(used)} of {len(listed.names)} genes are used"
+    renamed = [f"{name} = {matched.genes[name]}" for name in (*matched.other_case, *matched.other_symbol)]
+    doubtful = [f"{name} could be {' or '.join(could)}" for name, could in matched.ambiguous.items()]
+    for names, reason in (
+        (renamed, "by other case or symbols"),
+        (doubtful, "are ambiguous"),
+        (matched.absent, "are not in the data"),
+        (silent, "are expressed in no cell"),
+    ):
+        report += f"; {len(names)} {reason} ({shortened(names, _SHOWN)})" if names else ""
+    if listed.n_entries > len(listed.names):
+        report += f"; the file has {listed.report()}"
     if len(used) < 2:
         raise UserError(f"{report}; check that the list has the gene names of this data set")
-    (logger.warning if absent or silent else logger.info)(report)
+    (logger.warning if matched.absent or silent or doubtful else logger.info)(report)
     return np.sort(used)
-
-
-def shorten(names: Sequence[str], limit: int = _SHOWN) -> str:
-    """Join the first names and add the number of the others."""
-    return ", ".join(names[:limit]) + (f" and {len(names) - limit} more" if len(names) > limit else "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -19,7 +20,10 @@ from llm4grn.data.gene_selection import (
     most_variable,
     read_gene_list,
     variability,
+    variability_in_batches,
 )
+from llm4grn.data.name_lists import NameList
+from llm4grn.data.names import Matched, match_names
 from llm4grn.errors import UserError
 from llm4grn.runtime.seeding import derive_seed
 from llm4grn.validation import FilePath, NonNegative, Positive, check_fields
@@ -55,6 +59,9 @@ class Preprocessing:
         List of TFs for ``n_tfs``; None if there is none for the organism.
     genes
         Text file with the genes to keep, one per line, regardless of their variability and ``min_cells``.
+    aliases
+        True to match ``known_tfs`` and ``genes`` by case, former symbols and aliases too, see
+        :func:`~llm4grn.data.names.match_names`; False to match them exactly.
     min_cells
         Genes expressed in fewer cells are dropped (in the paper: the size of the test set).
     min_genes
@@ -75,6 +82,7 @@ class Preprocessing:
     n_tfs: Literal["auto"] | NonNegative = field(default=0, metadata=_OPTIONAL)
     known_tfs: TFList | None = field(default=None, compare=False)  # in the key if n_tfs uses it, see fingerprint
     genes: FilePath | None = field(default=None, compare=False)  # the key holds the file's content, see fingerprint
+    aliases: bool = field(default=False, metadata=_OPTIONAL)
 
     def __post_init__(self) -> None:
         check_fields(self, "dataset.preprocessing")
@@ -89,7 +97,19 @@ class Preprocessing:
     @cached_property
     def listed(self) -> tuple[str, ...] | None:
         """Genes of the file ``genes``; None without a file."""
+        return None if self._gene_list is None else self._gene_list.names
+
+    @cached_property
+    def _gene_list(self) -> NameList | None:
         return None if self.genes is None else read_gene_list(self.genes)
+
+    def _match(self, names: Sequence[str], genes: np.ndarray) -> Matched:
+        """Return what becomes of the names of a list among the genes of the data."""
+        if not self.aliases:
+            known = set(genes)
+            found = {name: name for name in names if name in known}
+            return Matched(found, absent=tuple(name for name in names if name not in known), n_genes=len(known))
+        return match_names(names, list(genes), None if self.known_tfs is None else self.known_tfs.organism)
 
     def fingerprint(self) -> dict[str, str]:
         """Return the SHA-256 of the listed genes and of the known TFs, if they affect which genes are kept."""
@@ -114,7 +134,9 @@ class Preprocessing:
         Parameters
         ----------
         adata
-            Raw integer counts, cells x genes, CSR, with unique names (as loaded by sources). It is not modified.
+            Raw integer counts, cells x genes, CSR, with unique names (as loaded by sources). It is not modified. With
+            ``obs["batch"]``, each batch is split in the same proportions, and genes are chosen by their variability
+            within batches.
         seed
             Seed of the split.
 
@@ -143,7 +165,8 @@ class Preprocessing:
             counts, genes = counts[:, kept], genes[kept]
         sizes["filtered"] = _size(counts)
         self._check_left(counts)
-        kept = self._chosen(counts, genes, cells)  # 3
+        batches = adata.obs["batch"].to_numpy().astype(str) if "batch" in adata.obs else None
+        kept = self._chosen(counts, genes, cells, batches)  # 3
         counts, genes = counts[:, kept], genes[kept]
         kept = counts.getnnz(axis=1) > 0
         counts, cells = counts[kept], cells[kept]
@@ -152,7 +175,7 @@ class Preprocessing:
         expression = _normalise(counts, self.library_size)  # 4
         by_name = np.argsort(genes)  # 5
         expression, genes = expression[:, by_name], genes[by_name]
-        split = self._split_labels(len(cells))  # 6
+        split = self._split_labels(len(cells), None if batches is None else batches[cells])  # 6
         kept = self._in_every_split(expression, split)  # 7
         expression, genes = expression[:, kept], genes[kept]
         sizes["result"] = _size(expression)
@@ -181,18 +204,25 @@ class Preprocessing:
                 f"lower them"
             )
 
-    def _chosen(self, counts: csr_matrix, genes: np.ndarray, cells: np.ndarray) -> np.ndarray:
+    def _chosen(
+        self, counts: csr_matrix, genes: np.ndarray, cells: np.ndarray, batches: np.ndarray | None
+    ) -> np.ndarray:
         """Return the positions of the genes to keep, ascending."""
         import numpy as np
 
-        if self.listed is not None:
-            return listed_positions(self.listed, genes, counts.getnnz(axis=0) > 0, str(self.genes))
+        if self._gene_list is not None:
+            matched = self._match(self._gene_list.names, genes)
+            return listed_positions(self._gene_list, matched, genes, counts.getnnz(axis=0) > 0, str(self.genes))
         tfs, n_tfs = self._wanted_tfs(genes)
         if len(genes) <= self.n_genes:
             return np.arange(len(genes))
         if self.selection != "dispersion":  # its sums have always been over shuffled cells, which affects rounding
-            counts = counts[np.argsort(cells)]  # original order, so that every seed selects the same genes
-        values = variability(counts, self.selection, _normalise(counts, self.library_size))
+            cells, counts = np.sort(cells), counts[np.argsort(cells)]  # so that every seed selects the same genes
+        normalised = _normalise(counts, self.library_size)
+        if batches is None:
+            values = variability(counts, self.selection, normalised)
+        else:
+            values = variability_in_batches(counts, self.selection, normalised, batches[cells], self.n_genes)
         return most_variable(values, genes, self.n_genes, tfs, n_tfs)
 
     def _wanted_tfs(self, genes: np.ndarray) -> tuple[set[str], int]:
@@ -203,7 +233,7 @@ class Preprocessing:
         if self.known_tfs is None:
             logger.warning("no curated list of TFs for this organism: genes are chosen by their variability alone")
             return set(), 0
-        tfs = set(self.known_tfs.symbols) & set(genes)
+        tfs = set(self._match(self.known_tfs.symbols, genes).genes.values())
         if len(tfs) < n_tfs:
             (logger.info if self.n_tfs == "auto" else logger.warning)(
                 "dataset.preprocessing.n_tfs=%s: %d of the %d usable genes are TFs, fewer than %d: all are kept",
@@ -211,12 +241,22 @@ class Preprocessing:
             )
         return tfs, n_tfs
 
-    def _split_labels(self, n_cells: int) -> np.ndarray:
+    def _split_labels(self, n_cells: int, batches: np.ndarray | None) -> np.ndarray:
+        """Return the split of each cell; cells are in random order, so the first of each batch are held out."""
         import numpy as np
 
         held_out = self.n_validation + self.n_test
-        sizes = [self.n_validation, self.n_test, n_cells - held_out]
-        return np.repeat(["validation", "test", "train"], sizes)
+        if batches is None:
+            sizes = [self.n_validation, self.n_test, n_cells - held_out]
+            return np.repeat(["validation", "test", "train"], sizes)
+        labels = np.full(n_cells, "train", dtype="U10")
+        names, codes, counts = np.unique(batches, return_inverse=True, return_counts=True)
+        n_validation, n_both = apportioned(self.n_validation, counts), apportioned(held_out, counts)
+        for batch in range(len(names)):
+            own = np.flatnonzero(codes == batch)
+            labels[own[: n_both[batch]]] = "test"
+            labels[own[: min(n_validation[batch], n_both[batch])]] = "validation"
+        return labels
 
     def _in_every_split(self, expression: csr_matrix, split: np.ndarray) -> np.ndarray:
         import numpy as np
@@ -247,6 +287,8 @@ class Preprocessing:
         obs = pd.DataFrame({"split": pd.Categorical(split, categories=list(SPLITS))}, index=adata.obs_names[cells])
         if "cell_type" in adata.obs:
             obs["cell_type"] = pd.Categorical(adata.obs["cell_type"].to_numpy()[cells])
+        if "batch" in adata.obs:
+            obs["batch"] = pd.Categorical(adata.obs["batch"].to_numpy()[cells])
         provenance = self._arguments() | {"seed": seed, "sizes": sizes}
         expression.sort_indices()
         return anndata.AnnData(expression, obs=obs, var=pd.DataFrame(index=genes), uns={"preprocessing": provenance})
@@ -263,6 +305,24 @@ def split(adata: AnnData, name: str) -> AnnData:
     if name not in SPLITS:
         raise ValueError(f"{name!r} is none of {SPLITS}")
     return adata[(adata.obs["split"] == name).to_numpy()].copy()
+
+
+def apportioned(n: int, sizes: np.ndarray) -> np.ndarray:
+    """Divide ``n`` among groups in proportion to their sizes, the remainders going to the largest fractions.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> apportioned(10, np.array([50, 30, 25]))
+    array([5, 3, 2])
+    """
+    import numpy as np
+
+    shares = n * sizes / sizes.sum()
+    whole = np.floor(shares).astype(int)
+    first = np.argsort(whole - shares, kind="stable")[: n - whole.sum()]
+    whole[first] += 1
+    return whole
 
 
 def _normalise(counts: csr_matrix, library_size: float) -> csr_matrix:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from llm4grn.errors import UserError
@@ -11,7 +12,10 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from scipy.sparse import csr_matrix
 
+_ENOUGH_CELLS = 20  # to say something about most of them
+_EMPTY = 10  # counts of an empty droplet at most
 _N_INSPECTED_CELLS = 200  # enough to determine whether all cells have the same library size
+_PARTIAL = {"ambiguous", "unspliced", "spanning"}
 _LARGEST_LOG = 20.0  # exp(20) is half a billion, larger than any count, so log1p of a count is smaller
 
 
@@ -89,14 +93,20 @@ def _check_unique(names: Any, what: str, remedy: str) -> None:
 
 
 def _elsewhere(adata: AnnData) -> str:
-    """Suggest where else the counts may be: the layers of the file, those with counts first."""
+    """Suggest where else the counts may be: the layer that holds counts, of several the one with most of them."""
     layers = {name: adata.layers[name] for name in adata.layers}
     if adata.raw is not None and "raw" not in layers:
         layers["raw"] = adata.raw.X
     if not layers:
         return ": this file has no other layer, so give the file from before normalisation"
-    ordered = sorted(layers, key=lambda name: (not _are_counts(layers[name]), name))
-    return f": set dataset.layer={ordered[0]} (layers here: {', '.join(ordered)}), or give the unnormalised file"
+    # velocyto's layers of intron and unclear reads hold counts too, but are not the expression.
+    sums = {name: float(matrix.sum()) for name, matrix in layers.items() if _are_counts(matrix)}
+    ordered = sorted(sums, key=lambda name: (name in _PARTIAL, -sums[name], name))
+    rest = sorted(set(layers) - set(ordered))
+    have = f"layers here: {', '.join([*ordered, *rest])}"
+    if not ordered or ordered[0] in _PARTIAL:
+        return f": no layer holds the counts ({have}), so give the unnormalised file"
+    return f": set dataset.layer={ordered[0]} ({have}), or give the unnormalised file"
 
 
 def _are_counts(matrix: Any) -> bool:
@@ -106,7 +116,7 @@ def _are_counts(matrix: Any) -> bool:
     values = matrix.data if hasattr(matrix, "indptr") else np.asarray(matrix)
     if values.dtype.kind not in "iuf":
         return False
-    return bool(np.all((values >= 0) & (values == np.rint(values))))
+    return bool(np.any(values)) and bool(np.all((values >= 0) & (values == np.rint(values))))
 
 
 def _what_it_is(counts: csr_matrix) -> str:
@@ -116,11 +126,43 @@ def _what_it_is(counts: csr_matrix) -> str:
     some = counts[:_N_INSPECTED_CELLS].astype(np.float64)
     if total := _common_sum(some):
         return f"it looks normalised to {total:.6g} per cell"
+    corrected = (
+        "it looks normalised or corrected; if these are decontaminated or estimated counts (SoupX, CellBender, "
+        "salmon), set dataset.round=true"
+    )
     if counts.data.max() >= _LARGEST_LOG:
-        return "it looks normalised or corrected"
+        return corrected
     if total := _common_sum(some.expm1()):
         return f"it looks like log1p of counts normalised to {total:.6g} per cell"
-    return "it looks log-transformed"
+    return "it looks log-transformed" if _is_log(some) else corrected
+
+
+def is_corrected(counts: csr_matrix) -> bool:
+    """Return True if fractional values are neither logarithms nor normalised to one sum: they can be rounded."""
+    return "dataset.round" in _what_it_is(counts)
+
+
+def _is_log(some: csr_matrix) -> bool:
+    """Return True if exp(x) - 1 is a multiple of the smallest such value of the cell, as it is for log1p of counts.
+
+    Small corrected counts are as small as logarithms, but no multiples of each other on that scale.
+    """
+    import numpy as np
+
+    fits = []
+    for start, stop in pairwise(some.indptr):
+        values = some.data[start:stop]
+        values = values[values > 0]
+        if len(values) > 1:
+            fits.append(max(_share_of_multiples(scale(values)) for scale in (np.expm1, lambda x: np.exp2(x) - 1)))
+    return bool(fits) and float(np.median(fits)) > 0.9
+
+
+def _share_of_multiples(values: np.ndarray) -> float:
+    import numpy as np
+
+    ratios = values / values.min()
+    return float(np.mean(np.abs(ratios - np.rint(ratios)) < 0.01 * ratios))
 
 
 def _common_sum(some: csr_matrix) -> float | None:
@@ -130,3 +172,47 @@ def _common_sum(some: csr_matrix) -> float | None:
     sums = np.asarray(some.sum(axis=1)).ravel()
     sums = sums[sums > 0]
     return float(sums.mean()) if sums.size > 1 and np.ptp(sums) < 5e-3 * sums.mean() else None
+
+
+def warnings_about_counts(counts: csr_matrix) -> list[str]:
+    """Return what is odd about a matrix of integers that passes for counts, in plain words with the remedy.
+
+    Parameters
+    ----------
+    counts
+        Counts, shape (n_cells, n_genes).
+    """
+    import numpy as np
+
+    lines = []
+    if counts.data.max(initial=0) == 1:
+        lines.append("all values are 0 or 1: this looks like a binary matrix; give the counts if there are any")
+    total = _common_sum(counts[:_N_INSPECTED_CELLS].astype(np.float64))
+    if total and counts.shape[0] >= _ENOUGH_CELLS:
+        lines.append(
+            f"every cell sums to about {total:.6g}: these look like rounded TPM or normalised values; give the counts, "
+            "unless they were drawn to one depth"
+        )
+    sums = np.asarray(counts.sum(axis=1)).ravel()
+    empty = int((sums < _EMPTY).sum())
+    if counts.shape[0] >= _ENOUGH_CELLS and empty > counts.shape[0] / 2:
+        lines.append(
+            f"{empty} of {counts.shape[0]} barcodes have fewer than {_EMPTY} counts: this looks like the unfiltered "
+            "matrix, of which most barcodes are empty droplets; give the filtered one, or raise "
+            "dataset.preprocessing.min_genes"
+        )
+    if counts.data.max(initial=0) >= 2**24:
+        lines.append(
+            f"the largest value is {counts.data.max()}: values beyond 16777216 (2^24) lose digits in single precision, "
+            "and hardly are counts of molecules"
+        )
+    # Two random sums tell cells apart that are not copies of each other.
+    probes = counts @ np.random.default_rng(0).standard_normal((counts.shape[1], 2))
+    full = probes[sums >= _EMPTY]
+    copies = len(full) - len(np.unique(full, axis=0))
+    if copies > 0.01 * counts.shape[0]:
+        lines.append(
+            f"{copies} cells are exact copies of others, as in a sample that was merged twice: they stand on both "
+            "sides of the split, and make inference slow; drop them"
+        )
+    return lines

@@ -5,12 +5,13 @@ from __future__ import annotations
 import gzip
 import hashlib
 import logging
-import warnings
 import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from llm4grn.data.hdf5_files import kind_of, one_line, read_hdf5
 from llm4grn.data.raw_counts import as_csr, check_counts
+from llm4grn.data.text_tables import GZIP_MAGIC
 from llm4grn.errors import UserError
 
 if TYPE_CHECKING:
@@ -20,16 +21,21 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
-GZIP_MAGIC = b"\x1f\x8b"
 TENX_FILES = {
     "matrix": ("matrix.mtx", "matrix.mtx.gz"),
     "genes": ("genes.tsv", "features.tsv", "genes.tsv.gz", "features.tsv.gz"),
     "barcodes": ("barcodes.tsv", "barcodes.tsv.gz"),
 }
 
+_TITLES = {"", "x", "v1", "barcode", "barcodes", "cell", "cells", "cell_id", "index", "gene", "genes", "gene_id", "id"}
+_TITLES |= {"gene_name", "gene_symbol", "symbol", "feature", "features", "ensembl_id"}
+
 
 def digest(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes, in hexadecimal."""
+    """Return the SHA-256 of a file's bytes, or of the names and digests of a folder's files, in hexadecimal."""
+    if path.is_dir():
+        parts = [f"{part.relative_to(path)} {digest(part)}" for part in sorted(path.rglob("*")) if part.is_file()]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -46,22 +52,8 @@ def check_is_h5ad(path: Path, field: str) -> None:
 
 
 def read_h5ad(path: Path, field: str) -> AnnData:
-    """Read the AnnData of a file that passed `check_is_h5ad`."""
-    import anndata
-    import h5py
-
-    try:
-        with h5py.File(path, "r") as file:
-            missing = [key for key in ("obs", "var") if key not in file]
-        if missing:
-            lacks = " and ".join(missing)
-            raise UserError(f"{field}: {path} is HDF5 but no AnnData (it lacks {lacks}); give an .h5ad file")
-        with warnings.catch_warnings():
-            # check_counts reports duplicate names; anndata converts the layout of old files
-            warnings.simplefilter("ignore")
-            return anndata.read_h5ad(path)
-    except (OSError, KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{field}: {path} cannot be read as .h5ad ({_one_line(error)}); write it again") from error
+    """Read the cells of an HDF5 file that passed `check_is_h5ad`: .h5ad, 10x's .h5, .loom or .h5mu."""
+    return read_hdf5(path, kind_of(path, field), field)
 
 
 def h5ad_shape(path: Path, field: str) -> tuple[int, int]:
@@ -75,7 +67,7 @@ def h5ad_shape(path: Path, field: str) -> tuple[int, int]:
             shape = getattr(matrix, "shape", None) or matrix.attrs.get("shape", matrix.attrs.get("h5sparse_shape"))
             return int(shape[0]), int(shape[1])
     except (OSError, KeyError, TypeError, IndexError) as error:
-        raise UserError(f"{field}: {path} cannot be read as .h5ad ({_one_line(error)}); copy it again") from error
+        raise UserError(f"{field}: {path} cannot be read as .h5ad ({one_line(error)}); copy it again") from error
 
 
 def tenx_files(folder: Path, field: str) -> dict[str, Path]:
@@ -90,12 +82,7 @@ def tenx_files(folder: Path, field: str) -> dict[str, Path]:
         raise UserError(f"{field}: {folder} is a file, not a 10x folder; for an .h5ad file use dataset=h5ad")
     if not folder.is_dir():
         raise UserError(f"{field}: there is no folder {folder}; give the 10x folder that holds matrix.mtx")
-    files: dict[str, Path] = {}
-    for role, names in TENX_FILES.items():
-        existing = [folder / name for name in names if (folder / name).is_file()]
-        if not existing:
-            raise UserError(f"{field}: the 10x folder {folder} has no {' or '.join(names)}; put the file there")
-        files[role] = existing[0]
+    files = _with_prefix(folder, field)
     for path in files.values():
         with path.open("rb") as file:
             zipped = file.read(2) == GZIP_MAGIC
@@ -103,6 +90,52 @@ def tenx_files(folder: Path, field: str) -> dict[str, Path]:
             state = "gzip-compressed" if zipped else "not gzip-compressed"
             raise UserError(f"{field}: {path} is {state}, which its name denies; rename or rewrite it")
     mtx_shape(files["matrix"], field)
+    return files
+
+
+def _with_prefix(folder: Path, field: str) -> dict[str, Path]:
+    """Return the three files by role, whose names may share a prefix, such as ``GSM123_`` of GEO."""
+    found: dict[str, dict[str, Path]] = {}
+    for path in sorted(folder.iterdir()):
+        for role, names in TENX_FILES.items():
+            for name in names:
+                if path.name.endswith(name) and path.is_file():
+                    found.setdefault(path.name.removesuffix(name), {}).setdefault(role, path)
+    whole = {prefix: files for prefix, files in found.items() if len(files) == len(TENX_FILES)}
+    if "" in found or not whole:
+        for role, names in TENX_FILES.items():
+            if role not in found.get("", {}):
+                raise UserError(f"{field}: the 10x folder {folder} has no {' or '.join(names)}; put the file there")
+        return {role: found[""][role] for role in TENX_FILES}
+    if len(whole) > 1:
+        raise UserError(
+            f"{field}: the folder {folder} has {len(whole)} data sets ({', '.join(whole)}); add dataset=file and give "
+            f"the matrix of one, such as dataset.path={next(iter(whole.values()))['matrix']}"
+        )
+    (files,) = whole.values()
+    return {role: files[role] for role in TENX_FILES}
+
+
+def tenx_files_beside(matrix: Path, field: str) -> dict[str, Path]:
+    """Find the other two files of a 10x folder by the path of its matrix, whose prefix they share.
+
+    Raises
+    ------
+    UserError
+        If one of them is missing.
+    """
+    name = next((name for name in TENX_FILES["matrix"] if matrix.name.endswith(name)), None)
+    if name is None:
+        raise UserError(
+            f"{field}: {matrix} is a MatrixMarket file; name it matrix.mtx, beside genes.tsv and barcodes.tsv"
+        )
+    prefix, files = matrix.name.removesuffix(name), {"matrix": matrix}
+    for role in ("genes", "barcodes"):
+        existing = [path for other in TENX_FILES[role] if (path := matrix.with_name(prefix + other)).is_file()]
+        if not existing:
+            names = " or ".join(prefix + other for other in TENX_FILES[role])
+            raise UserError(f"{field}: beside {matrix} there is no {names}; put the file there")
+        files[role] = existing[0]
     return files
 
 
@@ -117,7 +150,7 @@ def mtx_shape(path: Path, field: str) -> tuple[int, int]:
                         rows, columns = (int(word) for word in line.split()[:2])
                         return rows, columns
     except (OSError, EOFError, ValueError, zlib.error) as error:
-        raise UserError(f"{field}: {path} is not a MatrixMarket file ({_one_line(error)})") from error
+        raise UserError(f"{field}: {path} is not a MatrixMarket file ({one_line(error)})") from error
     raise UserError(f"{field}: {path} is not a MatrixMarket file (its first line must start with %%MatrixMarket)")
 
 
@@ -148,13 +181,20 @@ def read_10x(files: dict[str, Path], annotations: Path | None, field: str, annot
     import anndata
     import scipy.io
 
+    if files["matrix"].name not in TENX_FILES["matrix"]:
+        logger.info("read: %s", ", ".join(path.name for path in files.values()))
     genes = _read_table(files["genes"], field, header=None)
-    barcodes = _read_table(files["barcodes"], field, header=None)[0]
+    barcodes = _read_table(files["barcodes"], field, header=None)
     try:
         entries = scipy.io.mmread(files["matrix"])
     except (OSError, EOFError, ValueError, OverflowError, zlib.error) as error:
-        raise UserError(f"{field}: {files['matrix']} cannot be read ({_one_line(error)}); copy it again") from error
+        raise UserError(f"{field}: {files['matrix']} cannot be read ({one_line(error)}); copy it again") from error
     matrix = as_csr(entries.T, str(files["matrix"]))
+    genes, barcodes = (_without_header(table, set(matrix.shape)) for table in (genes, barcodes))
+    barcodes = barcodes[0]
+    if matrix.shape == (len(genes), len(barcodes)) != (len(barcodes), len(genes)):
+        logger.warning("%s is cells x genes, and not genes x cells: it is read transposed", files["matrix"])
+        matrix = matrix.T.tocsr()
     if matrix.shape != (len(barcodes), len(genes)):
         raise UserError(
             f"{field}: {files['matrix']} is {matrix.shape[1]} genes x {matrix.shape[0]} cells, but "
@@ -170,8 +210,15 @@ def read_10x(files: dict[str, Path], annotations: Path | None, field: str, annot
     adata.obs_names = barcodes.to_numpy()
     adata.var_names = _unique_symbols(genes, files["genes"])
     if annotations is not None:
-        adata.obs["cell_type"] = _cell_types(annotations, barcodes, annotations_field).to_numpy()
+        adata.obs["cell_type"] = cell_types(annotations, barcodes, annotations_field).to_numpy()
     return adata
+
+
+def _without_header(table: pd.DataFrame, sizes: set[int]) -> pd.DataFrame:
+    """Drop a first line that names the columns, which is one more than the matrix has."""
+    if len(table) not in sizes and len(table) - 1 in sizes and str(table.iloc[0, 0]).strip('"').casefold() in _TITLES:
+        return table.iloc[1:].reset_index(drop=True)
+    return table
 
 
 def _unique_symbols(genes: pd.DataFrame, path: Path) -> list[str]:
@@ -182,7 +229,14 @@ def _unique_symbols(genes: pd.DataFrame, path: Path) -> list[str]:
     return symbols.where(~repeated, symbols + "_" + genes[0]).tolist()
 
 
-def _cell_types(path: Path, barcodes: pd.Series, field: str) -> pd.Series:
+def cell_types(path: Path, barcodes: pd.Series, field: str) -> pd.Series:
+    """Return the cell type of each barcode by a table with columns ``barcodes`` and ``celltype``.
+
+    Raises
+    ------
+    UserError
+        If there are no such columns, a barcode is repeated, or none is one of the matrix.
+    """
     table = _read_table(path, field, header=0)
     if not {"barcodes", "celltype"} <= set(table.columns):
         raise UserError(f"{field}: {path} has the columns {', '.join(table.columns)}; it needs barcodes and celltype")
@@ -209,11 +263,11 @@ def _read_table(path: Path, field: str, header: int | None) -> pd.DataFrame:
     try:
         return pd.read_csv(path, sep=separator, header=header, dtype=str, keep_default_na=False, quoting=quoting)
     except (OSError, EOFError, ValueError, zlib.error) as error:
-        raise UserError(f"{field}: {path} is not a table ({_one_line(error)}); copy it again") from error
+        raise UserError(f"{field}: {path} is not a table ({one_line(error)}); copy it again") from error
 
 
-def as_counts(adata: AnnData, name: str, cell_types: Any | None) -> AnnData:
-    """Validate counts and return them as integer CSR with names, and ``obs["cell_type"]`` if known."""
+def as_counts(adata: AnnData, name: str, cell_types: Any | None, batch: Any | None = None) -> AnnData:
+    """Validate counts and return them as integer CSR with names, and ``obs["cell_type"]`` and ``batch`` if known."""
     import anndata
     import numpy as np
     import pandas as pd
@@ -229,8 +283,6 @@ def as_counts(adata: AnnData, name: str, cell_types: Any | None) -> AnnData:
     if cell_types is not None:
         known = pd.Series(cell_types).reset_index(drop=True).astype(object)
         obs["cell_type"] = pd.Categorical(known.where(known.notna(), "unknown").astype(str))
+    if batch is not None:
+        obs["batch"] = pd.Categorical(pd.Series(batch).reset_index(drop=True).astype(str))
     return anndata.AnnData(counts, obs=obs, var=pd.DataFrame(index=adata.var_names.astype(str)))
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

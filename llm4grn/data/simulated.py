@@ -18,6 +18,7 @@ from pydantic import Field
 from llm4grn.data import readers
 from llm4grn.data.networks import linear_graph
 from llm4grn.errors import UserError
+from llm4grn.runtime.h5ad import write_h5ad
 from llm4grn.runtime.seeding import derive_seed
 from llm4grn.store import atomic_write
 from llm4grn.validation import Amount, NonNegative, Positive, PositiveFloat, check_fields
@@ -180,7 +181,7 @@ class SimulatedSource(ABC):
         """Write ``counts.h5ad`` and ``true_graph.tsv`` to ``folder`` and return their paths."""
         counts, edges = Path(folder) / "counts.h5ad", Path(folder) / "true_graph.tsv"
         with atomic_write(counts) as path:
-            self.load().write_h5ad(path, compression="gzip")
+            write_h5ad(self.load(), path)
         with atomic_write(edges) as path:
             self.true_graph().to_csv(path, sep="\t", index=False, lineterminator="\n")
         return counts, edges

@@ -8,19 +8,20 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from llm4grn.data import readers
 from llm4grn.data.tutorial import TutorialArchive
+from llm4grn.data.users_files import CellFile, H5ad, TenX
 from llm4grn.errors import UserError
 
 if TYPE_CHECKING:
     from anndata import AnnData
     from scipy.sparse import csr_matrix
 
-__all__ = ["H5ad", "PBMC3k", "PBMC68kReduced", "Source", "TenX", "TutorialArchive"]
+__all__ = ["CellFile", "H5ad", "PBMC3k", "PBMC68kReduced", "Source", "TenX", "TutorialArchive"]
 
 logger = logging.getLogger(__name__)
 
@@ -123,128 +124,3 @@ def recover_counts(rounded: csr_matrix, n_counts: object, name: str) -> csr_matr
     counts = rounded.copy()
     counts.data = np.rint(recovered).astype(np.int32)
     return counts
-
-
-@dataclass(frozen=True)
-class H5ad:
-    """The user's own .h5ad file.
-
-    Parameters
-    ----------
-    path
-        Path of the file.
-    layer
-        Layer with the raw counts; ``raw`` means ``adata.raw`` unless a layer has that name; None means ``adata.X``.
-    cell_type_column
-        Column of ``obs`` with cell types; None means ``cell_type`` if it exists.
-    """
-
-    path: str = field(compare=False)  # the key holds the file's content, see fingerprint
-    layer: str | None = None
-    cell_type_column: str | None = None
-
-    def __post_init__(self) -> None:
-        _require_path(self.path)
-
-    @property
-    def file(self) -> Path:
-        return Path(self.path).expanduser()
-
-    def prepare(self) -> None:
-        readers.check_is_h5ad(self.file, "dataset.path")
-
-    def fingerprint(self) -> dict[str, str]:
-        arguments = {"layer": self.layer or "", "cell_types": self.cell_type_column or ""}
-        return {"counts": readers.digest(self.file)} | arguments
-
-    def load(self) -> AnnData:
-        adata = readers.read_h5ad(self.file, "dataset.path")
-        return select_counts(adata, self.path, self.layer, self.cell_type_column)
-
-
-def select_counts(adata: AnnData, name: str, layer: str | None, cell_type_column: str | None) -> AnnData:
-    """Return the raw counts of a user's AnnData, checked, with ``obs["cell_type"]`` if it is known.
-
-    Parameters
-    ----------
-    adata
-        It is not changed.
-    name
-        What messages call it: its path, for instance.
-    layer, cell_type_column
-        See :class:`H5ad`.
-
-    Raises
-    ------
-    UserError
-        If there is no such layer or column, or the matrix holds no raw counts.
-    """
-    column = cell_type_column
-    if column is not None and column not in adata.obs:
-        have = ", ".join(map(str, adata.obs.columns)) or "none"
-        raise UserError(f"dataset.cell_type_column: {name} has no obs column {column} (columns: {have})")
-    if column is None and "cell_type" in adata.obs:
-        column = "cell_type"
-    cell_types = None if column is None else adata.obs[column]
-    shown = name if layer is None else f"{name} (layer {layer})"
-    return readers.as_counts(_with_layer(adata, name, layer), shown, cell_types)
-
-
-def _with_layer(adata: AnnData, name: str, layer: str | None) -> AnnData:
-    import anndata
-
-    if layer is None:
-        return adata
-    if layer in adata.layers:
-        # With all layers: a message about what is no count names them.
-        return anndata.AnnData(adata.layers[layer], obs=adata.obs, var=adata.var, layers=dict(adata.layers))
-    if layer == "raw" and adata.raw is not None:
-        return adata.raw.to_adata()
-    layers = sorted(adata.layers) + (["raw"] if adata.raw is not None else [])
-    have = f"layers: {', '.join(layers)}" if layers else "it has none: leave dataset.layer out"
-    raise UserError(f"dataset.layer: {name} has no layer {layer} ({have})")
-
-
-@dataclass(frozen=True)
-class TenX:
-    """The user's own 10x folder: ``matrix.mtx``, ``genes.tsv`` or ``features.tsv``, ``barcodes.tsv``, each also as .gz.
-
-    Parameters
-    ----------
-    path
-        Path of the folder.
-    annotations
-        Table of cell types with columns ``barcodes`` and ``celltype``: tab-separated, or comma-separated if it ends in
-        .csv.
-    """
-
-    path: str = field(compare=False)  # the key holds the files' content, see fingerprint
-    annotations: str | None = field(default=None, compare=False)
-
-    def __post_init__(self) -> None:
-        _require_path(self.path)
-
-    @property
-    def _table(self) -> Path | None:
-        return Path(self.annotations).expanduser() if self.annotations else None
-
-    def _files(self) -> dict[str, Path]:
-        return readers.tenx_files(Path(self.path).expanduser(), "dataset.path")
-
-    def prepare(self) -> None:
-        self._files()
-        if self._table is not None and not self._table.is_file():
-            raise UserError(f"dataset.annotations: there is no file {self._table}; give a table of cell types, or null")
-
-    def fingerprint(self) -> dict[str, str]:
-        files = self._files() | ({} if self._table is None else {"annotations": self._table})
-        return {role: readers.digest(path) for role, path in files.items()}
-
-    def load(self) -> AnnData:
-        adata = readers.read_10x(self._files(), self._table, "dataset.path", "dataset.annotations")
-        return readers.as_counts(adata, self.path, adata.obs.get("cell_type"))
-
-
-def _require_path(path: object) -> None:
-    if not isinstance(path, str) or not path.strip():
-        raise UserError(f"dataset.path: {path!r} is no path; give dataset.path=FILE_OR_FOLDER")

@@ -66,8 +66,13 @@ class CausalGraph:
 
     @property
     def density(self) -> float:
-        """Edges / (roots x targets) (section 4 of the protocol); 0 for a graph without roots or targets."""
-        possible = len(self.tf_names) * len(self.targets)
+        """Edges / possible edges (section 4 of the protocol); 0 for a graph without roots or targets.
+
+        Possible are the pairs of a TF and a target other than itself, where TFs are the roots and, in a layered graph,
+        the targets that regulate others.
+        """
+        tfs = {*self.tf_names, *(tf for regulators in self.regulators.values() for tf in regulators)}
+        possible = len(tfs) * len(self.targets) - len(tfs.intersection(self.targets))
         return self.n_edges / possible if possible else 0.0
 
     def validate(self) -> None:

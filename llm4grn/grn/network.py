@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import html
 import json
 import logging
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 from llm4grn.errors import UserError
 from llm4grn.grn.causal_graph import CausalGraph, overlap
+from llm4grn.grn.edge_tables import EXPECTED, read_edge_file
 from llm4grn.grn.signs import SIGN, read_signs
 from llm4grn.runtime.seeding import derive_seed
 from llm4grn.store import atomic_write
@@ -29,19 +29,6 @@ Strategy = Literal["top", "bottom", "random", "odd", "even"]
 COLUMNS = ["TF", "target", "importance"]
 _SIGNED = ["TF", "target", SIGN]
 RANK = "rank_"  # prefix of the columns that hold each edge's rank in one member of a consensus
-_COLUMN_OF = {
-    "tf": "TF",
-    "gene1": "TF",
-    "target": "target",
-    "gene2": "target",
-    "importance": "importance",
-    "edgeweight": "importance",
-    "sign": SIGN,
-}
-_EXPECTED = (
-    "expected a tab- or comma-separated text table with the columns TF, target, importance (arboreto, pySCENIC) "
-    "or Gene1, Gene2, EdgeWeight (BEELINE)"
-)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -84,7 +71,7 @@ class GRN:
 
         missing = [name for name in COLUMNS if name not in edges.columns]
         if missing:
-            raise UserError(f"edges without the column {', '.join(missing)}; {_EXPECTED}")
+            raise UserError(f"edges without the column {', '.join(missing)}; {EXPECTED}")
         names = edges[["TF", "target"]].fillna("").astype(str)
         numbers = [name for name in ("importance", "importance_std") if name in edges.columns]
         ranks = [name for name in edges.columns if str(name).startswith(RANK)]
@@ -92,7 +79,7 @@ class GRN:
             table = names.assign(**edges[numbers].astype("float64"))
             table = table.assign(**{name: _whole(edges[name]) for name in ranks})
         except (ValueError, TypeError) as error:
-            raise UserError(f"column importance holds something that is not a number ({error}); {_EXPECTED}") from error
+            raise UserError(f"column importance holds something that is not a number ({error}); {EXPECTED}") from error
         if SIGN in edges.columns:
             try:
                 table[SIGN] = read_signs(edges[SIGN])
@@ -130,10 +117,10 @@ class GRN:
 
     @classmethod
     def read(cls, path: str | Path) -> GRN:
-        """Read the tab- or comma-separated edges of arboreto, pySCENIC or BEELINE, with or without a header.
+        """Read the edges of any tool, see :func:`~llm4grn.grn.edge_tables.read_edges`.
 
-        Importances are used unchanged: a signed weight ranks by its value, not by its magnitude. The provenance is read
-        from the JSON file that :meth:`write` puts beside the table, if there is one.
+        Edges of signed importances are ranked by size. Rows that are no edges are dropped, and one warning counts them.
+        A file of :meth:`write` is read as it is, and its provenance from the JSON beside it.
 
         Raises
         ------
@@ -141,17 +128,18 @@ class GRN:
             If the file is missing, binary, empty or of another form, or holds invalid edges. The message names the
             file.
         """
-        path = Path(path)
+        path = Path(path).expanduser()
         try:
-            with path.open(encoding="utf-8-sig") as file:
-                table = _parse(file.readlines())
-            return cls.from_edges(table, _provenance_beside(path))
-        except OSError as error:
-            raise UserError(f"{path}: cannot be read ({error.strerror}); {_EXPECTED}") from error
-        except UnicodeDecodeError as error:
-            raise UserError(f"{path}: not a text file; {_EXPECTED}") from error
+            provenance = _provenance_beside(path)
+            if _is_own(path):
+                return cls.from_edges(_read_own(path), provenance)
+            table = read_edge_file(path)
+            grn = cls.from_edges(table.edges, provenance)
         except UserError as error:
-            raise UserError(f"{path}: {error}") from error
+            raise UserError(f"{path}: {error}" + ("" if EXPECTED in str(error) else f"; {EXPECTED}")) from error
+        if line := table.report():
+            logger.warning("%s: %s", path, line)
+        return grn
 
     def top(
         self,
@@ -350,33 +338,23 @@ def _refuse(table: pd.DataFrame, wrong: pd.Series, what: str) -> None:
         )
 
 
-def _parse(lines: list[str]) -> pd.DataFrame:
-    """Parse an edge table under the column names TF, target, importance.
+def _is_own(path: Path) -> bool:
+    """Return True for a file of :meth:`GRN.write`, known by its header and the provenance beside it."""
+    try:
+        with path.open(encoding="utf-8") as file:
+            return file.readline().startswith("\t".join(COLUMNS)) and path.with_suffix(".json").is_file()
+    except (OSError, UnicodeDecodeError):
+        return False
 
-    All fields stay text, so that a gene called NA is not read as a missing value.
-    """
+
+def _read_own(path: Path) -> pd.DataFrame:
+    """Read a table as text, so that a gene called NA is not read as a missing value."""
     import pandas as pd
 
-    separator = "\t" if lines and "\t" in lines[0] else ","
     try:
-        rows = [row for row in csv.reader(lines, delimiter=separator) if row]
-    except csv.Error as error:
-        raise UserError(f"not a table ({error}); {_EXPECTED}") from error
-    if not rows:
-        raise UserError(f"empty; {_EXPECTED}")
-    header, body = rows[0], rows[1:]
-    if len(header) == 3 and _is_number(header[2]):
-        header, body = COLUMNS, rows
-    if not body:
-        raise UserError(f"no edges below the header; {_EXPECTED}")
-    ragged = next((number for number, row in enumerate(body, 2) if len(row) != len(header)), None)
-    if ragged:
-        raise UserError(f"row {ragged} does not have {len(header)} fields; {_EXPECTED}")
-    table = pd.DataFrame(body, columns=[_COLUMN_OF.get(name.strip().lower(), name) for name in header], dtype=str)
-    repeated = [name for name in (*COLUMNS, SIGN) if list(table.columns).count(name) > 1]
-    if repeated:
-        raise UserError(f"two columns could be {repeated[0]}; {_EXPECTED}")
-    return table
+        return pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot be read ({' '.join(str(error).split())[:160]})") from error
 
 
 def _whole(column: pd.Series) -> pd.Series:
@@ -384,14 +362,6 @@ def _whole(column: pd.Series) -> pd.Series:
     import pandas as pd
 
     return pd.to_numeric(column.replace("", pd.NA)).astype("Int64")
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _provenance_beside(path: Path) -> dict[str, object]:

@@ -27,16 +27,20 @@ class FileGRN(Inferer):
     Parameters
     ----------
     path
-        Tab- or comma-separated table that :meth:`llm4grn.grn.GRN.read` accepts. Pickled graphs are not read; convert
-        them with ``python -m llm4grn.grn convert``.
+        Text file that :meth:`llm4grn.grn.GRN.read` accepts. Pickled graphs are not read; convert them with
+        ``python -m llm4grn.grn convert``.
+    organism
+        ``human`` or ``mouse``, whose former symbols and aliases the file may use; else names are matched by name and
+        case only, see :func:`~llm4grn.data.names.match_names`.
     """
 
     uses_expression: ClassVar[bool] = False
 
     path: str = field(compare=False)  # the key holds the file's content, see fingerprint
+    organism: str | None = field(default=None, metadata={"optional": True})
 
     def fingerprint(self) -> dict[str, str]:
-        """Return the SHA-256 of the file, as part of the stage's key.
+        """Return the SHA-256 of the file and the version of its reader, as part of the stage's key.
 
         Raises
         ------
@@ -44,7 +48,8 @@ class FileGRN(Inferer):
             If the file cannot be read.
         """
         try:
-            return {"sha256": hashlib.sha256(Path(self.path).read_bytes()).hexdigest()}
+            content = Path(self.path).expanduser().read_bytes()
+            return {"sha256": hashlib.sha256(content).hexdigest(), "reader": "2"}
         except OSError as error:
             raise UserError(f"inferer.path={self.path}: cannot be read ({error.strerror}); set it to a file") from error
 
@@ -57,18 +62,24 @@ class FileGRN(Inferer):
             If the file is not a table of edges, or none of them joins a TF and a target.
         """
         from llm4grn.grn import GRN
+        from llm4grn.grn.edge_tables import with_names_of
 
         tfs, targets = split_genes(list(adata.var_names), tf_names)
         grn = GRN.read(self.path)
-        from_tf, onto_target = grn.edges["TF"].isin(tfs), grn.edges["target"].isin(targets)
-        kept = from_tf & onto_target
+        edges, line = with_names_of(grn.edges, list(adata.var_names), self.organism)
+        from_tf, onto_target = edges["TF"].isin(tfs), edges["target"].isin(targets)
+        kept = from_tf & onto_target & (edges["TF"] != edges["target"])
         counts = {"edges": len(kept), "kept": int(kept.sum()), "from_no_tf": int((~from_tf).sum())}
         counts["onto_no_target"] = int((from_tf & ~onto_target).sum())
         report = (
             f"{self.path}: {counts['kept']} of {counts['edges']} edges are used; {counts['from_no_tf']} come from "
             f"genes that are no TFs here, {counts['onto_no_target']} more end in genes that are no targets here"
+            f"{line}"
         )
+        used = edges[kept].drop_duplicates(["TF", "target"])  # two names of one gene: the strongest edge is first
+        if len(used) < counts["kept"]:
+            report += f"; {counts['kept'] - len(used)} repeat an edge under another name of a gene"
         if not kept.any():
             raise UserError(f"{report}; check that the file has the names of this data set's genes, or take another kb")
         logger.info(report)
-        return GRN.from_edges(grn.edges[kept], {"method": "file", "file": grn.provenance, **counts})
+        return GRN.from_edges(used, {"method": "file", "file": grn.provenance, **counts})

@@ -85,6 +85,10 @@ class KnowledgeBase(ABC):
         """Describe the questions and their cost before any is asked; None for knowledge bases that cost nothing."""
         return None
 
+    def report(self, genes: Sequence[str]) -> str | None:
+        """Return one line on what became of the names of a list; None for knowledge bases without one."""
+        return None
+
     def fingerprint(self) -> dict[str, str]:
         """Return what else determines the result besides the constructor's arguments, as part of the stage's key.
 

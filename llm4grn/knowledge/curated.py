@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import re
 from collections.abc import Sequence
@@ -10,6 +9,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from llm4grn.data.name_lists import EXPECTED, NameList, read_name_file
+from llm4grn.data.names import Matched, match_names, shortened
+from llm4grn.data.symbols import ORGANISMS, foreign_symbols
 from llm4grn.errors import UserError
 from llm4grn.knowledge.base import KnowledgeBase, TFSet
 
@@ -19,7 +21,6 @@ _SHIPPED = {
     "human": {"lambert2018": "human_tfs_lambert2018.txt", "scenic": "human_tfs_scenic_hg38.txt"},
     "mouse": {"scenic": "mouse_tfs_scenic_mm.txt", "grnndata": "mouse_tfs_grnndata.txt"},
 }
-_EXPECTED = "expected one gene symbol per line, or a tab- or comma-separated table with a column Symbol (AnimalTFDB)"
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,12 @@ class CuratedList(KnowledgeBase):
         Name of the shipped list: ``default``, for human ``lambert2018`` or ``scenic``, for mouse ``scenic`` or
         ``grnndata``.
     path
-        File with the user's own list: one symbol per line, or a table with a column ``Symbol``. It is read when the
-        object is constructed, so that an invalid file is reported before any work is done.
+        File with the user's own list, see :func:`~llm4grn.data.name_lists.read_names`. It is read when the object is
+        constructed, so that an invalid file is reported before any work is done.
+    aliases
+        True to match symbols by case and by former symbols and aliases too, see
+        :func:`~llm4grn.data.names.match_names`; so is every ``path``. The shipped data sets are matched exactly, as in
+        the paper.
 
     Raises
     ------
@@ -46,6 +51,7 @@ class CuratedList(KnowledgeBase):
     organism: str = "human"
     source: str = "default"
     path: str | None = field(default=None, compare=False)  # the key holds the file's content, see fingerprint
+    aliases: bool = field(default=False, metadata={"optional": True})
 
     def __post_init__(self) -> None:
         if self.path is None and self.organism not in _SHIPPED:
@@ -68,29 +74,69 @@ class CuratedList(KnowledgeBase):
         return next(iter(_SHIPPED[self.organism])) if self.source == "default" else self.source
 
     @cached_property
+    def _file(self) -> NameList:
+        if self.path is not None:
+            return _read(str(self.path))  # Hydra reads a name of digits as a number
+        return _read(_FOLDER / _SHIPPED[self.organism][self.list_name])
+
+    @cached_property
     def symbols(self) -> tuple[str, ...]:
         """All symbols of the list, sorted."""
-        if self.path is not None:
-            return read_symbols(str(self.path))  # Hydra reads a name of digits as a number
-        return read_symbols(_FOLDER / _SHIPPED[self.organism][self.list_name])
+        return tuple(sorted(self._file.names))
+
+    @property
+    def _by_alias(self) -> bool:
+        return self.aliases or self.path is not None
 
     def fingerprint(self) -> dict[str, str]:
-        """Return the SHA-256 of the list's symbols."""
-        return {"tf_list": hashlib.sha256("\n".join(self.symbols).encode()).hexdigest()}
+        """Return the SHA-256 of the list's symbols, and how they are matched if not exactly."""
+        matching = {"matching": "case and aliases"} if self._by_alias else {}
+        return {"tf_list": hashlib.sha256("\n".join(self.symbols).encode()).hexdigest(), **matching}
+
+    def match(self, genes: Sequence[str]) -> Matched:
+        """Return what becomes of the symbols among the genes of a data set."""
+        if self._by_alias:
+            return match_names(self.symbols, genes, self.organism)
+        known = set(genes)
+        found = {symbol: symbol for symbol in self.symbols if symbol in known}
+        absent = tuple(symbol for symbol in self.symbols if symbol not in known)
+        return Matched(found, absent=absent, n_genes=len(known))
+
+    def report(self, genes: Sequence[str]) -> str:
+        """Return one line on what became of the symbols, and of the entries of the user's own file."""
+        line = f"{self._label}: {self.match(genes).report('TFs')}"
+        if not self._by_alias:
+            more = match_names(self.symbols, genes, self.organism)
+            if names := [*more.other_case, *more.other_symbol]:
+                pairs = [f"{name} = {more.genes[name]}" for name in names]
+                line += f"; {len(names)} more would be by case or former symbols ({shortened(pairs)}; kb.aliases=true)"
+        return line if self.path is None else f"{line}; the file has {self._file.report()}"
+
+    @property
+    def _label(self) -> str:
+        return f"the {self.organism} list {self.path or self.list_name}"
 
     def transcription_factors(self, genes: Sequence[str], context: str = "", seed: int = 0) -> TFSet:
-        """Return the genes that are on the list, matched exactly; ``context`` and ``seed`` are not used."""
-        tfs = set(self.symbols) & set(genes)
-        label = f"the {self.organism} list {self.path or self.list_name}"
-        if not tfs:
-            raise UserError(f"no TF among the {len(genes)} genes by {label}: {_why_none(genes, self.symbols)}")
+        """Return the genes that are on the list; ``context`` and ``seed`` are not used."""
+        matched = self.match(genes)
+        tfs = set(matched.genes.values())
+        if not tfs or _is_of_other_species(matched, genes, self.organism):
+            raise UserError(f"no TF among the {len(genes)} genes by {self._label}: {_why_none(genes, self.symbols)}")
         if len(tfs) == len(set(genes)):
             raise UserError(
-                f"all {len(tfs)} genes are TFs by {label}, so no target is left; use more genes or a narrower list "
-                "(kb.path)"
+                f"all {len(tfs)} genes are TFs by {self._label}, so no target is left; use more genes or a narrower "
+                "list (kb.path)"
             )
         provenance = {"method": "curated", "organism": self.organism, "list": self.list_name, **self.fingerprint()}
         return TFSet(tuple(tfs), provenance=provenance)
+
+
+def _is_of_other_species(matched: Matched, genes: Sequence[str], organism: str) -> bool:
+    """Return True if names match by case only, because they are those of the other organism, as Gata1 and GATA1."""
+    if organism not in ORGANISMS or len(matched.other_case) < len(matched.genes):
+        return False
+    foreign, n_own = foreign_symbols(genes, organism)
+    return len(foreign) > n_own
 
 
 def curated_list(organism: str) -> CuratedList | None:
@@ -99,49 +145,21 @@ def curated_list(organism: str) -> CuratedList | None:
 
 
 def read_symbols(path: str | Path) -> tuple[str, ...]:
-    """Read gene symbols from a plain list or from a table with a column ``Symbol``; sorted, without duplicates.
+    """Read gene symbols from a list or a table, see :func:`~llm4grn.data.name_lists.read_names`; sorted, each once.
 
     Raises
     ------
     UserError
         If the file is missing, binary, empty, or a table without that column.
     """
+    return tuple(sorted(_read(path).names))
+
+
+def _read(path: str | Path) -> NameList:
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise UserError(f"kb.path={path}: cannot be read ({error.strerror}); {_EXPECTED}") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"kb.path={path}: not a text file; {_EXPECTED}") from error
-    if "\0" in text:
-        raise UserError(f"kb.path={path}: not a text file; {_EXPECTED}")
-    lines = [line for line in text.splitlines() if line.strip() and not line.startswith("#")]
-    if not lines:
-        raise UserError(f"kb.path={path}: no symbol in it; {_EXPECTED}")
-    symbols = _column(lines, path) if re.search(r"[\t,]", lines[0]) else _plain(lines, path)
-    if not symbols:
-        raise UserError(f"kb.path={path}: no symbol in it; {_EXPECTED}")
-    return tuple(sorted(symbols))
-
-
-def _column(lines: list[str], path: str | Path) -> set[str]:
-    # Tabs first: AnimalTFDB names its tab-separated tables .csv, and their other fields hold commas.
-    separator = "\t" if "\t" in lines[0] else ","
-    rows = list(csv.reader(lines, delimiter=separator))
-    header = [name.strip().lower() for name in rows[0]]
-    if "symbol" not in header:
-        raise UserError(f"kb.path={path}: no column Symbol among {', '.join(rows[0][:6])}; {_EXPECTED}")
-    at = header.index("symbol")
-    return {row[at].strip() for row in rows[1:] if len(row) > at} - {""}
-
-
-def _plain(lines: list[str], path: str | Path) -> set[str]:
-    symbols = [line.strip() for line in lines]
-    if symbols[0].lower() == "symbol":
-        symbols = symbols[1:]
-    invalid = next((symbol for symbol in symbols if re.search(r"[\s,;]", symbol)), None)
-    if invalid:
-        raise UserError(f"kb.path={path}: the line {invalid[:60]!r} is not one gene symbol; {_EXPECTED}")
-    return set(symbols)
+        return read_name_file(path)
+    except UserError as error:
+        raise UserError(f"kb.path={path}: {error}; {EXPECTED}") from error
 
 
 def _why_none(genes: Sequence[str], symbols: Sequence[str]) -> str:

@@ -20,7 +20,7 @@ class RandomGenes(KnowledgeBase):
 
     Parameters
     ----------
-    organism, source, path
+    organism, source, path, aliases
         Arguments of the :class:`~llm4grn.knowledge.curated.CuratedList` that determines the number; not used with
         ``n``.
     n
@@ -36,6 +36,7 @@ class RandomGenes(KnowledgeBase):
     source: str = "default"
     path: str | None = field(default=None, compare=False)  # the key holds the file's content, see fingerprint
     n: Positive | None = None
+    aliases: bool = field(default=False, metadata={"optional": True})
 
     def __post_init__(self) -> None:
         check_fields(self, "kb", source="kb.list", organism="dataset.organism")
@@ -43,7 +44,7 @@ class RandomGenes(KnowledgeBase):
             self._curated()
 
     def _curated(self) -> CuratedList:
-        return CuratedList(self.organism, self.source, self.path)
+        return CuratedList(self.organism, self.source, self.path, self.aliases)
 
     def fingerprint(self) -> dict[str, str]:
         """Return the fingerprint of the curated list; empty if ``n`` is set."""

@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 from llm4grn.data.preprocess import Preprocessing
 
 FOLDER = Path(__file__).parents[2] / "conf" / "dataset"
-NEEDS_PATH = {"h5ad", "mtx"}
+NEEDS_PATH = {"file", "h5ad", "mtx"}
 NAMES = sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 
@@ -24,7 +24,9 @@ def test_all_are_there():
     assert {"pbmc3k", "pbmc68k_reduced", "h5ad", "mtx", "pbmc", "pbmc_ctl", "bone_marrow"} <= set(NAMES)
 
 
-@pytest.mark.parametrize("name", ["pbmc3k", "pbmc68k_reduced", "h5ad", "mtx", "pbmc", "pbmc_ctl", "bone_marrow"])
+@pytest.mark.parametrize(
+    "name", ["pbmc3k", "pbmc68k_reduced", "file", "h5ad", "mtx", "pbmc", "pbmc_ctl", "bone_marrow"]
+)
 def test_composes_and_instantiates(name):
     config = compose(name)
     assert config.name == name

@@ -157,10 +157,11 @@ def test_a_list_of_genes_is_kept_exactly_and_what_the_data_lack_is_named(adata, 
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        (b"", "0 genes in it"),
+        (b"", "no symbol in it"),
         (b"A\n", "1 genes in it"),
-        (b"A\nB\nA\n", "A more than once"),
-        (b"A\tB\nC\tD\n", "is not one gene"),
+        (b"A\nA\n", "1 genes in it"),
+        (b"A\tB\nC\tD\n", "no column Symbol"),
+        (b"A\nthese are words\n", "is not one gene"),
         (b"\xff\xfe\x00", "not a text file"),
         (None, "cannot be read"),
     ],
@@ -171,6 +172,19 @@ def test_a_bad_list_of_genes_is_refused_when_the_command_is_read(tmp_path, text,
         path.write_bytes(text)
     with pytest.raises(UserError, match=rf"dataset\.preprocessing\.genes=.*{told}"):
         Preprocessing(**SIZES, genes=str(path))
+
+
+def test_a_list_is_matched_by_other_symbols_where_that_is_asked(adata, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    renamed = adata.copy()
+    renamed.var_names = ["TBXT", "gata1", "MARCHF1", *adata.var_names[3:]]
+    (tmp_path / "genes.txt").write_text('"T"\nGATA1\nMARCH1\nMARCH1\ng10\n')
+    options = {"genes": str(tmp_path / "genes.txt"), "known_tfs": curated_list("human")}
+    assert set(kept(renamed, aliases=True, **options)) == {"TBXT", "gata1", "MARCHF1", "g10"}
+    assert "4 of 4 genes are used; 3 by other case or symbols (GATA1 = gata1, T = TBXT" in caplog.text
+    assert "1 repeat an earlier one" in caplog.text
+    with pytest.raises(UserError, match="1 of 4 genes are used; 3 are not in the data"):
+        kept(renamed, **options)
 
 
 def test_a_list_that_fits_other_data_is_refused(adata, tmp_path):
@@ -200,4 +214,4 @@ def test_what_decides_the_genes_is_part_of_the_key_and_what_does_not_is_not(tmp_
     (tmp_path / "c").write_text("A\nC\n")
     of_a, of_b, of_c = (describe(Preprocessing(**SIZES, genes=str(tmp_path / name))) for name in "abc")
     assert of_a == of_b != of_c
-    assert read_gene_list(str(tmp_path / "a")) == ("A", "B")
+    assert read_gene_list(str(tmp_path / "a")).names == ("A", "B")

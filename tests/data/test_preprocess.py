@@ -133,7 +133,7 @@ def test_gene_missing_from_a_split_is_dropped_without_normalising_again(caplog):
 
 def test_cells_without_chosen_genes_go_before_the_split(monkeypatch):
     half = np.r_[np.ones(25), np.zeros(25)]
-    monkeypatch.setattr(Preprocessing, "_chosen", lambda self, counts, genes, cells: np.array([0, 1]))
+    monkeypatch.setattr(Preprocessing, "_chosen", lambda self, counts, genes, cells, batches: np.array([0, 1]))
     result = Preprocessing(n_genes=2, min_cells=1, n_test=10, n_validation=5).run(blocks(50, half, half * 3), 3)
     assert result.n_obs == 25
     assert result.obs["split"].value_counts().to_dict() == {"train": 10, "test": 10, "validation": 5}

@@ -171,7 +171,7 @@ def test_10x_folder(write_10x, tmp_path, counts, annotations, zipped):
     assert adata.var_names[0] == "CD3D"
     assert adata.obs_names[1] == "CACC-1"
     assert adata.obs["cell_type"].tolist()[:2] == ["CD8+ Cytotoxic T", "CD19+ B"]
-    assert set(source.fingerprint()) == {"matrix", "genes", "barcodes", "annotations"}
+    assert set(source.fingerprint()) == {"matrix", "genes", "barcodes", "annotations", "reader"}
     assert "cell_type" not in TenX(str(folder)).load().obs
 
 

@@ -18,7 +18,14 @@ from llm4grn.data.simulated import LinearUniform
 from llm4grn.data.sources import PBMC3k
 from llm4grn.errors import UserError
 from llm4grn.evaluation.graphs.ranking import PermutationTest, Ranking
-from llm4grn.evaluation.graphs.reference import METRICS, load_reference, read_reference, score_against
+from llm4grn.evaluation.graphs.reference import (
+    METRICS,
+    file_label,
+    load_reference,
+    read_reference,
+    reference_among,
+    score_against,
+)
 from llm4grn.grn import GRN
 from llm4grn.inference.grnboost2 import GRNBoost2
 
@@ -216,11 +223,11 @@ def test_tables_of_several_origins(tmp_path, file, text):
     ("content", "named"),
     [
         (None, "No such file"),
-        (b"", "cannot be read"),
-        (b"GATA1\nSPI1\n", "columns GATA1"),
+        (b"", "empty"),
+        (b"GATA1\nSPI1\n", "without the column TF, target among GATA1"),
         (b"TF\ttarget\n", "no edges"),
-        (b"\x89HDF\r\n\x1a\n\xff\xfe", "cannot be read"),
-        (b"TF,target,source\nA,B,C\n", "columns TF, target, TF"),
+        (b"\x89HDF\r\n\x1a\n\x00\xff\xfe", "not a text file"),
+        (b"TF,target,Gene1\nA,B,C\n", "two columns could be TF"),
     ],
 )
 def test_what_is_no_table_of_edges(tmp_path, content, named):
@@ -235,8 +242,14 @@ def test_what_is_no_table_of_edges(tmp_path, content, named):
 def test_broken_gzip(tmp_path):
     path = tmp_path / "net.tsv.gz"
     path.write_bytes(gzip.compress(b"TF\ttarget\nA\tB\n" * 1000)[:60])
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match="does not unpack"):
         read_reference(path)
+
+
+def test_what_is_dropped_is_counted(tmp_path, caplog):
+    (tmp_path / "net.csv").write_text("TF,target\nA,B\nA,B\nA,A\n")
+    assert len(read_reference(tmp_path / "net.csv")) == 1
+    assert "1 of 3 rows are used; 2 have no name, repeat another" in caplog.text
 
 
 def test_truth_and_collectri(tmp_path):
@@ -247,6 +260,26 @@ def test_truth_and_collectri(tmp_path):
         load_reference("collectri", PBMC3k(), tmp_path)
     (tmp_path / "collectri_human.tsv.gz").write_bytes(gzip.compress(b"TF\ttarget\tsign\nA\tB\t1\n"))
     assert load_reference("collectri", PBMC3k(), tmp_path)[["TF", "target"]].to_numpy().tolist() == [["A", "B"]]
+
+
+def test_names_in_other_case_are_found_before_anything_is_inferred():
+    edges = pd.DataFrame({"TF": ["gata1", "T", "NOPE"], "target": ["spi1", "GATA1", "SPI1"]})
+    genes = ["GATA1", "SPI1", "TBXT"]
+    found, line = reference_among(edges, genes, "human", aliases=False, name="mine")
+    assert found.to_numpy().tolist() == [["GATA1", "SPI1"], ["TBXT", "GATA1"], ["NOPE", "SPI1"]]
+    assert "reference=mine: 2 of 3 edges are between genes of the data set" in line
+    assert "gata1 = GATA1" in line
+    exact = pd.DataFrame({"TF": ["GATA1", "gata1"], "target": ["SPI1", "TBXT"]})
+    assert reference_among(exact, genes, "human", aliases=False, name="mine")[0].equals(exact)
+    assert reference_among(exact, genes, "human", aliases=True, name="mine")[0]["TF"].tolist() == ["GATA1", "GATA1"]
+    with pytest.raises(UserError, match=r"reference=mine: 0 of 2 edges .* same organism"):
+        reference_among(exact, ["A", "B"], "human", aliases=True, name="mine")
+
+
+def test_two_references_keep_two_sets_of_scores():
+    names = {file_label(name) for name in ("truth", "a/net.tsv", "b/net.tsv", "b/net.csv")}
+    assert len(names) == 4
+    assert "truth" in names
 
 
 # -- the whole line ----------------------------------------------------------------------------------------------------
@@ -275,12 +308,12 @@ def test_script_finds_the_true_graph_by_itself_and_writes_the_scores(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "Against truth: 500 edges among 2500 candidates" in done.stdout
     (folder,) = tmp_path.glob("grn_linear_uniform_*")
-    table = pd.read_csv(folder / "reference_scores.tsv", sep="\t").set_index("metric")
+    table = pd.read_csv(folder / "reference_scores_truth.tsv", sep="\t").set_index("metric")
     assert list(table.index) == list(METRICS)
-    written = json.loads((folder / "reference_scores.json").read_text())
+    written = json.loads((folder / "reference_scores_truth.json").read_text())
     assert written["values"] == pytest.approx(table["value"].to_dict())
     assert table.loc["AUPRC ratio", "value"] > 2
-    truth = pd.read_csv(folder / "reference.tsv", sep="\t")
+    truth = pd.read_csv(folder / "reference_truth.tsv", sep="\t")
     grn = GRN.read(folder / "grn.tsv").edges.merge(truth.assign(true=1), how="left", on=["TF", "target"])
     expected = roc_auc_score(grn["true"].fillna(0), grn["importance"])
     assert table.loc["AUROC", "value"] == pytest.approx(expected)

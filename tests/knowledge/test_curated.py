@@ -51,7 +51,8 @@ def test_a_users_list_is_read_in_any_of_its_forms(tmp_path, text):
     kb = CuratedList("zebrafish", path=str(path))
     assert kb.symbols == ("GATA1", "SPI1")
     assert kb.transcription_factors(HUMAN, "", 0).names == ("GATA1", "SPI1")
-    assert kb.fingerprint() == {"tf_list": hashlib.sha256(b"GATA1\nSPI1").hexdigest()}
+    digest = hashlib.sha256(b"GATA1\nSPI1").hexdigest()
+    assert kb.fingerprint() == {"tf_list": digest, "matching": "case and aliases"}
 
 
 def test_the_answer_depends_on_the_content_of_a_file_not_on_its_name(tmp_path):

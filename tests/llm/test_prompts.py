@@ -138,6 +138,8 @@ def test_forms_with_signs_come_with_the_key_signs(tmp_path):
         Prompts.load(str(write(tmp_path, answer_signed_text="x")))
     with pytest.raises(UserError, match="signs: expected true or false, not 'yes'"):
         Prompts.load(str(write(tmp_path, signs="yes")))
+
+
 def form_of(messages):
     """The last line before the names that differ from question to question."""
     lines = messages[-1]["content"].splitlines()

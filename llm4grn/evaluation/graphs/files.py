@@ -7,6 +7,7 @@ from pathlib import Path
 from llm4grn.evaluation.graphs.plots import plot_degrees
 from llm4grn.grn import GRN
 from llm4grn.grn.causal_graph import CausalGraph
+from llm4grn.runtime.h5ad import write_h5ad
 from llm4grn.store import atomic_write
 
 #: Maximum number of edges that geneRNIB reads.
@@ -75,5 +76,5 @@ def write_prediction(grn: GRN, path: str | Path, *, dataset: str, method: str) -
     table = table.assign(weight=table["weight"].map(repr)).set_axis(table.index.astype(str))
     adata = anndata.AnnData(uns={"dataset_id": dataset, "method_id": method, "prediction": table})
     with atomic_write(path) as temporary:
-        adata.write_h5ad(temporary, compression="gzip")
+        write_h5ad(adata, temporary)
     return Path(path)

@@ -18,17 +18,20 @@ Permutation test
 
 from __future__ import annotations
 
+import hashlib
 import json
+import logging
 import math
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from llm4grn.data.readers import open_text
 from llm4grn.errors import UserError
 from llm4grn.evaluation.graphs.ranking import PermutationTest, Ranking
-from llm4grn.grn.signs import SIGN, read_signs
+from llm4grn.grn.edge_tables import read_edge_file, with_names_of
+from llm4grn.grn.signs import SIGN
 from llm4grn.inference.base import split_genes
 from llm4grn.runtime.seeding import derive_seed
 from llm4grn.store import atomic_write
@@ -38,6 +41,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from llm4grn.grn import GRN
+
+logger = logging.getLogger("llm4grn")
 
 PERMUTATIONS = 1000
 METRICS = ("AUROC", "AUPRC", "AUPRC ratio", "early precision", "early precision ratio")
@@ -106,8 +111,9 @@ class ReferenceScores:
         )
 
     def write(self, folder: str | Path) -> dict[str, Path]:
-        """Write ``reference_scores.tsv`` (the table) and ``reference_scores.json`` (everything)."""
-        paths = {f"scores, {kind}": Path(folder) / f"reference_scores.{kind}" for kind in ("tsv", "json")}
+        """Write ``reference_scores_NAME.tsv`` (the table) and ``.json`` (everything): one set for each reference."""
+        label = file_label(self.reference)
+        paths = {f"scores, {kind}": Path(folder) / f"reference_scores_{label}.{kind}" for kind in ("tsv", "json")}
         with atomic_write(paths["scores, tsv"]) as path:
             self.table().to_csv(path, sep="\t", index=False, lineterminator="\n")
         with atomic_write(paths["scores, json"]) as path:
@@ -184,6 +190,20 @@ def score_against(
     )
 
 
+def file_label(reference: str) -> str:
+    """Return what names the files of a reference: its name, or of a path its stem and a digest of the whole path.
+
+    Examples
+    --------
+    >>> file_label("truth"), file_label("edges/my net.tsv.gz")
+    ('truth', 'my_net_f1ecb6')
+    """
+    if re.fullmatch(r"\w+", reference):
+        return reference
+    stem = re.sub(r"\W", "_", Path(reference).name.split(".")[0])
+    return f"{stem}_{hashlib.sha256(reference.encode()).hexdigest()[:6]}"
+
+
 def _positions(edges: pd.DataFrame, tfs: Sequence[str], targets: Sequence[str]) -> np.ndarray:
     """Return rows and columns (n, 2) of the edges from ``tfs`` to ``targets``, in the order of the table."""
     import numpy as np
@@ -207,13 +227,7 @@ def _p(value: float, permutations: int) -> str:
 
 
 COLLECTRI = "collectri_human.tsv.gz"
-_COLUMNS = {
-    **dict.fromkeys(("tf", "source", "gene1", "source_genesymbol"), "TF"),
-    **dict.fromkeys(("target", "gene2", "target_genesymbol"), "target"),
-}
-# In this order: decoupler calls the sign mor or weight.
-_SIGN_COLUMNS = (SIGN, "mor", "weight")
-_EXPECTED = "expected a tab- or comma-separated table with the columns TF and target (or Gene1 and Gene2)"
+_EXPECTED = "expected a text table with the columns TF and target (or Gene1 and Gene2, source and target), or .gmt"
 
 
 def load_reference(name: str, source: object = None, folder: str | Path = ".") -> pd.DataFrame:
@@ -253,48 +267,66 @@ def load_reference(name: str, source: object = None, folder: str | Path = ".") -
     return read_reference(path.expanduser())
 
 
+def reference_among(
+    reference: pd.DataFrame, genes: Sequence[str], organism: str | None, *, aliases: bool, name: str
+) -> tuple[pd.DataFrame, str]:
+    """Return reference edges under the names that the genes have in the data, and one line on what became of them.
+
+    Parameters
+    ----------
+    reference
+        Columns ``TF`` and ``target``.
+    genes
+        All genes of the data set.
+    organism
+        Organism whose former symbols and aliases are known.
+    aliases
+        True to match names by case and by other symbols; False to do so only if no edge joins two genes otherwise.
+    name
+        Name of the reference in messages.
+
+    Raises
+    ------
+    UserError
+        If no edge joins two genes of the data set.
+    """
+    known = set(genes)
+
+    def at_hand(edges: pd.DataFrame) -> int:
+        return int((edges["TF"].isin(known) & edges["target"].isin(known) & (edges["TF"] != edges["target"])).sum())
+
+    line = ""
+    if aliases or not at_hand(reference):
+        reference, line = with_names_of(reference, genes, organism)
+    n = at_hand(reference)
+    report = f"reference={name}: {n} of {len(reference)} edges are between genes of the data set{line}"
+    if not n:
+        raise UserError(f"{report}; check that it is of the same organism and has the same kind of gene names")
+    return reference, report
+
+
 def read_reference(path: str | Path) -> pd.DataFrame:
-    """Read reference edges from a tab- or comma-separated table, which may be gzip-compressed.
+    """Read reference edges from a file, see :func:`~llm4grn.grn.edge_tables.read_edges`; importances do not matter.
 
     Returns
     -------
     DataFrame
-        Columns ``TF`` and ``target``, as text, and ``sign`` (1, -1, or 0 where it is not known) if the table has a
-        column ``sign``, ``mor`` or ``weight`` of nothing but signs. Other columns are left out.
+        Columns ``TF`` and ``target``, as text, and ``sign`` (1, -1, or 0 where it is not known) if the file gives
+        signs. Other columns are left out.
 
     Raises
     ------
     UserError
         If the file cannot be read, or has no such columns or edges.
     """
-    import zlib
-
-    import pandas as pd
-
-    path = Path(path)
     try:
-        with open_text(path) as file:
-            separator = "\t" if "\t" in file.readline() else ","
-        # Names are kept as text because a gene can be called NA or NAN.
-        table = pd.read_csv(path, sep=separator, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (OSError, EOFError, ValueError, zlib.error) as error:  # pandas' own errors are ValueErrors
-        reason = " ".join(str(error).split())[:160]
-        raise UserError(f"reference={path}: cannot be read ({reason}); {_EXPECTED}") from error
-    table = table.rename(columns={name: _COLUMNS.get(str(name).strip().lower(), name) for name in table.columns})
-    if any(list(table.columns).count(name) != 1 for name in ("TF", "target")):
-        raise UserError(f"reference={path}: it has the columns {', '.join(map(str, table.columns[:6]))}; {_EXPECTED}")
-    if table.empty:
-        raise UserError(f"reference={path}: no edges in it; {_EXPECTED}")
-    return table[["TF", "target"]].assign(**_signs(table))
-
-
-def _signs(table: pd.DataFrame) -> dict[str, pd.Series]:
-    """Return the first column that holds signs, by the name ``sign``; empty if there is none."""
-    columns = {str(name).strip().lower(): name for name in table.columns}
-    for name in _SIGN_COLUMNS:
-        if name in columns:
-            try:
-                return {SIGN: read_signs(table[columns[name]])}
-            except ValueError:  # a weight, a score
-                continue
-    return {}
+        table = read_edge_file(path)
+    except UserError as error:
+        raise UserError(f"reference={path}: {error}; {_EXPECTED}") from error
+    if dropped := table.n_rows - len(table.edges):
+        logger.warning(
+            "reference=%s: %d of %d rows are used; %d have no name, repeat another, or are of a gene that regulates "
+            "itself",
+            *(path, len(table.edges), table.n_rows, dropped),
+        )
+    return table.edges[[name for name in ("TF", "target", SIGN) if name in table.edges]]

@@ -11,7 +11,13 @@ from typing import TYPE_CHECKING, Any
 from llm4grn.data.nonlinear import NonLinear
 from llm4grn.data.simulated import LinearUniform, SimulatedSource
 from llm4grn.errors import UserError
-from llm4grn.evaluation.graphs.reference import PERMUTATIONS, ReferenceScores, load_reference, score_against
+from llm4grn.evaluation.graphs.reference import (
+    PERMUTATIONS,
+    ReferenceScores,
+    load_reference,
+    reference_among,
+    score_against,
+)
 from llm4grn.evaluation.graphs.runs import GraphRun, over_seeds
 from llm4grn.report.blocks import Cell, Table
 
@@ -68,9 +74,10 @@ def reference_table(
         if key in scores[group]:
             continue
         try:
-            genes = run.causal_graph.genes
+            genes, organism = run.causal_graph.genes, run.config["dataset"].get("organism")
+            edges, _ = reference_among(edges_of(run), genes, organism, aliases=False, name=name)
             scores[group][key] = score_against(
-                run.grn, edges_of(run), genes, run.candidates, name=name, permutations=permutations, seed=seed
+                run.grn, edges, genes, run.candidates, name=name, permutations=permutations, seed=seed
             )
         except UserError as error:
             refused[run.dataset] = error

@@ -50,6 +50,7 @@ def write_report(
     pictures: Mapping[str, Path],
     files: Mapping[str, Path],
     n_cells: int | None = None,
+    density: float | None = None,
     audits: Mapping[str, Mapping[str, object]] | None = None,
     predictive: PredictiveScore | None = None,
     versions: Mapping[str, str] | None = None,
@@ -70,6 +71,8 @@ def write_report(
         Caption to PNG path; description to file path.
     n_cells
         Number of cells on each side of a comparison, if known.
+    density
+        Density of the imposed graph; None for that of a bipartite one.
     audits
         Stage to the summary of its language model requests (see :func:`llm4grn.llm.audit.audit`).
     predictive
@@ -91,7 +94,7 @@ def write_report(
         "## Scores",
         markdown_table(results, {run.dataset: n_cells} if n_cells else None).rstrip(),
         "## Graph",
-        _graph(n_tfs, n_targets, n_edges),
+        _graph(n_tfs, n_targets, n_edges, density),
         *([to_markdown(score_table(predictive)).rstrip()] if predictive is not None else []),
         *(["## Language model", audit_table(audits), _ABOUT_AUDIT] if audits else []),
         *_links(path, pictures, files),
@@ -104,8 +107,9 @@ def write_report(
     return path
 
 
-def _graph(n_tfs: int, n_targets: int, n_edges: int) -> str:
-    density = n_edges / (n_tfs * n_targets) if n_tfs * n_targets else 0.0
+def _graph(n_tfs: int, n_targets: int, n_edges: int, density: float | None) -> str:
+    if density is None:
+        density = n_edges / (n_tfs * n_targets) if n_tfs * n_targets else 0.0
     return (
         f"{n_tfs} transcription factors, {n_targets} targets, {n_edges} edges, density {density:.4f} "
         "(edges / (transcription factors x targets))."

@@ -1,0 +1,189 @@
+"""Lists of gene names: one per line, in one line, or a column of a table; with or without quotes and header."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from llm4grn.data.names import shortened
+from llm4grn.data.symbols import share_known
+from llm4grn.data.text_tables import clean, read_text, split_rows
+from llm4grn.errors import UserError
+
+# Names of columns that hold symbols, the surest first; compared without blanks, marks and case.
+_COLUMNS = (
+    *("symbol", "hgncsymbol", "mgisymbol", "genesymbol", "approvedsymbol", "officialsymbol", "externalgenename"),
+    *(
+        "tfname",
+        "tfsymbol",
+        "genename",
+        "featurename",
+        "tf",
+        "tfs",
+        "transcriptionfactor",
+        "gene",
+        "genes",
+        "regulator",
+    ),
+)
+_HEADERS = {*_COLUMNS, "x", "v1", "transcriptionfactors", "names", "tflist", "tfnames", "genelist"}
+_VERDICTS = ("istf", "tfyesno", "isatf")
+_YES = {"yes", "y", "true", "t", "1", "1.0"}
+#: What a list may look like, for messages.
+EXPECTED = "expected one gene symbol per line, or a tab- or comma-separated table with a column Symbol (AnimalTFDB)"
+
+
+@dataclass(frozen=True)
+class NameList:
+    """The names in a file, and what became of the entries that are not among them.
+
+    Parameters
+    ----------
+    names
+        Names in their order, each once.
+    n_entries
+        Number of entries: lines, fields or rows.
+    repeated, left_out
+        Entries that repeat an earlier one; that a column such as ``Is TF?`` denies, or that are empty.
+    stripped
+        Number of entries that lost blanks or quotes around them.
+    column
+        Name of the column that was read; empty for a plain list.
+    """
+
+    names: tuple[str, ...]
+    n_entries: int
+    repeated: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = field(default=())
+    stripped: int = 0
+    column: str = ""
+
+    def report(self) -> str:
+        """Return one line that accounts for every entry.
+
+        Examples
+        --------
+        >>> read_names(["GATA1", '"SPI1"', "GATA1"]).report()
+        '2 names (of 3 entries, 1 repeat an earlier one, 1 lost blanks or quotes)'
+        """
+        parts = [f"of {self.n_entries} entries" + (f" in the column {self.column}" if self.column else "")]
+        if self.repeated:
+            parts.append(f"{len(self.repeated)} repeat an earlier one")
+        if self.left_out:
+            named = [name for name in self.left_out if name]
+            example = f" ({shortened(named)})" if named else ""
+            parts.append(f"{len(self.left_out)} are empty or called no TF and left out{example}")
+        if self.stripped:
+            parts.append(f"{self.stripped} lost blanks or quotes")
+        return f"{len(self.names)} names ({', '.join(parts)})"
+
+
+def read_name_file(path: str | Path) -> NameList:
+    """Read the names in a file, which may be gzip-compressed.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be read, is empty, or is no list. The message does not name the file.
+    """
+    return read_names(read_text(path).splitlines())
+
+
+def read_names(lines: Sequence[str]) -> NameList:
+    """Read the names in lines of text; empty lines, and those that begin with ``#``, are skipped, and so are
+    remarks behind one.
+
+    Raises
+    ------
+    UserError
+        If there is no name, a line is a sentence, or no column of a table can be told to hold symbols.
+
+    Examples
+    --------
+    >>> read_names([",HGNC symbol,Is TF?", "0,GATA1,Yes", "1,ACTB,No"]).names
+    ('GATA1',)
+    >>> read_names(["GATA1, SPI1, PAX5"]).names
+    ('GATA1', 'SPI1', 'PAX5')
+    """
+    lines = [re.sub(r"\s#.*", "", line) for line in lines if line.strip() and not line.startswith("#")]
+    if not lines:
+        raise UserError("no symbol in it")
+    # A tab before or behind a name is a stray blank, and no empty field.
+    rows, separator = split_rows([line if "\t" in line.strip() else line.strip() for line in lines])
+    if separator == " " and not _is_table(rows[0]):
+        # Blanks inside a line of a plain list: a sentence, unless R wrote a number before each name.
+        rows = [row[1:] if len(row) == 2 and row[0].isdigit() else [" ".join(row)] for row in rows]
+        lines = [row[0] for row in rows]
+    if max(map(len, rows)) == 1:
+        return _plain(lines, [row[0] if row else "" for row in rows])
+    if len(rows) == 1 and not _is_table(rows[0]):
+        entries = [clean(entry.strip("[]()")) for entry in rows[0]]
+        return _collected(entries, [True] * len(entries), 0, "")
+    return _column(rows)
+
+
+def _plain(lines: Sequence[str], entries: list[str]) -> NameList:
+    if _header(entries[0]) in _HEADERS and len(entries) > 0:
+        lines, entries = lines[1:], entries[1:]
+    entries = [entry.rstrip(",;") for entry in entries]
+    invalid = next((entry for entry in entries if re.search(r"[\s,;]", entry)), None)
+    if invalid is not None:
+        raise UserError(f"the line {invalid[:60]!r} is not one gene symbol")
+    stripped = sum(line.rstrip("\r\n") != entry for line, entry in zip(lines, entries, strict=True))
+    return _collected(entries, [True] * len(entries), stripped, "")
+
+
+def _column(rows: list[list[str]]) -> NameList:
+    width = max(map(len, rows))
+    header = ["", *rows[0]] if len(rows[0]) == width - 1 else rows[0]  # R's row names have no header
+    names = [_header(name) for name in header]
+    at = next((names.index(name) for name in _COLUMNS if name in names), None)
+    if at is None:
+        body, at = rows, _column_of_symbols(rows)
+        if at is None:
+            raise UserError(f"no column Symbol among {', '.join(rows[0][:6])}")
+        title, verdict = f"{at + 1}", None
+    else:
+        body, title = rows[1:], header[at]
+        verdict = next((names.index(name) for name in _VERDICTS if name in names), None)
+    entries = [row[at] if len(row) > at else "" for row in body]
+    wanted = [
+        verdict is None or len(row) <= verdict or not row[verdict] or row[verdict].casefold() in _YES for row in body
+    ]
+    return _collected(entries, wanted, 0, title)
+
+
+def _column_of_symbols(rows: list[list[str]]) -> int | None:
+    """Return the position of the column that holds mostly known symbols, in a table without a header."""
+    shares = {}
+    for at in range(min(map(len, rows))):
+        column = [row[at] for row in rows]
+        if share_known(column[:1]) == 1 and not column[0].startswith("ENS"):
+            shares[at] = share_known(column)
+    best = max(shares, key=shares.__getitem__, default=None)
+    return best if best is not None and shares[best] > 0.5 else None
+
+
+def _collected(entries: Sequence[str], wanted: Sequence[bool], stripped: int, column: str) -> NameList:
+    names: dict[str, None] = {}
+    repeated, left_out = [], []
+    for entry, is_wanted in zip(entries, wanted, strict=True):
+        if not entry or not is_wanted:
+            left_out.append(entry)
+        elif entry in names:
+            repeated.append(entry)
+        else:
+            names[entry] = None
+    if not names:
+        raise UserError("no symbol in it")
+    return NameList(tuple(names), len(entries), tuple(repeated), tuple(left_out), stripped, column)
+
+
+def _is_table(header: Sequence[str]) -> bool:
+    return any(_header(name) in _COLUMNS for name in header)
+
+
+def _header(name: str) -> str:
+    return re.sub(r"[\W_]", "", name).casefold()

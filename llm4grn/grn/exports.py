@@ -1,0 +1,63 @@
+"""Write networks in the forms of other tools: decoupler, CellOracle's base GRN, and gene sets (GMT) for AUCell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from llm4grn.grn.network import GRN
+from llm4grn.store import atomic_write
+
+
+def write_decoupler(grn: GRN, path: str | Path) -> Path:
+    """Write the columns ``source``, ``target`` and ``weight``, which has the sign of the edge where one is known."""
+    table = grn.edges.rename(columns={"TF": "source", "importance": "weight"})
+    if "sign" in table:
+        table = table.assign(weight=table["weight"].where(table["sign"] >= 0, -table["weight"]))
+    with atomic_write(path) as temporary:
+        table[["source", "target", "weight"]].to_csv(temporary, index=False, lineterminator="\n")
+    return Path(path)
+
+
+def write_base_grn(grn: GRN, path: str | Path) -> Path:
+    """Write CellOracle's base GRN: one row per target, and one column per TF that is 1 where it regulates the target.
+
+    ``peak_id`` is the target too, as there are no peaks. In CellOracle: ``oracle.import_TF_data(
+    TF_info_matrix=pandas.read_csv(path))``.
+    """
+    table = grn.edges.assign(one=1).pivot(index="target", columns="TF", values="one").fillna(0).astype(int)
+    table.insert(0, "gene_short_name", table.index)
+    table.insert(0, "peak_id", table.index)
+    with atomic_write(path) as temporary:
+        table.to_csv(temporary, index=False, lineterminator="\n")
+    return Path(path)
+
+
+def write_gmt(grn: GRN, path: str | Path) -> Path:
+    """Write one line per TF: its name, a description, and its targets, those of highest importance first."""
+    sets = grn.edges.groupby("TF", sort=True)["target"].agg(list)
+    lines = ["\t".join([tf, f"targets of {tf}", *targets]) for tf, targets in sets.items()]
+    with atomic_write(path) as temporary:
+        temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return Path(path)
+
+
+def write_tsv(grn: GRN, path: str | Path) -> Path:
+    """Write the columns ``TF``, ``target`` and ``importance``, with the provenance beside them, see `GRN.write`."""
+    grn.write(path)
+    return Path(path)
+
+
+#: Writer by the ending of the file; the last one that fits is taken.
+WRITERS: dict[str, Callable[[GRN, str | Path], Path]] = {
+    "": write_tsv,
+    ".decoupler.csv": write_decoupler,
+    ".celloracle.csv": write_base_grn,
+    ".gmt": write_gmt,
+}
+
+
+def write_network(grn: GRN, path: str | Path) -> Path:
+    """Write a network in the form that the ending of the file asks for, see ``WRITERS``."""
+    writer = [write for ending, write in WRITERS.items() if str(path).endswith(ending)][-1]
+    return writer(grn, path)

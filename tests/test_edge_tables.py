@@ -1,0 +1,104 @@
+"""One reader of edges: the tables of all tools, what is dropped, and that it is counted."""
+
+import gzip
+
+import pytest
+
+from llm4grn.errors import UserError
+from llm4grn.grn import GRN
+from llm4grn.grn.edge_tables import read_edge_file, read_edges
+
+FORMS = {
+    "arboreto": "TF\ttarget\timportance\nSPI1\tCD14\t2\nGATA1\tHBB\t1.5\n",
+    "semicolons and decimal commas": "TF;target;importance\nSPI1;CD14;2\nGATA1;HBB;1,5\n",
+    "blanks": "TF target importance\nSPI1 CD14 2\nGATA1  HBB 1.5\n",
+    "bars": "SPI1|CD14|2\nGATA1|HBB|1.5\n",
+    "R, with row names": '"TF" "target" "importance"\n"1" "SPI1" "CD14" 2\n"2" "GATA1" "HBB" 1.5\n',
+    "R, commas": '"","TF","target","importance"\n"1","SPI1","CD14",2\n"2","GATA1","HBB",1.5\n',
+    "GENIE3": '"regulatoryGene","targetGene","weight"\n"SPI1","CD14",2\n"GATA1","HBB",1.5\n',
+    "BEELINE": "Gene1\tGene2\tEdgeWeight\nSPI1\tCD14\t2\nGATA1\tHBB\t1.5\n",
+    "decoupler": ",source,target,weight,PMID\n0,SPI1,CD14,2,1;2\n1,GATA1,HBB,1.5,3;4\n",
+    "CellOracle": "source,target,coef_mean,coef_abs,p,-logp\nSPI1,CD14,2,2,0,9\nGATA1,HBB,1.5,1.5,0,9\n",
+    "stray blanks": "TF, target ,importance\n SPI1, CD14 ,2\n'GATA1','HBB',1.5\n",
+    "a remark": "# made by hand\nTF\ttarget\timportance\n\nSPI1\tCD14\t2\nGATA1\tHBB\t1.5\n",
+}
+SIGNED = {
+    "TRRUST": "SPI1\tCD14\tActivation\t1;2\nGATA1\tHBB\tRepression\t3\n",
+    "SIF": "SPI1 activates CD14\nGATA1 represses HBB\n",
+    "CollecTRI": "source,target,weight\nSPI1,CD14,1\nGATA1,HBB,-1\n",
+    "DoRothEA": "tf,confidence,target,mor\nSPI1,A,CD14,1.0\nGATA1,B,HBB,-1.0\n",
+    "OmniPath": "source,target,source_genesymbol,target_genesymbol,is_stimulation,is_inhibition\n"
+    "P17947,P08571,SPI1,CD14,1,0\nP15976,P68871,GATA1,HBB,0,1\n",
+}
+
+
+@pytest.mark.parametrize("text", FORMS.values(), ids=list(FORMS))
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "gzip"])
+def test_tables_of_all_tools(tmp_path, text, packed):
+    path = tmp_path / ("net.txt.gz" if packed else "net.txt")
+    path.write_bytes(gzip.compress(text.encode()) if packed else text.encode())
+    table = read_edge_file(path)
+    assert table.edges[["TF", "target", "importance"]].values.tolist() == [["SPI1", "CD14", 2], ["GATA1", "HBB", 1.5]]
+    assert table.report() is None
+    assert len(GRN.read(path).edges) == 2
+
+
+@pytest.mark.parametrize("text", SIGNED.values(), ids=list(SIGNED))
+def test_tables_that_tell_the_sign(text):
+    table = read_edges(text.splitlines())
+    assert table.edges.values.tolist() == [["SPI1", "CD14", 1, 1], ["GATA1", "HBB", 1, -1]]
+    assert list(table.edges) == ["TF", "target", "importance", "sign"]
+    assert "all importances are equal" in table.report()
+
+
+def test_gene_sets_and_base_grns(tmp_path):
+    (tmp_path / "regulons.gmt").write_text("SPI1(+)\tregulon\tCD14\tMPO\nGATA1(-)\tx\tHBB\n")
+    edges = read_edge_file(tmp_path / "regulons.gmt").edges
+    assert edges.values.tolist() == [["SPI1", "CD14", 1, 1], ["SPI1", "MPO", 1, 1], ["GATA1", "HBB", 1, -1]]
+    base = "peak_id,gene_short_name,SPI1,GATA1\nchr1_1_2,CD14,1.0,0.0\nchr1_3_4,CD14,1.0,0.0\nchr2_1_2,HBB,0,1\n"
+    edges = read_edges(base.splitlines()).edges
+    assert edges[["TF", "target"]].values.tolist() == [["SPI1", "CD14"], ["GATA1", "HBB"]]
+
+
+def test_signed_importances_rank_by_size_and_keep_their_sign():
+    table = read_edges(["TF,target,importance", "A,t,0.5", "B,t,-0.9", "C,t,0"])
+    assert table.edges.values.tolist() == [["A", "t", 0.5, 1], ["B", "t", 0.9, -1], ["C", "t", 0.0, 0]]
+    assert "ranked by their size" in table.report()
+
+
+def test_what_is_no_edge_is_dropped_and_counted(tmp_path, caplog):
+    path = tmp_path / "net.csv"
+    path.write_text("TF,target,importance\nA,t,1\nA,A,9\nA,t,3\nB,,4\n,t,1\nB,t,2\n")
+    with caplog.at_level("WARNING", logger="llm4grn"):
+        assert GRN.read(path).edges.values.tolist() == [["A", "t", 3.0], ["B", "t", 2.0]]
+    assert "2 of 6 edges are used; 2 rows without a gene name are dropped; 1 rows of genes that regulate" in caplog.text
+    assert "1 rows that repeat an edge, of which the strongest is kept" in caplog.text
+
+
+def test_ties_are_told():
+    equal = read_edges(["TF,target,importance", "A,t,1", "B,t,1"])
+    assert "all importances are equal, so the ranking is by name" in equal.report()
+    few = read_edges(["TF,target,importance", *(f"A{i},t,{i % 3}" for i in range(100))])
+    assert "only 3 different importances" in few.report()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a,b,c,d\n1,2,3,4\n", "without the column TF, target among a, b, c, d"),
+        ("TF,target,importance\nA,t,1,2,3\n", "row 2"),
+        ("TF,target,importance\nA,A,1\n", "no edges"),
+        ("TF,target,importance\nA,t,high\n", "not a number"),
+    ],
+)
+def test_other_tables_are_refused(text, message):
+    with pytest.raises(UserError, match=message):
+        read_edges(text.splitlines())
+
+
+def test_a_file_of_ours_is_read_as_it_is(tmp_path, caplog):
+    """... whatever its importances: they are the result of a stage."""
+    (tmp_path / "grn.tsv").write_text("TF\ttarget\timportance\nA\tt\t1.0\nB\tt\t-2.0\n")
+    (tmp_path / "grn.json").write_text('{"method": "correlation"}')
+    assert GRN.read(tmp_path / "grn.tsv").edges.values.tolist() == [["A", "t", 1.0], ["B", "t", -2.0]]
+    assert not caplog.text
