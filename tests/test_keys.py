@@ -35,6 +35,7 @@ LEFT_OUT = {
     "folder": "told by its content",
     "annotations": "told by its content",
     "genes": "told by its content",
+    "organism": "of warnings only",
     "known_tfs": "told by its content, where it counts",
     "members": "stages of their own, which are read",
     "url": "where the same files come from",

@@ -66,7 +66,7 @@ def read_matrix_table(path: Path, field: str, genes_in: GenesIn = "auto") -> Ann
             compression="gzip" if _is_gzip(path) else None,
             dtype=dict.fromkeys(range(n_texts), str),
             keep_default_na=False,
-            na_values={i: ["", "NA", "NaN", "nan"] for i in range(n_texts, len(first))},
+            na_values={i: ["", "NA", "NaN", "nan"] for i in range(n_texts, len(first))},  # type: ignore[misc]
             skipinitialspace=True,
             encoding="utf-8-sig",
         ):
@@ -94,7 +94,8 @@ def _beginning(path: Path, field: str) -> tuple[int, list[str], list[str], str]:
     """Return the number of lines to skip, the fields of the header and of the first row, and the separator."""
     try:
         with gzip.open(path, "rt", encoding="utf-8-sig") if _is_gzip(path) else path.open(encoding="utf-8-sig") as file:
-            lines, n_skipped = [], 0
+            lines: list[str] = []
+            n_skipped = 0
             for line in file:
                 if not lines and (line.startswith("#") or not line.strip()):
                     n_skipped += 1

@@ -184,14 +184,14 @@ def read_10x(files: dict[str, Path], annotations: Path | None, field: str, annot
     if files["matrix"].name not in TENX_FILES["matrix"]:
         logger.info("read: %s", ", ".join(path.name for path in files.values()))
     genes = _read_table(files["genes"], field, header=None)
-    barcodes = _read_table(files["barcodes"], field, header=None)
+    barcode_table = _read_table(files["barcodes"], field, header=None)
     try:
         entries = scipy.io.mmread(files["matrix"])
     except (OSError, EOFError, ValueError, OverflowError, zlib.error) as error:
         raise UserError(f"{field}: {files['matrix']} cannot be read ({one_line(error)}); copy it again") from error
     matrix = as_csr(entries.T, str(files["matrix"]))
-    genes, barcodes = (_without_header(table, set(matrix.shape)) for table in (genes, barcodes))
-    barcodes = barcodes[0]
+    genes, barcode_table = (_without_header(table, set(matrix.shape)) for table in (genes, barcode_table))
+    barcodes = barcode_table[0]
     if matrix.shape == (len(genes), len(barcodes)) != (len(barcodes), len(genes)):
         logger.warning("%s is cells x genes, and not genes x cells: it is read transposed", files["matrix"])
         matrix = matrix.T.tocsr()

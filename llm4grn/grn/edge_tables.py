@@ -213,10 +213,10 @@ def _named(header: list[str], body: list[list[str]]) -> pd.DataFrame:
         if len(sure) > 1 and not names[sure[0]].endswith("genesymbol"):
             raise UserError(f"two columns could be {role}: {header[sure[0]]} and {header[sure[1]]}")
         chosen[role] = sure[0]
-    at = next((names.index(name) for name in _IMPORTANCE if name in names), None)
+    importance = next((names.index(name) for name in _IMPORTANCE if name in names), None)
     edges = table[[chosen["TF"], chosen["target"]]].set_axis(["TF", "target"], axis=1)
-    if at is not None:
-        edges["importance"] = table[at]
+    if importance is not None:
+        edges["importance"] = table[importance]
     sign = _sign(table, names)
     if sign is not None:
         edges["sign"] = sign

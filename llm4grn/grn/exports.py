@@ -36,7 +36,7 @@ def write_base_grn(grn: GRN, path: str | Path) -> Path:
 def write_gmt(grn: GRN, path: str | Path) -> Path:
     """Write one line per TF: its name, a description, and its targets, those of highest importance first."""
     sets = grn.edges.groupby("TF", sort=True)["target"].agg(list)
-    lines = ["\t".join([tf, f"targets of {tf}", *targets]) for tf, targets in sets.items()]
+    lines = ["\t".join([str(tf), f"targets of {tf}", *targets]) for tf, targets in sets.items()]
     with atomic_write(path) as temporary:
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return Path(path)

@@ -66,7 +66,7 @@ class HeldOut:
         raw = [np.log1p(_dense(cells)) for cells in (train, test)]
         kinds, types = _annotated(train, test), "annotated"
         if kinds is None:
-            kinds, types = _clusters(*raw, seed), "clusters"
+            kinds, types = _clusters(raw[0], raw[1], seed), "clusters"
         known = np.unique(kinds[0])
         seen = np.isin(kinds[1], known)
         designs = [

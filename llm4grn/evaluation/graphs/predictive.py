@@ -209,7 +209,7 @@ def dropped_edge_gains(cells: HeldOut, graph: CausalGraph, edges: Sequence[tuple
     tf_names = sorted({tf for target in set(targets) for tf in graph.regulators[target]})
     whole = _lists(tf_names, [graph.regulators[target] for target in targets])
     without = _lists(tf_names, [[r for r in graph.regulators[target] if r != tf] for tf, target in edges])
-    table = pd.DataFrame(edges, columns=["TF", "target"])
+    table = pd.DataFrame(list(edges), columns=["TF", "target"])
     for space in SPACES:
         x, y, x_test, y_test = _arrays(cells, space, tf_names, targets)
         r2 = [_r2((y_test - ridge(x, y, x_test, lists)) ** 2, y_test) for lists in (whole, without)]

@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,45 @@ _COLUMNS = ("target", "cells", "model", "n_regulators", "r2", "r2_random", "r2_a
 _SLUGS = {RAW: "raw", WITHIN: "within_type"}
 
 
+@dataclass(frozen=True)
+class Summary:
+    """The score of a graph in one space, by one model.
+
+    Parameters
+    ----------
+    cells, model
+        Space and model.
+    gain
+        Mean over targets of R² minus that of random graphs.
+    low, high
+        Ends of its 95 % bootstrap interval over targets.
+    share
+        The gain over that of all TFs; nan if the latter's interval is not above 0.
+    n_better
+        Number of predictable targets that are predicted better than by random graphs, at a false discovery rate of 5 %.
+    n_predictable, n_targets
+        Number of predictable targets, and of all.
+    r2_random
+        Mean R² of random graphs.
+    ceiling, ceiling_low, ceiling_high
+        Gain of all TFs, with its interval.
+    """
+
+    cells: str
+    model: str
+    gain: float
+    low: float
+    high: float
+    share: float
+    n_better: int
+    n_predictable: int
+    n_targets: int
+    r2_random: float
+    ceiling: float
+    ceiling_low: float
+    ceiling_high: float
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class PredictiveScore:
     """Held-out predictive score of one graph.
@@ -40,27 +80,16 @@ class PredictiveScore:
 
     targets: pd.DataFrame
 
+    def summaries(self, seed: int = 0) -> list[Summary]:
+        """Return the score in each space by each model; ``seed`` is that of the bootstrap."""
+        groups = self.targets.dropna(subset="r2").groupby(["cells", "model"], sort=False)
+        return [_summary(own, str(space), str(model), seed) for (space, model), own in groups]
+
     def summary(self, seed: int = 0) -> pd.DataFrame:
-        """Return one row per space and model.
-
-        Parameters
-        ----------
-        seed
-            Seed for the bootstrap.
-
-        Returns
-        -------
-        DataFrame
-            ``cells``, ``model``; ``gain``: mean over targets of R² minus that of random graphs, with the ends ``low``
-            and ``high`` of its 95 % bootstrap interval over targets; ``share``: the gain over that of all TFs, missing
-            if the latter's interval is not above 0; ``n_better``: number of predictable targets that are predicted
-            better than by random graphs, at a false discovery rate of 5 %; ``n_predictable``, ``n_targets``;
-            ``r2_random``; ``ceiling``, the gain of all TFs, with ``ceiling_low`` and ``ceiling_high``.
-        """
+        """Return :meth:`summaries` as a table, with the fields of :class:`Summary` as columns."""
         import pandas as pd
 
-        groups = self.targets.dropna(subset="r2").groupby(["cells", "model"], sort=False)
-        return pd.DataFrame([_summary(own, str(space), str(model), seed) for (space, model), own in groups])
+        return pd.DataFrame([asdict(one) for one in self.summaries(seed)], columns=[f.name for f in fields(Summary)])
 
     def gains(self, space: str = RAW, model: str = "ridge") -> pd.Series:
         """Return the R² of each target minus that of random graphs, by target."""
@@ -69,13 +98,13 @@ class PredictiveScore:
 
     def metrics(self) -> dict[str, float]:
         """Return the gains by their names in results files, as in ``predictive_within_type_ridge``."""
-        rows = self.summary().itertuples()
-        return {f"predictive_{_SLUGS[str(row.cells)]}_{row.model}": float(row.gain) for row in rows}
+        return {f"predictive_{_SLUGS[one.cells]}_{one.model}": one.gain for one in self.summaries()}
 
     def warning(self) -> str | None:
         """Say in one sentence that these cells cannot tell graphs apart, or only by cell type; None if they can."""
-        ceilings = {str(row.cells): row for row in self.summary().itertuples() if row.model == "ridge"}
-        blind = [space for space, row in ceilings.items() if not row.ceiling_low > 0]
+        summaries = self.summaries()
+        model = "ridge" if any(one.model == "ridge" for one in summaries) else "trees"
+        blind = [one.cells for one in summaries if one.model == model and not one.ceiling_low > 0]
         helps = (
             "more cells, genes that vary (dataset.preprocessing.selection=pearson_residuals) or more TFs among them "
             "(dataset.preprocessing.n_tfs) would help"
@@ -118,13 +147,13 @@ class PredictiveScore:
         return cls(table)
 
     def _repr_html_(self) -> str:
-        return str(self.summary()._repr_html_())
+        return self.summary().to_html(index=False)
 
     def __repr__(self) -> str:
         return self.summary().to_string(index=False)
 
 
-def _summary(own: pd.DataFrame, space: str, model: str, seed: int) -> dict[str, object]:
+def _summary(own: pd.DataFrame, space: str, model: str, seed: int) -> Summary:
     from scipy.stats import false_discovery_control
 
     gain = (own["r2"] - own["r2_random"]).to_numpy()
@@ -133,21 +162,21 @@ def _summary(own: pd.DataFrame, space: str, model: str, seed: int) -> dict[str, 
     ceiling_low, ceiling_high = _bootstrap(ceiling, derive_seed(seed, "predictive", space, model))
     p = own.loc[own["predictable"], "p"].to_numpy()
     n_better = int((false_discovery_control(p) < FALSE_DISCOVERY_RATE).sum()) if len(p) else 0
-    return {
-        "cells": space,
-        "model": model,
-        "gain": gain.mean(),
-        "low": low,
-        "high": high,
-        "share": gain.mean() / ceiling.mean() if ceiling_low > 0 else np.nan,
-        "n_better": n_better,
-        "n_predictable": len(p),
-        "n_targets": len(own),
-        "r2_random": own["r2_random"].mean(),
-        "ceiling": ceiling.mean(),
-        "ceiling_low": ceiling_low,
-        "ceiling_high": ceiling_high,
-    }
+    return Summary(
+        cells=space,
+        model=model,
+        gain=float(gain.mean()),
+        low=low,
+        high=high,
+        share=float(gain.mean() / ceiling.mean()) if ceiling_low > 0 else math.nan,
+        n_better=n_better,
+        n_predictable=len(p),
+        n_targets=len(own),
+        r2_random=float(own["r2_random"].mean()),
+        ceiling=float(ceiling.mean()),
+        ceiling_low=ceiling_low,
+        ceiling_high=ceiling_high,
+    )
 
 
 def _bootstrap(values: np.ndarray, seed: int) -> tuple[float, float]:

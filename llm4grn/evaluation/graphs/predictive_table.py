@@ -57,15 +57,15 @@ class ScoredGraph:
 def score_table(score: PredictiveScore) -> Table:
     """Tabulate the score of one graph, one row per space and model."""
     rows: list[list[Cell | str]] = []
-    for row in score.summary().itertuples():
+    for row in score.summaries():
         rows.append(
             [
-                _capital(str(row.cells)),
-                str(row.model),
+                _capital(row.cells),
+                row.model,
                 _number(row.gain),
                 f"{row.low:.{_DIGITS}f} to {row.high:.{_DIGITS}f}",
                 _number(row.ceiling),
-                _share(float(row.share)),
+                _share(row.share),
                 Cell(f"{row.n_better} of {row.n_predictable}", float(row.n_better)),
             ]
         )
@@ -244,9 +244,8 @@ def _test_table(tests: Sequence[_Test]) -> Table:
     return Table("graph_predictive_tests", title, header, rows, 5, notes)
 
 
-def _number(value: object) -> Cell:
-    number = float(str(value))
-    return Cell(f"{number:.{_DIGITS}f}", number)
+def _number(value: float) -> Cell:
+    return Cell(f"{value:.{_DIGITS}f}", value)
 
 
 def _share(value: float) -> Cell | str:

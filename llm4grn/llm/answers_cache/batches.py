@@ -68,11 +68,11 @@ class BatchRegister:
                 if taken.fetchone() or (claim and self._owners.alive(claim[0])):
                     continue
                 mine.append(request)
-                row = (request.key, token, json.dumps(request.description))
-                connection.execute("INSERT INTO batched VALUES (?, ?, ?)", row)
+                question = (request.key, token, json.dumps(request.description))
+                connection.execute("INSERT INTO batched VALUES (?, ?, ?)", question)
             if mine:
-                row = (token, self._server, "", self._owners.me, datetime.now(UTC).isoformat(timespec="seconds"))
-                connection.execute("INSERT INTO batches VALUES (?, ?, ?, ?, ?)", row)
+                batch = (token, self._server, "", self._owners.me, datetime.now(UTC).isoformat(timespec="seconds"))
+                connection.execute("INSERT INTO batches VALUES (?, ?, ?, ?, ?)", batch)
         return token, mine
 
     def confirm(self, token: str, identifier: str) -> None:
