@@ -71,7 +71,7 @@ def transcription_factors(
     if isinstance(tfs, KnowledgeBase):
         return tfs.transcription_factors(cells.genes, cells.context, seed)
     if tfs is None or isinstance(tfs, str):
-        values = {"organism": cells.organism, "context": cells.context, "answers": answers}
+        values: dict[str, Any] = {"organism": cells.organism, "context": cells.context, "answers": answers}
         values["aliases"] = cells.aliases
         if tfs in ("human", "mouse"):
             values["organism"] = tfs

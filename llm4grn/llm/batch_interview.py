@@ -128,7 +128,8 @@ class BatchSession:
         asked = {request.key for request in under_way}
         left = math.inf if self._llm.max_cost is None else self._llm.max_cost - self._spent
         left -= sum(map(self._worst, under_way))
-        chosen, n_bytes, worst = [], 0, 0.0
+        chosen: list[Request] = []
+        n_bytes, worst = 0, 0.0
         for request in missing:
             if request.key in asked:
                 continue

@@ -183,12 +183,10 @@ class Plan:
                 [cost.llm, cost.about, cost.dataset, about, f"{cost.n_answered:,}", f"{cost.prompt_tokens:,}", *dollars]
             )
         tokens = sum(cost.prompt_tokens for cost in self.costs)
-        dollars = tuple(
-            f"{sum(getattr(cost, name) for cost in self.costs):,.2f}" for name in ("dollars", "batch_dollars")
-        )
+        sums = (f"{sum(getattr(cost, name) for cost in self.costs):,.2f}" for name in ("dollars", "batch_dollars"))
         n, answered = (sum(getattr(cost, name) for cost in self.costs) for name in ("n_questions", "n_answered"))
         is_guess = any(cost.is_guess for cost in self.costs)
-        rows.append(["sum", "", "", f"{'~' * is_guess}{n:,}", f"{answered:,}", f"{tokens:,}", *dollars])
+        rows.append(["sum", "", "", f"{'~' * is_guess}{n:,}", f"{answered:,}", f"{tokens:,}", *sums])
         notes = [
             "Questions that several jobs share are counted once. Tokens and dollars are at most: by the prices in",
             "conf/llm, every answer of full length, without those that are asked again. In batches: llm.batch=true.",

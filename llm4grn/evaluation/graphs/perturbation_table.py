@@ -109,7 +109,7 @@ def perturbation_tables(runs: Sequence[GraphRun], screen: Screen, seed: int = 0)
     )
 
 
-def _labelled(table: pd.DataFrame, labels: Mapping[str, object]) -> pd.DataFrame:
+def _labelled(table: pd.DataFrame, labels: Mapping[str, str | int]) -> pd.DataFrame:
     """Return the table behind columns of equal entries."""
     return table.assign(**labels)[[*labels, *table.columns]]
 

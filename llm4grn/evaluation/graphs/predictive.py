@@ -112,7 +112,7 @@ class PredictiveRuler:
         sizes = sizes_of(graph)
         drawn = _random_lists(tf_names, targets, sizes, max(DRAWS.values()), seed)
         everything = _all_lists(tf_names, targets)
-        yardsticks = {}
+        yardsticks: dict[tuple[str, str], Yardstick] = {}
         for space in SPACES:
             x, y, x_test, y_test = _arrays(cells, space, tf_names, targets)
             by_all = fit_ridge(x, y, everything)
@@ -123,7 +123,7 @@ class PredictiveRuler:
                 yardsticks[space, model] = Yardstick(
                     r2_random=np.mean([_r2(error, y_test) for error in errors], axis=0),
                     r2_all=_r2((y_test - best) ** 2, y_test),
-                    errors=np.mean(errors, axis=0, dtype=np.float32),
+                    errors=np.asarray(np.mean(errors, axis=0, dtype=np.float32)),
                     predictable=by_all.cv_r2 > 0,
                 )
         return cls(cells, tuple(tf_names), targets, sizes, yardsticks)

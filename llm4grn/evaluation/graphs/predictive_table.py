@@ -11,11 +11,10 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
 
-from llm4grn.errors import UserError
-from llm4grn.evaluation.graphs.predictive_score import FILE, PredictiveScore
+from llm4grn.evaluation.graphs.predictive_score import FILE, PredictiveScore, Summary
+from llm4grn.evaluation.graphs.real_cells import data_file
 from llm4grn.evaluation.graphs.runs import GraphRun, over_seeds
 from llm4grn.report.blocks import Cell, Table
-from llm4grn.results import read_run
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,6 +32,7 @@ NOTES = (
 )
 _DIGITS = 4
 _Setting = tuple[str, str, str]
+_Summaries = dict[tuple[str, str], Summary]  # by space and model
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def run_score(run: GraphRun, store: Path | None) -> PredictiveScore | None:
     path = run.folder / FILE
     if path.is_file():
         return PredictiveScore.read(path)
-    cells = _stored_cells(run, store)
+    cells = data_file(run.folder, store)
     if cells is None or not run.causal_graph.targets:
         return None
     import anndata
@@ -128,30 +128,19 @@ def run_score(run: GraphRun, store: Path | None) -> PredictiveScore | None:
     return score
 
 
-def _stored_cells(run: GraphRun, store: Path | None) -> Path | None:
-    if store is None:
-        return None
-    try:
-        key = read_run(run.folder)["stages"]["data"]
-    except (UserError, KeyError):
-        return None
-    path = Path(store) / "data" / key / "cells.h5ad"
-    return path if path.is_file() else None
-
-
 def _gain_table(scored: Sequence[ScoredGraph], notes: Sequence[str]) -> Table:
-    groups: dict[_Setting, list[pd.DataFrame]] = defaultdict(list)
+    groups: dict[_Setting, list[_Summaries]] = defaultdict(list)
     for one in scored:
-        groups[one.setting].append(one.score.summary().set_index(["cells", "model"]))
-    kinds = list(dict.fromkeys(kind for own in groups.values() for summary in own for kind in summary.index))
+        groups[one.setting].append({(each.cells, each.model): each for each in one.score.summaries()})
+    kinds = list(dict.fromkeys(kind for own in groups.values() for summaries in own for kind in summaries))
     rows: list[list[Cell | str]] = []
-    ceilings: dict[tuple[str, str], list[pd.DataFrame]] = defaultdict(list)
+    by_kb: dict[tuple[str, str], list[_Summaries]] = defaultdict(list)
     for (dataset, kb, inferer), own in groups.items():
-        ceilings[dataset, kb] += own
+        by_kb[dataset, kb] += own
         rows.append([dataset, kb, inferer, Cell(str(len(own)), len(own)), *_entries(own, kinds)])
-    for (dataset, kb), own in ceilings.items():
-        gains = [over_seeds([float(each.loc[kind, "ceiling"]) for each in own], _DIGITS) for kind in kinds]
-        rows.append([dataset, kb, "all TFs", "", *(cell for gain in gains for cell in (gain, "", ""))])
+    for (dataset, kb), own in by_kb.items():
+        ceilings = ([each[kind].ceiling for each in own if kind in each] for kind in kinds)
+        rows.append([dataset, kb, "all TFs", "", *(x for of in ceilings for x in (over_seeds(of, _DIGITS), "", ""))])
     rows.sort(key=lambda row: (str(row[0]), str(row[1])))
     titles = [f"{_capital(space)}, {model}" for space, model in kinds]
     header = ["Data set", "KB", "Inferer", "Seeds"]
@@ -160,16 +149,16 @@ def _gain_table(scored: Sequence[ScoredGraph], notes: Sequence[str]) -> Table:
     return Table("graph_predictive", title, header, rows, 3, notes)
 
 
-def _entries(own: Sequence[pd.DataFrame], kinds: Sequence[tuple[str, str]]) -> list[Cell | str]:
+def _entries(own: Sequence[_Summaries], kinds: Sequence[tuple[str, str]]) -> list[Cell | str]:
     entries: list[Cell | str] = []
     for kind in kinds:
-        rows = [summary.loc[kind] for summary in own if kind in summary.index]
-        if not rows:
+        summaries = [each[kind] for each in own if kind in each]
+        if not summaries:
             entries += ["", "", ""]
             continue
-        entries.append(over_seeds([float(row["gain"]) for row in rows], _DIGITS))
-        entries.append(_share(fmean(float(row["share"]) for row in rows)))
-        entries.append(over_seeds([int(row["n_better"]) for row in rows], 0))
+        entries.append(over_seeds([each.gain for each in summaries], _DIGITS))
+        entries.append(_share(fmean(each.share for each in summaries)))
+        entries.append(over_seeds([each.n_better for each in summaries], 0))
     return entries
 
 

@@ -13,7 +13,7 @@ from llm4grn.inference.llm import LLMInferer
 from llm4grn.llm.answers_cache.cache import AnswerCache
 from llm4grn.llm.language_model import LanguageModel
 from llm4grn.llm.local import LocalChat
-from llm4grn.llm.messages import ChatModel, Reply, Request
+from llm4grn.llm.messages import ChatModel, Ledger, Reply, Request
 from llm4grn.llm.prompts import Prompts
 from llm4grn.llm.questions import Question
 from llm4grn.llm.recorded import RecordedChat
@@ -98,7 +98,7 @@ def _chat(node: Mapping[str, Any]) -> ChatModel:
 class _Silent(ChatModel):
     """A model that is not asked: its answers can only be in a file of answers."""
 
-    async def complete(self, request: Request) -> Reply:
+    async def complete(self, request: Request, ledger: Ledger | None = None) -> Reply:
         raise UserError("no model is asked here")
 
 
