@@ -232,6 +232,12 @@ def _sign(table: pd.DataFrame, names: list[str]) -> pd.Series | None:
     if all(at is not None for at in flags):
         up, down = (table[at].str.casefold().isin(_TRUE).astype(int) for at in flags)
         return up - down
+    if "sign" in names:
+        values = table[names.index("sign")].tolist()
+        if strange := [value for value in values if value.casefold() not in _SIGNS]:
+            raise UserError(
+                f"column sign holds '{strange[0]}'; expected 1 (activation), -1 (repression) or 0 (unknown), or remove it"
+            )
     for name in _SIGN:
         if name in names and _are_signs(table[names.index(name)].tolist()):
             return table[names.index(name)].str.casefold().map(_SIGNS).astype(int)

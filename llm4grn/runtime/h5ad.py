@@ -26,8 +26,11 @@ def write_h5ad(adata: AnnData, path: Path) -> None:
     import h5py
     from anndata.io import write_elem
 
+    adata.strings_to_categoricals()  # as AnnData's own writing does
     buffer = io.BytesIO()
     with h5py.File(buffer, "w") as file:
         write_elem(file, "/", adata, dataset_kwargs={"compression": "gzip"})
+        if adata.raw is None and "raw" in file:  # written as an empty element, which backed reading takes for a matrix
+            del file["raw"]
     with path.open("wb") as target:
         target.write(buffer.getbuffer())

@@ -63,7 +63,7 @@ def test_every_public_name_is_there():
 
 
 def test_defaults_of_preprocess_are_those_of_the_yaml():
-    yaml = OmegaConf.load(CONF / "dataset" / "h5ad.yaml").preprocessing
+    yaml = OmegaConf.create({"dataset": OmegaConf.load(CONF / "dataset" / "h5ad.yaml")}).dataset.preprocessing
     parameters = inspect.signature(lg.preprocess).parameters
     compared = [name for name in yaml if name in parameters and name != "min_cells"]
     assert len(compared) >= 7

@@ -84,8 +84,8 @@ def perturbation_tables(runs: Sequence[GraphRun], screen: Screen, seed: int = 0)
     edges: list[pd.DataFrame] = []
     refused: dict[tuple[str, str, str], UserError] = {}
     for run in runs:
-        labels = {"dataset": run.dataset, "KB": run.kb, "inferer": run.setting[2], "seed": run.seed}
-        labels |= {"inference_seed": run.inference_seed}
+        labels: dict[str, str | int] = {"dataset": run.dataset, "KB": run.kb, "inferer": run.setting[2]}
+        labels |= {"seed": run.seed, "inference_seed": run.inference_seed}
         try:
             own = score_graph(effects, run.causal_graph, " · ".join(run.setting), N_OMISSIONS, seed)
         except UserError as error:

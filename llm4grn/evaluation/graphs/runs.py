@@ -191,7 +191,8 @@ def _graph(options: Mapping[str, Any]) -> str:
 
 def _inferer(config: Mapping[str, Any]) -> str:
     """Return the name of the language model that draws the edges, else that of the inferer."""
-    llm = str(config["llm"].get("label") or config["llm"]["name"] or "")
+    asked = config.get("llm") or {}
+    llm = str(asked.get("label") or asked.get("name") or "")
     return llm if "llm" in config["inferer"]["method"] else drawn_by(str(config["inferer"]["name"]), llm)
 
 
