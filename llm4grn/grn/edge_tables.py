@@ -236,7 +236,8 @@ def _sign(table: pd.DataFrame, names: list[str]) -> pd.Series | None:
         values = table[names.index("sign")].tolist()
         if strange := [value for value in values if value.casefold() not in _SIGNS]:
             raise UserError(
-                f"column sign holds '{strange[0]}'; expected 1 (activation), -1 (repression) or 0 (unknown), or remove it"
+                f"column sign holds '{strange[0]}'; expected 1 (activation), -1 (repression) or 0 (unknown), or remove "
+                "it"
             )
     for name in _SIGN:
         if name in names and _are_signs(table[names.index(name)].tolist()):
