@@ -291,6 +291,10 @@ def _checked(table: pd.DataFrame) -> EdgeTable:
     # A stable sort: of equally strong rows, the first stays.
     strongest = table.sort_values("importance", ascending=False, kind="stable").drop_duplicates(["TF", "target"])
     kept = table.loc[table.index.isin(strongest.index)].reset_index(drop=True)
+    if "sign" in table:  # not known where rows of one edge contradict each other
+        stated = table[table["sign"] != 0].groupby(["TF", "target"])["sign"].nunique()
+        contradicted = kept.set_index(["TF", "target"]).index.isin(stated[stated > 1].index)
+        kept = kept.assign(sign=kept["sign"].where(~contradicted, 0))
     if kept.empty:
         raise UserError("no edges: every row lacks a name or is of a gene that regulates itself")
     return EdgeTable(

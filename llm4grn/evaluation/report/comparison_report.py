@@ -174,7 +174,8 @@ def compare_graphs(folders: Sequence[Path], folder: Path, options: Options) -> C
     sections = [Section("Graphs", blocks, _GRAPHS)]
     texts: dict[str, str] = {}
     cards = edge_cards(folders, options.reference, data=options.data, store=options.store)
-    sections.append(Section("Edges one by one", cards, _EDGES))
+    if cards:
+        sections.append(Section("Edges one by one", cards, _EDGES))
     if options.perturbation is not None:
         sections.append(Section("Perturbations", _perturbations(folders, options, texts), _PERTURBATIONS))
     return Comparison(title, "", [], [], sections, [], texts)
