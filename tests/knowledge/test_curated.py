@@ -72,7 +72,7 @@ def test_the_answer_depends_on_the_content_of_a_file_not_on_its_name(tmp_path):
         (b"\x1f\x8b\x08\x00\xff\xfe", "not a text file"),
         (b"GATA1\0\0\0", "not a text file"),
         (b"Species\tName\tFamily\nHuman\tGATA1\tzf\n", "no column Symbol among Species, Name, Family"),
-        (b"Species\tSymbol\nHuman\t\n", "no symbol"),
+        (b"Species\tSymbol\nHuman\t\n", "expected one gene symbol per line"),
         (b"GATA1\nThis is a sentence about TFs\n", "is not one gene symbol"),
     ],
 )

@@ -77,13 +77,13 @@ def echo(messages: list[dict[str, str]], k: int) -> str:
 def known(messages: list[dict[str, str]], k: int, edges: dict[str, list[str]]) -> str:
     """The regulators of the target that ``edges`` has by its name, and as many picked ones as are missing.
 
-    The target is the word outside the candidates that is written most often, as the description may name others, too.
-    One without known edges gets picked regulators alone.
+    The target is the last word outside the candidates that has edges, as the description, which comes first, may name
+    others, too. One without known edges gets picked regulators alone.
     """
     candidates = offered(messages)
     words = re.findall(r"[\w.\-]+", " ".join(message["content"] for message in messages))
     named = [word for word in words if word in edges and word not in candidates]
-    target = max(named, key=named.count, default=None)
+    target = named[-1] if named else None
     picked = re.search(r"\[(.*)\]", pick(messages, len(candidates)))[1].split(", ")
     ranked = [tf for tf in edges.get(target, ()) if tf in candidates] + picked
     return f"<Answer> [{', '.join(list(dict.fromkeys(ranked))[:k])}] </Answer>"

@@ -130,5 +130,5 @@ def test_what_cannot_be_written_is_one_clear_line_and_leaves_what_was_there(tmp_
         write_jsonl(path, [(Request("m", ASKED), Reply("A", cost=float("nan")), None)])
     assert [file.name for file in tmp_path.iterdir()] == ["answers.jsonl"]
     assert path.read_text() == "before"
-    with pytest.raises(UserError, match=r"x\.jsonl: cannot be written"):
+    with pytest.raises(UserError, match=r"cannot write .*x\.jsonl"):
         write_jsonl(path / "x.jsonl", [])

@@ -155,8 +155,8 @@ def test_it_is_not_taken_for_the_answers_of_another_model(kb):
         (["inferer.targets_per_question=1"], 'with the line "Which .* control the transcription of the target gene A'),
         (["dataset.context=Mouse liver."], 'with the line "The data: Mouse liver."'),
         (["llm.answer_format=json"], 'with the line "Your reply is JSON'),
-        (["llm.prompts=zero_shot"], "regulate it causally and directly,"),
-        (["llm.prompts=cot_context_signs"], 'with the line "is written here. Directly after each name write its sign'),
+        (["llm.prompts=zero_shot"], "each of the target genes listed at the end"),
+        (["llm.prompts=cot_context_signs"], "each of the target genes listed at the end"),
         (
             ["inferer.n_samples=3"],
             r"sample 2 of a question is not recorded \(inferer.n_samples, ",
