@@ -321,8 +321,8 @@ COMPARISONS = [
     comparison(
         "reference without TFs",
         ["reference=e.tsv"],
-        ["reference=e.tsv", "the columns a, b", "TF and target"],
-        both(RUN, file("e.tsv", "a\tb\nSPI1\tCD14\n")),
+        ["reference=e.tsv", "without the column TF, target among a, b, c", "TF and target"],
+        both(RUN, file("e.tsv", "a\tb\tc\nSPI1\tCD14\tx\n")),
     ),
     comparison("no CollecTRI", ["reference=collectri"], ["reference=collectri", "put the CollecTRI edges there"]),
     comparison("reference of others", ["reference=truth"], ["reference=truth", "not simulated"]),
