@@ -175,7 +175,7 @@ def deal(lists: Mapping[str, Sequence[str]], seed: int) -> dict[str, str]:
     Examples
     --------
     >>> sorted(deal({"X": "A", "Y": "B", "Z": "C"}, seed=0).items())
-    [('X', 'Z'), ('Y', 'X'), ('Z', 'Y')]
+    [('X', 'Y'), ('Y', 'Z'), ('Z', 'X')]
     """
     import numpy as np
 
