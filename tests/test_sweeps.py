@@ -27,6 +27,7 @@ def counts(tmp_path_factory):
 # -- while it runs, and at the end -------------------------------------------------------------------------------------
 
 ONCE = {"data": 2, "tfs": 2, "controller": 2, "grn": 4, "graph": 4, "causal_gan": 4, "cells": 8, "scores": 8, "tsne": 4}
+ONCE |= {"predictive_ruler": 2, "predictive": 4}
 
 
 @pytest.fixture(scope="module")
@@ -268,7 +269,7 @@ def test_every_grid_is_planned_from_any_folder_without_data_or_key(path, planned
         assert "its files are not there" in err
     if "llm: gpt4" in text:
         assert "OPENAI_API_KEY is not set" in err
-        assert re.search(r"^sum +~[\d,]{5,} +0 +[\d,]+ +[\d,.]+$", out, re.M)
+        assert re.search(r"^sum +~[\d,]{5,} +0 +[\d,]+ +[\d,.]+ +[\d,.]+$", out, re.M)
     if "llm: llama" in text:
         assert "LLAMA_BASE_URL is not set" in err
 
