@@ -129,7 +129,7 @@ def test_killed_at_any_moment_and_repeated_it_ends_as_if_undisturbed(undisturbed
     end(inferring(counts, folder, *grid, cold=True))
     assert graphs(folder) == undisturbed
     assert len(graphs(folder)) == 6 * 2
-    assert stages(folder) == {"data": 3, "tfs": 3, "grn": 6, "graph": 6}
+    assert stages(folder) == {"data": 3, "tfs": 3, "grn": 6, "graph": 6, "predictive_ruler": 3, "predictive": 6}
 
 
 def _words(process) -> str:
