@@ -264,6 +264,6 @@ def test_infer_grn_stops_at_the_graph(counts, tmp_path):
     for line in "5 TFs among 30 genes", "edges                    50", "density                  0.4000":
         assert line in out
     (folder,) = (tmp_path / "out").glob("grn_*")
-    of_others = {"config.yaml", "graph.graphml", "prediction.h5ad", "degrees.png"}
+    of_others = {"config.yaml", "graph.graphml", "prediction.h5ad", "degrees.png", "predictive.tsv", "stages.json"}
     assert {path.name for path in folder.iterdir()} == {"grn.tsv", "graph.json", "tfs.json", *of_others}
-    assert set(stages(tmp_path / "out")) == {"data", "tfs", "grn", "graph"}
+    assert set(stages(tmp_path / "out")) == {"data", "tfs", "grn", "graph", "predictive_ruler", "predictive"}
