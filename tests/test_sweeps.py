@@ -167,7 +167,7 @@ def test_the_jobs_of_submitit_end_like_any_other(counts, tmp_path):
     assert len(list(folder.glob("grn_*/graph.json"))) == 1
     assert "1 of 2 jobs are not done" in err
     assert re.search(r"job 1 \(graph\.k=100\): .*5 TFs", err)
-    assert stages(folder) == {"data": 1, "tfs": 1, "grn": 1, "graph": 1}
+    assert stages(folder) == {"data": 1, "tfs": 1, "grn": 1, "graph": 1, "predictive_ruler": 1, "predictive": 1}
     assert list(sweep_folder(folder).glob(".submitit/*/*_log.err"))
 
 
