@@ -82,7 +82,7 @@ def test_two_sweeps_in_one_folder_come_one_after_the_other(tmp_path):
         assert not list(folder.glob("grn_*"))
         other.release()
         out, err = end(sweep)
-    assert sum(ran(err).values()) == 8
+    assert sum(ran(err).values()) == 12
     assert all(f"job {number}: running grn" in err for number in (0, 1))
     assert "sweep: all 2 jobs done" in out
 
