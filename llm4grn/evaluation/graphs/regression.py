@@ -8,13 +8,10 @@ with fewer than k regulators leaves empty.
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
-
-from llm4grn.runtime.threads import n_threads
 
 Regression: TypeAlias = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
@@ -117,6 +114,9 @@ def trees(x: np.ndarray, y: np.ndarray, x_test: np.ndarray, regulators: np.ndarr
     Trees of at most six leaves are added until the loss in every fifth training cell, which they are not fitted on, has
     not fallen for five trees. The predictions of a target that its regulators say nothing about stay near its mean.
 
+    One target after the other: LightGBM's number of threads is global, and predictions beside another training in
+    Python threads have crashed the process.
+
     Parameters
     ----------
     x, y, regulators
@@ -139,10 +139,9 @@ def trees(x: np.ndarray, y: np.ndarray, x_test: np.ndarray, regulators: np.ndarr
         unseen = lightgbm.Dataset(stopping[:, columns], y[held_out, target], reference=data, params=parameters)
         stop = lightgbm.early_stopping(PATIENCE, verbose=False)
         model = lightgbm.train(parameters, data, MAX_TREES, valid_sets=[unseen], callbacks=[stop])
-        return np.asarray(model.predict(test[:, columns]))
+        return np.asarray(model.predict(test[:, columns], num_threads=1))
 
-    with ThreadPoolExecutor(n_threads()) as threads:
-        return np.column_stack(list(threads.map(predict, range(y.shape[1]))))
+    return np.column_stack([predict(target) for target in range(y.shape[1])])
 
 
 @dataclass(frozen=True, eq=False)
