@@ -16,7 +16,7 @@ import argparse
 import json
 import resource
 import time
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 from statistics import fmean, stdev
 
@@ -81,6 +81,7 @@ def networks(seeds: Sequence[int]) -> None:
 def foretells(folders: Sequence[Path], store: Path | None) -> None:
     """Correlate the gains of the networks of finished runs with the scores of their cells."""
     records = []
+    rulers: dict[Hashable, PredictiveRuler] = {}
     for run in read_graph_runs(folders):
         results = of_cells(read_results(run.folder))
         record: dict[str, object] = {"setting": run.setting, "seed": run.seed}
@@ -90,7 +91,7 @@ def foretells(folders: Sequence[Path], store: Path | None) -> None:
                 for source in ("run", "control")
             }
             record[metric] = means["run"] / means["control"]
-        score = run_score(run, store)
+        score = run_score(run, store, rulers)
         if score is not None:
             rows = score.summary().itertuples()
             records.append(record | {f"{row.cells} {row.model}": row.gain for row in rows})

@@ -82,7 +82,8 @@ class Run:
             logger.info(line)
         try:
             # Cheap, so before any training: an invalid graph is reported, and cells that cannot tell graphs apart.
-            predictive = self.pipeline.predictive_score if self.pipeline.causal_graph.targets else None
+            _ = self.pipeline.causal_graph
+            predictive = self.pipeline.predictive_score
             if predictive is not None and (warning := predictive.warning()):
                 logger.warning("%s: %s", self.setting.dataset.name, warning)
             scores = self.pipeline.all_scores()

@@ -12,6 +12,7 @@ import pytest
 from bad_inputs import CASES, REPOSITORY, Case, Outcome, has_trained, problems, run
 from hydra.core.singleton import Singleton
 
+import llm4grn.cli.config  # noqa: F401  # its resolvers must be there before Hydra's state is first kept
 from llm4grn.pipeline import Pipeline
 
 END_TO_END = {"negative counts", "dataset=foo", "paths.outputs in a file", "no GPU here", "no synthetic cells"}

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from llm4grn.data.names import match_names
 from llm4grn.data.text_tables import read_text, split_rows
 from llm4grn.errors import UserError
+from llm4grn.grn.signs import SIGNS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,13 +33,6 @@ _IMPORTANCE = (
 _SIGN = ("sign", "mode", "effect", "regulation", "interaction", "mor", "type")
 _STIMULATION = ("consensusstimulation", "isstimulation")
 _INHIBITION = ("consensusinhibition", "isinhibition")
-_SIGNS = {
-    **dict.fromkeys(
-        ("activation", "activates", "activator", "stimulation", "positive", "up", "+", "1", "+1", "1.0"), 1
-    ),
-    **dict.fromkeys(("repression", "represses", "repressor", "inhibition", "negative", "down", "-", "-1", "-1.0"), -1),
-    **dict.fromkeys(("unknown", "", "0", "0.0", "na", "nan", "."), 0),
-}
 _ROLES = {"TF": _TF, "target": _TARGET}
 _REGULON = re.compile(r"(.+?)[ _]?(?:\(([+-])\)|\((\d+)g\)|_regulon|_targets|_extended)+", re.IGNORECASE)
 _TRUE = {"1", "1.0", "true", "yes"}
@@ -234,14 +228,14 @@ def _sign(table: pd.DataFrame, names: list[str]) -> pd.Series | None:
         return up - down
     if "sign" in names:
         values = table[names.index("sign")].tolist()
-        if strange := [value for value in values if value.casefold() not in _SIGNS]:
+        if strange := [value for value in values if value.casefold() not in SIGNS]:
             raise UserError(
                 f"column sign holds '{strange[0]}'; expected 1 (activation), -1 (repression) or 0 (unknown), or remove "
                 "it"
             )
     for name in _SIGN:
         if name in names and _are_signs(table[names.index(name)].tolist()):
-            return table[names.index(name)].str.casefold().map(_SIGNS).astype(int)
+            return table[names.index(name)].str.casefold().map(SIGNS).astype(int)
     return None
 
 
@@ -318,8 +312,8 @@ def _numbers(column: pd.Series) -> pd.Series:
 
 
 def _are_signs(values: Sequence[str]) -> bool:
-    known = [value.casefold() in _SIGNS for value in values]
-    return bool(known) and all(known) and any(_SIGNS[value.casefold()] for value in values)
+    known = [value.casefold() in SIGNS for value in values]
+    return bool(known) and all(known) and any(SIGNS[value.casefold()] for value in values)
 
 
 def _plain(name: str) -> str:

@@ -9,10 +9,13 @@ if TYPE_CHECKING:
 
 #: Name of the optional column of a table of edges.
 SIGN = "sign"
-_MEANING = {
-    **dict.fromkeys(("+", "1", "activation", "activator", "activates"), 1),
-    **dict.fromkeys(("-", "-1", "repression", "repressor", "represses", "inhibition"), -1),
-    **dict.fromkeys(("", "0", "unknown", "nan", "<na>", "none"), 0),
+#: Sign by the lower-case words and numbers that tools write for it.
+SIGNS = {
+    **dict.fromkeys(
+        ("activation", "activates", "activator", "stimulation", "positive", "up", "+", "1", "+1", "1.0"), 1
+    ),
+    **dict.fromkeys(("repression", "represses", "repressor", "inhibition", "negative", "down", "-", "-1", "-1.0"), -1),
+    **dict.fromkeys(("unknown", "", "0", "0.0", "na", "nan", "<na>", "none", "."), 0),
 }
 
 
@@ -31,8 +34,7 @@ def read_signs(column: pd.Series) -> pd.Series:
     [1, -1, 0, 1, 0, 1]
     """
     texts = column.astype(object).where(column.notna(), "").astype(str).str.strip().str.lower()
-    texts = texts.str.replace(r"^\+(?=\d)", "", regex=True).str.replace(r"\.0$", "", regex=True)
-    signs = texts.map(_MEANING)
+    signs = texts.map(SIGNS)
     if signs.isna().any():
         raise ValueError(f"{column[signs.isna()].iloc[0]!r}")
     return signs.astype("int8")

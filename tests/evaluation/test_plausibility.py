@@ -15,9 +15,9 @@ from scipy import sparse
 
 from llm4grn.errors import UserError
 from llm4grn.evaluation.cells.cell_types import proportions, total_variation
-from llm4grn.evaluation.cells.plausibility import look_at, plausibility
+from llm4grn.evaluation.cells.plausibility import look_at, plausibility_blocks, type_tables
 from llm4grn.evaluation.cells.run_cells import RunCells, open_runs, setting_names
-from llm4grn.evaluation.scores.comparison import run_models
+from llm4grn.evaluation.scores.comparison import model_labels
 from llm4grn.evaluation.scores.tables import scores_tables
 from llm4grn.report.blocks import Cell, Figure, Table
 from llm4grn.report.renderers import MISSING
@@ -33,6 +33,11 @@ def half_elsewhere(seed: int):
     other = cells_of(BAD, seed, shift=60.0).X
     cells.X = sparse.vstack([row for i in range(60) for row in (cells.X[2 * i], other[2 * i + 1])]).tocsr()
     return cells
+
+
+def plausibility(folders, figures, store):
+    looked = look_at(folders, store)
+    return [*plausibility_blocks(looked, figures), *type_tables(looked)]
 
 
 @pytest.fixture(scope="module")
@@ -196,7 +201,8 @@ def test_folders_that_hold_no_run_are_named(tmp_path, runs):
 def test_cells_of_no_real_type_stand_beside_the_scores_of_their_row(runs, blocks):
     store, good, bad = runs
     by_folder = {folder: read_results(folder) for folder in (good, bad)}
-    shares = look_at([good, bad], store).of_no_real_type(run_models(by_folder))
+    models = model_labels({folder: own[0].model for folder, own in by_folder.items()})
+    shares = look_at([good, bad], store).of_no_real_type(models)
     (scores,) = scores_tables([*by_folder[good], *by_folder[bad]], no_real_type=shares)
     assert scores.header[-1] == "No real type, % ↓"
     looked = {str(row[1]): number(row[-2]) for row in table(blocks, "plausibility").rows}

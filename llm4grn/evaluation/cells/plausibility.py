@@ -59,7 +59,25 @@ class Looked:
 
 
 def look_at(folders: Sequence[Path], store: Path | None, seed: int = 0, celltypist: Path | None = None) -> Looked:
-    """Compare the cells of finished runs with real ones; arguments and errors as in :func:`plausibility`."""
+    """Compare the cells of finished runs with the real ones of their splits.
+
+    Parameters
+    ----------
+    folders
+        Folders of finished runs, of any data sets; runs of one setting differ by seeds.
+    store
+        Folder of finished stages, which has the training and validation cells and those of stage 1. Sets of cells that
+        it lacks are left out, and the notes say so.
+    seed
+        Seed for all random choices.
+    celltypist
+        CellTypist model file that predicts types in place of a classifier trained on the data set's own types.
+
+    Raises
+    ------
+    UserError
+        If a folder holds no finished run, or the model cannot be read.
+    """
     runs = open_runs(folders, store)
     sets = cell_sets(runs)
     splits: list[Split] = []
@@ -80,42 +98,20 @@ def type_tables(looked: Looked) -> list[Table]:
     return [table for table in tables if table]
 
 
-def plausibility(
-    folders: Sequence[Path], figures: Path, store: Path | None, seed: int = 0, celltypist: Path | None = None
-) -> list[Table | Figure]:
-    """Build the tables and figures on the biological plausibility of finished runs.
-
-    Parameters
-    ----------
-    folders
-        Folders of finished runs, of any data sets; runs of one setting differ by seeds.
-    figures
-        Folder for the PNGs.
-    store
-        Folder of finished stages, which has the training and validation cells and those of stage 1. Sets of cells that
-        it lacks are left out, and the notes say so.
-    seed
-        Seed for all random choices.
-    celltypist
-        CellTypist model file that predicts types in place of a classifier trained on the data set's own types.
-
-    Returns
-    -------
-    The classifier's table, then one table of scores, then tables by cell type and pictures of each data set.
-
-    Raises
-    ------
-    UserError
-        If a folder holds no finished run, or the model cannot be read.
-    """
-    looked = look_at(folders, store, seed, celltypist)
-    return [*plausibility_blocks(looked, figures, seed, celltypist), *type_tables(looked)]
-
-
 def plausibility_blocks(
     looked: Looked, figures: Path, seed: int = 0, celltypist: Path | None = None
 ) -> list[Table | Figure]:
-    """Build the tables and figures of :func:`plausibility`, without the scores within cell types."""
+    """Return the classifier's table, the table of scores, and for each data set the types' shares and the pictures.
+
+    Parameters
+    ----------
+    looked
+        Result of :func:`look_at` with the same seed and model.
+    figures
+        Folder for the PNGs.
+    seed, celltypist
+        As in :func:`look_at`.
+    """
     from llm4grn.evaluation.cells.plausibility_figures import dataset_figures
     from llm4grn.evaluation.cells.plausibility_tables import classifier_table, proportions_table, scores_table
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,6 +14,8 @@ from llm4grn.runtime.seeding import derive_seed
 
 if TYPE_CHECKING:
     from anndata import AnnData
+
+logger = logging.getLogger("llm4grn")
 
 RAW, WITHIN = SPACES = ("raw", "within cell type")
 _N_COMPONENTS = 20
@@ -68,6 +71,8 @@ class HeldOut:
         if kinds is None:
             kinds, types = _clusters(raw[0], raw[1], seed), "clusters"
         known = np.unique(kinds[0])
+        if types == "clusters":
+            logger.info("no cell types: %d clusters of the training cells stand for them", len(known))
         seen = np.isin(kinds[1], known)
         designs = [
             np.column_stack([kind[:, None] == known, _log_depth(cells)])

@@ -10,10 +10,9 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from llm4grn.errors import UserError
 from llm4grn.evaluation.graphs.held_out import RAW, WITHIN
+from llm4grn.evaluation.scores.statistics import mean_interval
 from llm4grn.runtime.seeding import derive_seed
 from llm4grn.store import atomic_write
 
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FALSE_DISCOVERY_RATE = 0.05
-N_RESAMPLES = 2_000
 FILE = "predictive.tsv"
 _COLUMNS = ("target", "cells", "model", "n_regulators", "r2", "r2_random", "r2_all", "p", "predictable")
 _SLUGS = {RAW: "raw", WITHIN: "within_type"}
@@ -158,8 +156,8 @@ def _summary(own: pd.DataFrame, space: str, model: str, seed: int) -> Summary:
 
     gain = (own["r2"] - own["r2_random"]).to_numpy()
     ceiling = (own["r2_all"] - own["r2_random"]).to_numpy()
-    low, high = _bootstrap(gain, derive_seed(seed, "predictive", space, model))
-    ceiling_low, ceiling_high = _bootstrap(ceiling, derive_seed(seed, "predictive", space, model))
+    low, high = mean_interval(gain, derive_seed(seed, "predictive", space, model))
+    ceiling_low, ceiling_high = mean_interval(ceiling, derive_seed(seed, "predictive", space, model))
     p = own.loc[own["predictable"], "p"].to_numpy()
     n_better = int((false_discovery_control(p) < FALSE_DISCOVERY_RATE).sum()) if len(p) else 0
     return Summary(
@@ -177,10 +175,3 @@ def _summary(own: pd.DataFrame, space: str, model: str, seed: int) -> Summary:
         ceiling_low=ceiling_low,
         ceiling_high=ceiling_high,
     )
-
-
-def _bootstrap(values: np.ndarray, seed: int) -> tuple[float, float]:
-    """Return the ends of the 95 % percentile interval of the mean."""
-    drawn = np.random.default_rng(seed).integers(len(values), size=(N_RESAMPLES, len(values)))
-    low, high = np.quantile(values[drawn].mean(axis=1), [0.025, 0.975])
-    return float(low), float(high)

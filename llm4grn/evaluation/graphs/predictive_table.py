@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -12,12 +12,14 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from llm4grn.evaluation.graphs.predictive_score import FILE, PredictiveScore, Summary
-from llm4grn.evaluation.graphs.real_cells import data_file
+from llm4grn.evaluation.graphs.real_cells import data_file, split_of
 from llm4grn.evaluation.graphs.runs import GraphRun, over_seeds
 from llm4grn.report.blocks import Cell, Table
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from llm4grn.evaluation.graphs.predictive import PredictiveRuler
 
 logger = logging.getLogger("llm4grn")
 
@@ -91,8 +93,9 @@ def predictive_tables(runs: Sequence[GraphRun], store: Path | None = None) -> li
     score.
     """
     scored, without = [], 0
+    rulers: dict[Hashable, PredictiveRuler] = {}
     for run in runs:
-        score = run_score(run, store)
+        score = run_score(run, store, rulers)
         without += score is None
         scored += [ScoredGraph(run.setting, run.seed, score)] if score is not None else []
     if not scored:
@@ -106,24 +109,36 @@ def predictive_tables(runs: Sequence[GraphRun], store: Path | None = None) -> li
     return tables
 
 
-def run_score(run: GraphRun, store: Path | None) -> PredictiveScore | None:
-    """Return the score of a run's graph; if it is missing and the store has its cells, compute it and keep it."""
+def run_score(
+    run: GraphRun, store: Path | None, rulers: dict[Hashable, PredictiveRuler] | None = None
+) -> PredictiveScore | None:
+    """Return the score of a run's graph; if it is missing and the store has its cells, compute it and keep it.
+
+    Parameters
+    ----------
+    run
+        The run, in whose folder the score is.
+    store
+        Folder of finished stages; None if it is not available.
+    rulers
+        Rulers of earlier calls, which graphs over the same cells and TFs share; a new one is added.
+    """
     path = run.folder / FILE
     if path.is_file():
         return PredictiveScore.read(path)
     cells = data_file(run.folder, store)
-    if cells is None or not run.causal_graph.targets:
+    if cells is None:
         return None
-    import anndata
-
-    from llm4grn.data.preprocess import split
     from llm4grn.evaluation.graphs.held_out import HeldOut
-    from llm4grn.evaluation.graphs.predictive import PredictiveRuler
+    from llm4grn.evaluation.graphs.predictive import PredictiveRuler, sizes_of
 
     logger.info("held-out predictive score of %s", run.folder.name)
-    adata = anndata.read_h5ad(cells)
-    held_out = HeldOut.of(split(adata, "train"), split(adata, "test"), run.seed)
-    score = PredictiveRuler.of(held_out, run.causal_graph, run.tf_names, seed=run.seed).score(run.causal_graph)
+    graph, rulers = run.causal_graph, {} if rulers is None else rulers
+    key = (cells, run.seed, run.tf_names, graph.targets, sizes_of(graph))
+    if key not in rulers:
+        held_out = HeldOut.of(split_of(cells, "train"), split_of(cells, "test"), run.seed)
+        rulers[key] = PredictiveRuler.of(held_out, graph, run.tf_names, seed=run.seed)
+    score = rulers[key].score(graph)
     score.write(path)
     return score
 

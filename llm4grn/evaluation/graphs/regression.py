@@ -34,7 +34,7 @@ TREES = {
 }
 MAX_TREES = 100
 PATIENCE = 5
-#: Share of the regulators that a tree may use where a target has many of them.
+#: Number of regulators, drawn at random, that a tree may use.
 MAX_FEATURES = 20
 
 

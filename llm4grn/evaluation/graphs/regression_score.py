@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from llm4grn.errors import UserError
 from llm4grn.evaluation.graphs.files import MAX_PREDICTED_EDGES
+from llm4grn.evaluation.scores.statistics import mean_interval
 from llm4grn.grn import GRN
 from llm4grn.runtime.seeding import derive_seed
 
@@ -31,7 +32,6 @@ PENALTY = 1.0
 N_GROUPS = 5
 LIBRARY_SIZE = 10_000
 _LEAST_SAMPLES = 10
-_RESAMPLES = 1000
 
 
 def regression_score(
@@ -114,7 +114,7 @@ def regression_score(
         for name, of in ranked.items():
             chosen = {gene: of.get(gene, ())[:n] for gene, n in n_best.items()}
             scores = _scores(expression, genes, chosen, folds)
-            low, high = _interval(scores, derive_seed(seed, "regression", name, label))
+            low, high = mean_interval(scores, derive_seed(seed, "regression", name, label))
             rows.append(
                 {
                     "network": name,
@@ -215,13 +215,3 @@ def _scores(
         r2 = np.where(total > 0, 1 - error / np.where(total > 0, total, 1.0), 0.0)
         scores.append(np.where([bool(own) for own in selected], r2.clip(0, 1), 0.0))
     return np.mean(scores, axis=0)
-
-
-def _interval(scores: np.ndarray, seed: int) -> tuple[float, float]:
-    import numpy as np
-
-    if len(scores) < 2:
-        return float("nan"), float("nan")
-    draws = np.random.default_rng(seed).integers(len(scores), size=(_RESAMPLES, len(scores)))
-    low, high = np.quantile(scores[draws].mean(axis=1), [0.025, 0.975])
-    return float(low), float(high)

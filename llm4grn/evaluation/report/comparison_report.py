@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from llm4grn.evaluation.report.html_report import Section, blocks_of
-from llm4grn.evaluation.scores.comparison import load_runs, run_models, score_tables
+from llm4grn.evaluation.scores.comparison import Loaded, load_runs, score_tables
 from llm4grn.evaluation.scores.summary import summarise
 from llm4grn.evaluation.scores.verdicts import Verdict, verdicts
 from llm4grn.report.blocks import Block, Table
-from llm4grn.results import Result, read_results
+from llm4grn.results import Result
 
 if TYPE_CHECKING:
     from llm4grn.evaluation.cells.plausibility import Looked
@@ -23,10 +23,6 @@ if TYPE_CHECKING:
     from llm4grn.evaluation.graphs.why import KnockOuts
 
 logger = logging.getLogger("llm4grn")
-
-_EDGES = "Why these edges? What the language model said, and what the cells say."
-_GRAPHS = "What is imposed on the generator, and how much do the graphs have in common?"
-_PERTURBATIONS = "Do the targets of a transcription factor change when it is knocked out or repressed?"
 
 
 @dataclass(frozen=True)
@@ -139,19 +135,16 @@ def compare_runs(folders: Sequence[Path], folder: Path, options: Options) -> Com
 
         CellTypistModel.read(options.celltypist)  # an invalid file is refused before any work
     figures = Path(folder) / "figures"
-    results, n_cells = load_runs(folders, rescore=options.rescore)
-    rows = summarise(results)
-    sections: list[Section] = []
+    loaded = load_runs(folders, rescore=options.rescore)
+    rows = summarise(loaded.results)
     texts: dict[str, str] = {}
-    for title, intro, build in _parts(folders, figures, options, results, n_cells, texts):
-        logger.info("%s of %d runs", title[0].lower() + title[1:], len(folders))
-        sections.append(Section(title, build(), intro))
+    sections = _sections(_parts(folders, figures, options, loaded, texts), f"{len(folders)} runs")
     runs = [row for row in rows if row.source == "run"]
     seeds = sorted({seed for row in runs for seed in row.seeds})
     return Comparison(
         title=f"{', '.join(dict.fromkeys(row.dataset for row in runs))}: {_counted(len(runs), 'setting')} compared",
         subtitle=f"{_counted(len(folders), 'run')}, seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}",
-        results=results,
+        results=loaded.results,
         verdict=with_figures(verdicts(rows), rows, figures),
         sections=sections,
         commands=[(run.name, command) for run in folders if (command := command_of(run))],
@@ -161,68 +154,30 @@ def compare_runs(folders: Sequence[Path], folder: Path, options: Options) -> Com
 
 def compare_graphs(folders: Sequence[Path], folder: Path, options: Options) -> Comparison:
     """Compare folders of ``infer_grn.py``, which have a graph and no scores; arguments as in :func:`compare_runs`."""
-    from llm4grn.evaluation.graphs.edge_cards import edge_cards
     from llm4grn.evaluation.graphs.runs import read_graph_runs
-    from llm4grn.evaluation.graphs.tables import graph_blocks
 
     datasets = dict.fromkeys(run.dataset for run in read_graph_runs(folders))
-    figures = Path(folder) / "figures"
-    blocks = graph_blocks(
-        folders, figures, options.reference, data=options.data, store=options.store, seed=options.seed
-    )
-    title = f"{', '.join(datasets)}: {_counted(len(folders), 'graph')} compared"
-    sections = [Section("Graphs", blocks, _GRAPHS)]
     texts: dict[str, str] = {}
-    cards = edge_cards(folders, options.reference, data=options.data, store=options.store)
-    if cards:
-        sections.append(Section("Edges one by one", cards, _EDGES))
-    if options.perturbation is not None:
-        sections.append(Section("Perturbations", _perturbations(folders, options, texts), _PERTURBATIONS))
+    sections = _sections(_graph_parts(folders, Path(folder) / "figures", options, texts), f"{len(folders)} graphs")
+    title = f"{', '.join(datasets)}: {_counted(len(folders), 'graph')} compared"
     return Comparison(title, "", [], [], sections, [], texts)
-
-
-def _perturbations(folders: Sequence[Path], options: Options, texts: dict[str, str]) -> list[Block]:
-    """Score the graphs against the perturbation screen; the files of it are added to ``texts``."""
-    from llm4grn.evaluation.graphs.perturbation_table import perturbation_tables
-    from llm4grn.evaluation.graphs.runs import read_graph_runs
-
-    assert options.perturbation is not None
-    tables = perturbation_tables(read_graph_runs(folders), options.perturbation, options.seed)
-    texts |= tables.texts()
-    return [tables.table]
 
 
 _Part = tuple[str, str, Callable[[], Sequence[Block]]]
 
 
-def _parts(
-    folders: Sequence[Path],
-    figures: Path,
-    options: Options,
-    results: Sequence[Result],
-    n_cells: Mapping[str, int],
-    texts: dict[str, str],
-) -> list[_Part]:
-    """Return title, question and builder of each section; builders import lazily, so an unused one costs nothing.
+def _sections(parts: Sequence[_Part], of: str) -> list[Section]:
+    """Build the sections, without those that have nothing to show."""
+    sections = []
+    for title, intro, build in parts:
+        logger.info("%s of %s", title[0].lower() + title[1:], of)
+        if blocks := build():
+            sections.append(Section(title, blocks, intro))
+    return sections
 
-    A builder that makes further files adds them to ``texts``.
-    """
 
-    @cache
-    def looked() -> Looked:
-        from llm4grn.evaluation.cells.plausibility import look_at
-
-        return look_at(folders, options.store, options.seed, options.celltypist)
-
-    def scores() -> Sequence[Block]:
-        loaded = results, n_cells
-        if not options.plausibility:
-            return [*score_tables(folders, options.rescore, options.paper, options.seed, loaded)]
-        from llm4grn.evaluation.cells.plausibility import type_tables
-
-        shares = looked().of_no_real_type(run_models({folder: read_results(folder) for folder in folders}))
-        first, *others = score_tables(folders, options.rescore, options.paper, options.seed, loaded, shares)
-        return [first, *type_tables(looked()), *others]
+def _graph_parts(folders: Sequence[Path], figures: Path, options: Options, texts: dict[str, str]) -> list[_Part]:
+    """Return title, question and builder of each section on graphs; a builder adds further files to ``texts``."""
 
     def graphs() -> Sequence[Block]:
         from llm4grn.evaluation.graphs.tables import graph_blocks
@@ -238,10 +193,46 @@ def _parts(
             folders, options.reference, data=options.data, store=options.store, knock_outs=options.knock_outs
         )
 
-    def plausible() -> Sequence[Block]:
-        from llm4grn.evaluation.cells.plausibility import plausibility_blocks
+    def perturbations() -> Sequence[Block]:
+        from llm4grn.evaluation.graphs.perturbation_table import perturbation_tables
+        from llm4grn.evaluation.graphs.runs import read_graph_runs
 
-        return plausibility_blocks(looked(), figures, options.seed, options.celltypist)
+        if options.perturbation is None:
+            return []
+        tables = perturbation_tables(read_graph_runs(folders), options.perturbation, options.seed)
+        texts.update(tables.texts())
+        return [tables.table]
+
+    return [
+        ("Graphs", "What is imposed on the generator, and how much do the graphs have in common?", graphs),
+        ("Edges one by one", "Why these edges? What the language model said, and what the cells say.", edges),
+        (
+            "Perturbations",
+            "Do the targets of a transcription factor change when it is knocked out or repressed?",
+            perturbations,
+        ),
+    ]
+
+
+def _parts(
+    folders: Sequence[Path], figures: Path, options: Options, loaded: Loaded, texts: dict[str, str]
+) -> list[_Part]:
+    """Return title, question and builder of each section; builders import lazily, so an unused one costs nothing."""
+
+    @cache
+    def looked() -> Looked:
+        from llm4grn.evaluation.cells.plausibility import look_at
+
+        return look_at(folders, options.store, options.seed, options.celltypist)
+
+    def scores() -> Sequence[Block]:
+        shares = looked().of_no_real_type(loaded.models) if options.plausibility else None
+        first, *others = score_tables(folders, options.rescore, options.paper, options.seed, loaded, shares)
+        if not options.plausibility:
+            return [first, *others]
+        from llm4grn.evaluation.cells.plausibility import type_tables
+
+        return [first, *type_tables(looked()), *others]
 
     def imposed() -> Sequence[Block]:
         from llm4grn.evaluation.graphs.dependence import fidelity_table
@@ -253,18 +244,21 @@ def _parts(
             blocks += recovery_blocks(folders, figures, options.store, seed=options.seed)
         return blocks
 
-    parts: list[_Part] = [
+    def plausible() -> Sequence[Block]:
+        from llm4grn.evaluation.cells.plausibility import plausibility_blocks
+
+        return plausibility_blocks(looked(), figures, options.seed, options.celltypist) if options.plausibility else []
+
+    return [
         ("Scores", "How close do the generated cells come to held-out real cells?", scores),
-        ("Graphs", _GRAPHS, graphs),
-        ("Edges one by one", _EDGES, edges),
+        *_graph_parts(folders, figures, options, texts),
         ("Imposed edges in the cells", "Do the generated cells show the graph that was imposed on them?", imposed),
+        (
+            "Biological plausibility",
+            "Are the generated cells of real types, in their proportions and with their markers?",
+            plausible,
+        ),
     ]
-    if options.perturbation is not None:
-        parts.append(("Perturbations", _PERTURBATIONS, lambda: _perturbations(folders, options, texts)))
-    if options.plausibility:
-        question = "Are the generated cells of real types, in their proportions and with their markers?"
-        parts.append(("Biological plausibility", question, plausible))
-    return parts
 
 
 def command_of(run: Path) -> str | None:

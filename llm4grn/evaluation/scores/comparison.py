@@ -8,6 +8,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from llm4grn.errors import UserError
 from llm4grn.evaluation.scores.paper_numbers import paper_rows
@@ -59,8 +60,26 @@ def is_scored(folder: Path) -> bool:
     return (folder / "results.json").is_file()
 
 
-def load_runs(folders: Sequence[Path], rescore: bool = False) -> tuple[list[Result], dict[str, int]]:
-    """Read the results of all runs, and the number of cells on each side of a comparison by data set.
+class Loaded(NamedTuple):
+    """Results of several runs.
+
+    Attributes
+    ----------
+    results
+        Scores of their cells.
+    n_cells
+        Number of cells on each side of a comparison, by data set.
+    models
+        Name of each run's model in the results, by folder; see :func:`model_labels`.
+    """
+
+    results: list[Result]
+    n_cells: dict[str, int]
+    models: dict[Path, str]
+
+
+def load_runs(folders: Sequence[Path], rescore: bool = False) -> Loaded:
+    """Read the results of all runs.
 
     Parameters
     ----------
@@ -77,7 +96,9 @@ def load_runs(folders: Sequence[Path], rescore: bool = False) -> tuple[list[Resu
     results: list[Result] = []
     n_cells: dict[str, int] = {}
     by_folder = {folder: of_cells(read_results(folder / "results.json")) for folder in folders}
-    models = run_models(by_folder)
+    models = model_labels(
+        {folder: next((result.model for result in own if result.model), "") for folder, own in by_folder.items()}
+    )
     for folder, own in by_folder.items():
         run = read_run(folder / "results.json")
         read = [replace(result, model=models[folder]) if result.model else result for result in own]
@@ -85,14 +106,7 @@ def load_runs(folders: Sequence[Path], rescore: bool = False) -> tuple[list[Resu
         if rescore:
             results += _score(folder, read)
         n_cells[read[0].dataset] = run["n_cells"]
-    return results, n_cells
-
-
-def run_models(results: Mapping[Path, Sequence[Result]]) -> dict[Path, str]:
-    """Return the model of each run as its results name it, see :func:`model_labels`."""
-    return model_labels(
-        {folder: next((result.model for result in own if result.model), "") for folder, own in results.items()}
-    )
+    return Loaded(results, n_cells, models)
 
 
 def model_labels(names: Mapping[Path, str]) -> dict[Path, str]:
@@ -136,7 +150,7 @@ def score_tables(
     rescore: bool = False,
     paper: bool = False,
     seed: int = 0,
-    loaded: tuple[Sequence[Result], Mapping[str, int]] | None = None,
+    loaded: Loaded | None = None,
     no_real_type: Mapping[tuple[str, ...], Sequence[float]] | None = None,
 ) -> list[Table]:
     """Build all tables on the scores of finished runs.
@@ -161,7 +175,7 @@ def score_tables(
     ``scores``; ``scores_with_collapsed`` if any set of cells collapsed; ``intervals``; ``differences`` if a data set
     has two settings with a common seed.
     """
-    results, n_cells = loaded or load_runs(folders, rescore)
+    results, n_cells, _ = loaded or load_runs(folders, rescore)
     notes = run_notes(folders, rescore)
     rows = summarise(results)
     theirs = paper_rows(row.dataset for row in rows) if paper else []

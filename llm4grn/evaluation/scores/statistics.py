@@ -18,6 +18,7 @@ from llm4grn.runtime.seeding import derive_seed
 
 CONFIDENCE = 0.95
 N_RESAMPLES = 10_000
+_N_UNIT_RESAMPLES = 2_000  # of hundreds of units, which need fewer
 
 
 @dataclass(frozen=True)
@@ -175,6 +176,27 @@ def bootstrap_interval(samples: Mapping[int, Sequence[float]], seed: int) -> tup
     counts = np.arange(sizes.max()) < drawn_sizes
     means = (padded[groups[:, :, None], members] * counts).sum(axis=(1, 2)) / counts.sum(axis=(1, 2))
     low, high = np.quantile(means, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return float(low), float(high)
+
+
+def mean_interval(values: np.ndarray, seed: int) -> tuple[float, float]:
+    """Compute a percentile interval of the mean by resampling single units, for instance targets.
+
+    Parameters
+    ----------
+    values
+        One value per unit, shape (n,).
+    seed
+        Seed for resampling.
+
+    Returns
+    -------
+    Low and high end; nan with fewer than two values.
+    """
+    if len(values) < 2:
+        return math.nan, math.nan
+    drawn = np.random.default_rng(seed).integers(len(values), size=(_N_UNIT_RESAMPLES, len(values)))
+    low, high = np.quantile(values[drawn].mean(axis=1), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return float(low), float(high)
 
 
