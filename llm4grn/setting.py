@@ -85,7 +85,7 @@ class Setting:
     model: Model | None = None
     n_samples: Positive = 4
     metrics: Sequence[str] = tuple(METRICS)
-    predictive: Sequence[Literal["ridge", "trees"]] = ("ridge", "trees")
+    predictive: Sequence[Literal["ridge", "trees"]] = ("ridge",)
     llm: str = ""
     seed: NonNegative = 1000
     inference_seed: NonNegative = 1000

@@ -204,7 +204,7 @@ ARGUMENTS = {
     "model.causal_gan": (None, {"causal_gan"}),
     "n_samples": (3, CELLS),
     "metrics": (("mmd",), SCORES),
-    "predictive": (("ridge",), set()),  # a stage beside the others, which none of them reads
+    "predictive": (("trees",), set()),  # a stage beside the others, which none of them reads
     "llm": ("other", set()),
     "seed": (7, {"data", "tfs", "controller", "causal_gan"} | CELLS | SCORES),
     "inference_seed": (7, {"grn", "graph"}),

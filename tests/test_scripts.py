@@ -86,8 +86,9 @@ def test_a_run_prints_its_table_and_writes_its_folder(finished):
         rows = list(csv.DictReader(file))
     setting = ["dataset", "kb", "inferer", "llm", "model", "graph", "seed"]
     assert list(rows[0]) == [*setting, "sample", "source", "metric", "value"]
-    assert len(rows) == 3 * 2 * 9 + 4  # sources x samples x metrics, and four scores of the network
-    assert len([row for row in rows if row["metric"].startswith("predictive_")]) == 4
+    assert len(rows) == 3 * 2 * 9 + 2  # sources x samples x metrics, and two scores of the network
+    of_network = {row["metric"] for row in rows if row["metric"].startswith("predictive_")}
+    assert of_network == {"predictive_raw_ridge", "predictive_within_type_ridge"}
     assert (run / "predictive.tsv").is_file()
     assert "Held-out predictive score of the graph" in (run / "report.md").read_text()
     assert {row["source"] for row in rows} == {"control", "stage1", "run"}
@@ -236,7 +237,7 @@ def test_another_seed_gives_other_numbers(finished, counts, tmp_path):
     for name in "grn.tsv", "graph.json":
         assert (here / name).read_bytes() != (other / name).read_bytes(), name
     others = values(other)
-    assert len(others) == 3 * 2 + 4  # sources x metrics, and four scores of the network
+    assert len(others) == 3 * 2 + 2  # sources x metrics, and two scores of the network
     assert all(values(here)[which] != value for which, value in others.items())
 
 

@@ -90,7 +90,7 @@ class PredictiveRuler:
         cells: HeldOut,
         graph: CausalGraph,
         tf_names: Sequence[str],
-        models: Sequence[Model] = ("ridge", "trees"),
+        models: Sequence[Model] = ("ridge",),
         seed: int = 0,
     ) -> PredictiveRuler:
         """Measure random graphs and the ceiling.
