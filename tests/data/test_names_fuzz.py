@@ -4,7 +4,7 @@ import gzip
 
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from llm4grn.data.name_lists import read_name_file, read_names
@@ -81,13 +81,11 @@ def test_lists_lose_no_name_without_a_word(given_names, form):
         "line": [", ".join([*given_names, "GATA2", "GATA3"])],
         "blank": [f"  {name}\t" for name in given_names],
     }[form]
-    listed = read_names(lines)
-    told = [*listed.names, *listed.repeated, *listed.left_out]
     expected = [*given_names, "GATA2", "GATA3"] if form == "line" else given_names
-    titles = {"tf", "target", "x", "symbol", "gene"}  # a first line that names the column
-    if form in ("plain", "quoted", "blank", "line") and expected[0].casefold() in titles:
-        return
-    assert sorted(told) == sorted(expected)
+    titles = {"tf", "target", "x", "symbol", "gene"}
+    assume(form in ("R", "header") or expected[0].casefold() not in titles)  # which would name the column
+    listed = read_names(lines)
+    assert sorted([*listed.names, *listed.repeated, *listed.left_out]) == sorted(expected)
 
 
 @given(
