@@ -12,9 +12,8 @@ import platform
 import resource
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Any
 
 import torch
@@ -117,7 +116,8 @@ def rates(job: Job) -> Iterator[Result]:
 
 def stage_2(job: Job, model: str, precision: str) -> Ours:
     """Return an untrained causal GAN of a model's size, on the CPU."""
-    hyper = hyperparameters(job.size(1024, 16), precision, model)
+    in_products = "bfloat16" if precision == "bfloat16" else "float32"  # tf32 is torch's setting, not the model's
+    hyper = hyperparameters(job.size(1024, 16), in_products, model)
     if job.tiny:
         hyper = replace(hyper, critic_layers=[16, 8], labeler_layers=[16])
     torch.manual_seed(0)
@@ -145,28 +145,47 @@ def step_times(job: Job) -> Iterator[Result]:
         raise RuntimeError(f"torch.compile cannot work here: {reason}")
     if compiled and job.tiny:
         adversarial.BACKEND = "eager"  # traced, but without the minutes of a compiler
-    in_torch = "bfloat16" if precision == "bfloat16" else "float32"
-    eager = started(job, stage_2(job, model, in_torch))
-    reference = [{k: v.item() for k, v in eager.step(i).items()} for i in range(5)]
-    operations = count(partial(eager.step, 5))
-    yield "operators", totals(operations)
-    limits = roofline(job, operations, precision)
-    yield "least_seconds", limits
-    if not compiled:
-        yield "eager", timed(job, eager, limits)
-    del eager
+    reference, limits = yield from eager_step(job, model, precision, timing=not compiled)
     for graph in (False, True) if compiled else (True,):
         name = "compiled graph" if compiled and graph else "graph" if graph else "compiled"
         if graph and job.device != "cuda":
             yield name, {"skipped": "a CUDA graph needs a GPU"}
-            continue
-        trained = started(job, stage_2(job, model, in_torch), compiled, graph)
-        begin = time.perf_counter()
-        losses = [{k: v.item() for k, v in trained.step(i).items()} for i in range(5)]
-        warm_up = time.perf_counter() - begin
-        gap = max(relative(ours[k], theirs[k]) for ours, theirs in zip(losses, reference, strict=True) for k in ours)
-        yield name, {"warm_up_seconds": warm_up, "loss_gap_to_eager": gap, **timed(job, trained, limits)}
-        del trained
+        else:
+            yield name, other_step(job, model, precision, compiled, graph, reference, limits)
+
+
+def eager_step(
+    job: Job, model: str, precision: str, timing: bool
+) -> Generator[Result, None, tuple[list[dict[str, float]], dict[str, Any]]]:
+    """Yield operators and, with ``timing``, times of the eager step; return its first losses and its least seconds."""
+    eager = started(job, stage_2(job, model, precision))
+    reference = losses(eager, 1)  # the first step makes the optimizers' moments, too
+    operations = count(lambda: reference.extend(losses(eager, 2, first=1)))
+    yield "operators", totals(operations)
+    reference += losses(eager, 5, first=2)
+    limits = roofline(job, operations, precision)
+    yield "least_seconds", limits
+    if timing:
+        yield "eager", timed(job, eager, limits)
+    return reference, limits
+
+
+def other_step(
+    job: Job, model: str, precision: str, compiled: bool, graph: bool,
+    reference: Sequence[Mapping[str, float]], limits: Mapping[str, Any],
+) -> dict[str, Any]:  # fmt: skip
+    """Return times of a compiled or captured step, and how far its first losses are from the eager ones."""
+    trained = started(job, stage_2(job, model, precision), compiled, graph)
+    begin = time.perf_counter()
+    first = losses(trained, 5)  # a graph is captured at the fourth
+    warm_up = time.perf_counter() - begin
+    gap = max(relative(at[k], exact[k]) for at, exact in zip(first, reference, strict=True) for k in at)
+    return {"warm_up_seconds": warm_up, "loss_gap_to_eager": gap, **timed(job, trained, limits)}
+
+
+def losses(trained: Ours, stop: int, first: int = 0) -> list[dict[str, float]]:
+    """Run the steps from ``first`` to ``stop - 1``, and return their losses."""
+    return [{name: loss.item() for name, loss in trained.step(i).items()} for i in range(first, stop)]
 
 
 def started(job: Job, ours: Ours, compiled: bool = False, graph: bool = False) -> Ours:

@@ -17,7 +17,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 #: Operators that allocate or rename memory, and move nothing.
-_FREE = ("empty", "detach", "lift_fresh", "profiler", "is_same_size", "_unsafe_view")
+_FREE = ("empty", "detach", "lift_fresh", "profiler", "is_same_size", "_unsafe_view", "_local_scalar")
 
 
 @dataclass(frozen=True)

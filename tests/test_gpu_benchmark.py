@@ -37,7 +37,7 @@ def test_parts_survive_each_other(rehearsal):
     assert found["dies"]["results"] == {"before": 3}
     assert "its process ended with status" in found["dies"]["error"]
     assert found["hangs"]["error"] == "ended after its 1 s"
-    assert "s were left of 100" in found["late"]["error"]
+    assert "s were left of 3000" in found["late"]["error"]
     assert found["works"]["results"] == {"known": {"fails": 2, "dies": 3, "hangs": None}, "infinite": "inf"}
     child = found["hangs"]["results"]["child"]
     assert not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE
