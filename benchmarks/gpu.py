@@ -217,7 +217,7 @@ def run_all(chosen: Sequence[Part], device: str, tiny: bool, deadline: float, ou
                 found[part.name] = {"status": "skipped", "error": f"{left():.0f} s were left of {deadline:.0f}"}
             else:
                 found[part.name] = start(part).end(min(part.budget, left()))
-            if part.name == FIRST and found[FIRST]["status"] == "failed":
+            if part.name == FIRST and found[FIRST]["status"] == "failed" and device == "cuda":
                 method = "spawn"  # an import may have touched the GPU, which a fork does not survive
                 report["forkserver"] = found[FIRST]
                 found[FIRST] = start(part).end(min(part.budget, left()))

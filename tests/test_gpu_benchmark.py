@@ -45,9 +45,9 @@ def test_parts_survive_each_other(rehearsal):
 
 
 @pytest.mark.slow
-def test_a_device_that_cannot_be_used_is_tried_in_a_new_process_and_skips_the_rest(rehearsal):
+def test_a_device_that_cannot_be_used_skips_the_rest(rehearsal):
     unusable = report(rehearsal[0], "unusable.json")
-    assert unusable["forkserver"]["error"] == unusable["parts"][FIRST]["error"] == "ValueError: no luck"
+    assert unusable["parts"][FIRST]["error"] == "ValueError: no luck"
     assert unusable["parts"]["late"]["error"] == "the device cannot be used: ValueError: no luck"
 
 
@@ -89,6 +89,7 @@ def test_scores_agree_within_their_spread():
     assert failed_checks(near) == []
 
 
+@pytest.mark.slow  # torch imports much when it first counts
 def test_cost_of_a_step():
     a, b = torch.randn(3, 4), torch.randn(4, 5)
     operations = count(lambda: (a @ b).t().relu_())
