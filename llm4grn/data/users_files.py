@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llm4grn.data import readers
+from llm4grn.data.expression import chosen_expression
 from llm4grn.data.matrix_tables import GenesIn
 from llm4grn.data.text_tables import GZIP_MAGIC
 from llm4grn.data.users_cells import CellChoice, chosen_counts
@@ -195,6 +196,15 @@ class CellFile(UsersCells):
 
     def load(self) -> AnnData:
         """Load the counts."""
+        adata, choice = self._opened()
+        return chosen_counts(adata, self.path, choice)
+
+    def expression(self) -> AnnData:
+        """Load the expression as it is, raw or normalised."""
+        adata, choice = self._opened()
+        return chosen_expression(adata, self.path, choice)
+
+    def _opened(self) -> tuple[AnnData, CellChoice]:
         import pandas as pd
 
         adata = self._read(kind_of_file(self.file, _FIELD))
@@ -203,7 +213,7 @@ class CellFile(UsersCells):
             barcodes = pd.Series(adata.obs_names.to_numpy())
             column = column or "cell_type"
             adata.obs[column] = readers.cell_types(self._table, barcodes, "dataset.annotations").to_numpy()
-        return chosen_counts(adata, self.path, self._choice(layer=self.layer, cell_type_column=column))
+        return adata, self._choice(layer=self.layer, cell_type_column=column)
 
     def _read(self, kind: str) -> AnnData:
         from llm4grn.data.hdf5_files import read_zarr

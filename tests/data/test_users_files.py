@@ -349,6 +349,9 @@ def test_networks_of_all_formats_are_identical(pbmc3k, name):
     assert source.fingerprint()
     loaded = source.load()
     pd.testing.assert_frame_equal(network(loaded), network(adata), check_exact=True)
+    as_it_is = source.expression()  # what llm4grn adjacencies reads
+    assert (as_it_is.X != loaded.X).nnz == 0
+    assert as_it_is.var_names.equals(loaded.var_names)
 
 
 def test_the_table_of_formats_in_the_documentation_is_that_of_this_test():
