@@ -114,12 +114,12 @@ def test_workers_order_of_genes_and_format_do_not_change_a_byte(run, cells, opti
     assert run(cells, *options, output="other.tsv")[0].read_bytes() == first.read_bytes()
 
 
-def test_the_seed_does(run, expected):
-    first, _ = run("cells.h5ad", "--seed=1")
-    assert not as_ctx_reads(first).equals(expected.edges)
-    several = as_ctx_reads(run("cells.h5ad", "--n-seeds=2")[0])
-    assert list(several) == ["TF", "target", "importance"]
-    assert not several.equals(expected.edges)
+def test_the_seed_does(run):
+    first = run()[0].read_bytes()
+    assert run("cells.h5ad", "--seed=1")[0].read_bytes() != first
+    several, _ = run("cells.h5ad", "--n-seeds=2")
+    assert several.read_bytes() != first
+    assert list(as_ctx_reads(several)) == ["TF", "target", "importance"]
 
 
 @pytest.mark.parametrize("name", ["adjacencies.csv", "adjacencies.tsv.gz"])
@@ -138,10 +138,11 @@ def test_what_became_of_the_names_and_what_the_values_are_is_told(run):
     assert "copies" not in said
 
 
-def test_normalised_values_are_used_as_they_are(run, expected):
+def test_normalised_values_are_used_as_they_are(run):
+    of_counts = run()[0].read_bytes()
     path, said = run("log.h5ad")
     assert "the values look like log1p of counts normalised to 10000 per cell, and are used as they are" in said
-    assert not as_ctx_reads(path).equals(expected.edges)
+    assert path.read_bytes() != of_counts
 
 
 def test_copies_of_cells_are_warned_of(run):
