@@ -141,7 +141,7 @@ def likely_organism(names: Sequence[str]) -> str | None:
     ('mouse', 'human', None)
     """
     tables = [table for organism in ORGANISMS if (table := symbol_table(organism)) is not None]
-    shares = {table.organism: _share(names, lambda name, table=table: name in table.approved) for table in tables}
+    shares = {table.organism: _share(names, table.approved.__contains__) for table in tables}
     best = max(shares, key=shares.__getitem__)
     return best if shares[best] > 0.2 else None
 

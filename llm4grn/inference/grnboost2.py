@@ -101,7 +101,12 @@ class GRNBoost2(Inferer):
         scores = combine(runs)
         _warn_of_targets_without_edges(expression, scores)
         edges = expression.edges(scores)
-        provenance = {"method": "grnboost2", "engine": self.engine, "seed": seed, "cells": expression.n_cells}
+        provenance: dict[str, object] = {
+            "method": "grnboost2",
+            "engine": self.engine,
+            "seed": seed,
+            "cells": expression.n_cells,
+        }
         if self.n_seeds > 1:
             edges["importance_std"] = runs.std(axis=0, ddof=1)[(scores > 0)]
             agreement = expected_jaccard(runs, _TOP, seed)
