@@ -26,7 +26,7 @@ _READ_BY_CTX = (".loom", ".h5ad", ".tsv", ".csv")
 _DESCRIPTION = """\
 A drop-in for `pyscenic grn`: which transcription factors each gene's expression follows. Every gene is a target, the
 TFs among them; no gene is selected, and no cell is left out. GRNBoost2 runs on the engine of this package, which gives
-what arboreto gives up to its random numbers, about a hundred times as fast (docs/howto/scenic.md).
+what arboreto gives up to its random numbers, a hundred times as fast and more (docs/howto/scenic.md).
 """
 _EPILOG = """\
 examples:
