@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from llm4grn.api.cells import SplitCells, preprocess
     from llm4grn.api.edges import why
     from llm4grn.api.generator import CausalGenerator
-    from llm4grn.api.networks import infer_grn, transcription_factors
+    from llm4grn.api.networks import adjacencies, infer_grn, transcription_factors
     from llm4grn.api.scores import plot_cells, predictive_score, score
     from llm4grn.errors import UserError
     from llm4grn.evaluation.graphs.perturbation_score import perturbation_score
@@ -34,6 +34,7 @@ __all__ = [
     "CausalGraph",
     "SplitCells",
     "UserError",
+    "adjacencies",
     "datasets",
     "infer_grn",
     "perturbation_score",
@@ -51,6 +52,7 @@ _MODULES = {
     "CausalGenerator": "api.generator",
     "SplitCells": "api.cells",
     "UserError": "errors",
+    "adjacencies": "api.networks",
     "infer_grn": "api.networks",
     "perturbation_score": "evaluation.graphs.perturbation_score",
     "plot_cells": "api.scores",

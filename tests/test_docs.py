@@ -46,7 +46,7 @@ def test_site_shows_every_public_name_and_option(site):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", ["train", "perturb", "grn", "answers"])
+@pytest.mark.parametrize("command", ["train", "perturb", "grn", "adjacencies", "answers"])
 def test_help_on_the_site_is_that_of_the_command(site, command):
     page = html.unescape(re.sub(r"<[^>]*>", "", (site / "reference" / "command_line.html").read_text()))
     typed = [sys.executable, "-m", "llm4grn", command, "--help"]

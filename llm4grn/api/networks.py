@@ -6,18 +6,29 @@ import dataclasses
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from llm4grn.api.cells import SplitCells
 from llm4grn.api.options import inferer_named, knowledge_base_named
+from llm4grn.data.expression import chosen_expression
 from llm4grn.data.names import match_names
+from llm4grn.data.symbols import likely_organism
+from llm4grn.data.users_cells import CellChoice
+from llm4grn.data.users_files import CellFile
 from llm4grn.errors import UserError
 from llm4grn.grn import GRN
 from llm4grn.inference.base import CombiningInferer, Inferer, names_only
+from llm4grn.inference.expression import Expression
+from llm4grn.inference.genie3 import GENIE3
+from llm4grn.inference.grnboost2 import GRNBoost2
 from llm4grn.knowledge.base import KnowledgeBase, TFSet
+from llm4grn.knowledge.curated import tfs_among
 from llm4grn.knowledge.none import NoPriorList
 from llm4grn.pipeline import describe
 from llm4grn.store import Stage, Store
+
+if TYPE_CHECKING:
+    from anndata import AnnData
 
 logger = logging.getLogger("llm4grn")
 
@@ -164,6 +175,62 @@ def infer_grn(
     if known is None:
         known = (tfs if isinstance(tfs, NoPriorList) else NoPriorList(k=k)).select(grn, cells.genes)
     return dataclasses.replace(grn, genes=cells.genes, tf_names=known.names)
+
+
+def adjacencies(
+    expression: AnnData | str | Path,
+    tfs: str | Path | Sequence[str],
+    inferer: GRNBoost2 | GENIE3 | None = None,
+    *,
+    layer: str | None = None,
+    seed: int = 0,
+) -> GRN:
+    """Rank the transcription factors of every gene, the TFs among them: the first step of SCENIC.
+
+    Unlike :func:`infer_grn`, it selects no genes and holds no cells out, and takes normalised values too.
+    ``grn.write("adjacencies.tsv")`` writes a table that ``pyscenic ctx`` reads.
+
+    Parameters
+    ----------
+    expression
+        Cells x genes, or a file or folder of any format that ``dataset=file`` reads.
+    tfs
+        Names; a file of them; or ``human`` or ``mouse`` for the shipped list. They are matched by case and former
+        symbols too, and one line of the log says what became of them.
+    inferer
+        With its options, for instance ``GRNBoost2(n_seeds=10)``; None for GRNBoost2 on all cores.
+    layer
+        Layer of the expression; None for ``X``.
+    seed
+        Seed for the inference.
+
+    Raises
+    ------
+    UserError
+        If no gene is a TF, or the expression cannot be used.
+
+    Examples
+    --------
+    >>> import llm4grn as lg
+    >>> cells = lg.datasets.pbmc68k_reduced()[:, 200:260].copy()
+    >>> sorted(set(lg.adjacencies(cells, ["IRF1", "EGR1", "SOX4"]).table["TF"]))
+    ['EGR1', 'IRF1', 'SOX4']
+    """
+    if isinstance(expression, str | Path):
+        adata = CellFile(str(expression), layer=layer).expression()
+    else:
+        adata = chosen_expression(expression, "expression", CellChoice(layer=layer))
+    genes = list(adata.var_names)
+    if isinstance(tfs, str | Path):
+        names = tfs_among(genes, tfs)
+    else:
+        matched = match_names(tfs, genes, likely_organism(genes))
+        if not matched.genes:
+            raise UserError(f"tfs: none of the {len(tfs)} names is among the {len(genes)} genes; check the symbols")
+        logger.info("tfs: %s", matched.report("TFs"))
+        names = sorted(set(matched.genes.values()))
+    method = inferer or GRNBoost2()
+    return method.rank(Expression.of(adata, names, type(method).__name__, every_gene=True), seed)
 
 
 def _infer(method: Inferer, cells: SplitCells, tfs: Sequence[str] | None, seed: int) -> GRN:

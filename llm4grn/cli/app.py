@@ -18,6 +18,7 @@ COMMANDS = {
     "perturb": ("perturb", "knock out or set genes in the cells of a finished run"),
     "generate": ("generate", "any number of cells from a finished run"),
     "grn": ("grn", "compare network files, convert pickled ones, ask why an edge is there"),
+    "adjacencies": ("adjacencies", "SCENIC's first step: what pyscenic grn does, for pyscenic ctx"),
     "answers": ("answers", "the kept answers of language models: costs, export, import"),
 }
 

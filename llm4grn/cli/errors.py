@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -17,11 +17,21 @@ from llm4grn.runtime.write_failures import write_failure
 
 
 @contextmanager
-def one_line_errors() -> Iterator[None]:
+def one_line_errors(
+    interrupted: str = "interrupted; the same command goes on from here",
+    reworded: Callable[[str], str] = lambda line: line,
+) -> Iterator[None]:
     """End the program with one line on stderr and status 2 for errors that the user can repair.
 
     A file that cannot be written ends it with one line and status 1, Ctrl-C with status 130; any other exception keeps
     its traceback.
+
+    Parameters
+    ----------
+    interrupted
+        What is said after Ctrl-C.
+    reworded
+        Function of each message that returns it in the words of the command.
     """
     try:
         yield
@@ -29,10 +39,10 @@ def one_line_errors() -> Iterator[None]:
         print(f"error: {one_line(error)}", file=sys.stderr)
         sys.exit(1)
     except (UserError, HydraException, OmegaConfBaseException) as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
+        print(f"error: {reworded(one_line(error))}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print("\ninterrupted; the same command goes on from here", file=sys.stderr)
+        print(f"\n{interrupted}", file=sys.stderr)
         sys.exit(130)
     except Exception as error:
         failure = write_failure(error)

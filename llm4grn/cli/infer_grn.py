@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from omegaconf import DictConfig, OmegaConf
 
@@ -23,6 +25,9 @@ from llm4grn.pipeline import Pipeline
 from llm4grn.report.terminal import to_terminal
 from llm4grn.store import Store, atomic_write, copy_file
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 logger = logging.getLogger("llm4grn")
 
 
@@ -33,14 +38,7 @@ def infer_grn(cfg: DictConfig) -> Path | None:
     if cfg.llm.get("dry_run"):
         print("\n".join(pipeline.previews()) or "No language model takes part: nothing would be asked.")
         return None
-    against = None if cfg.reference is None else str(cfg.reference)
-    # Loaded before the inference, which can take hours, so that a wrong path is reported at once.
-    reference = None if against is None else load_reference(against, setting.dataset.source, cfg.paths.data)
-    if reference is not None and against is not None:
-        aliases = bool(cfg.dataset.get("aliases"))
-        organism = cfg.dataset.organism
-        reference, line = reference_among(reference, pipeline.genes, organism, aliases=aliases, name=against)
-        logger.info(line)
+    references = _references(cfg, pipeline)
     if report := setting.kb.report(pipeline.genes):
         logger.info(report)
     tfs, graph = pipeline.tf_set, pipeline.causal_graph
@@ -71,25 +69,57 @@ def infer_grn(cfg: DictConfig) -> Path | None:
             print(f"\nNote: {warning}.")
     print(f"\n{audit_text(pipeline.audits())}", end="")
     if pipeline.inferred_grn.signs is not None:
-        agreement = sign_agreement(pipeline.inferred_grn, pipeline.split("train"), reference, name=str(against))
-        print(sign_text(pipeline.inferred_grn, agreement))
-    if reference is not None and against is not None:
-        candidates = None if isinstance(setting.kb, NoPriorList) else tfs.names
-        ranked = pipeline.inferred_grn
-        scores = score_against(ranked, reference, graph.genes, candidates, name=against, seed=setting.seed)
-        print(f"{scores.text()}\n")
-        paths |= scores.write(folder)
-        confirmed = calibration(ranked, reference, graph.genes, candidates)
-        for label, table, name in (
-            ("reference edges", reference, f"reference_{file_label(against)}.tsv"),
-            ("share confirmed by rank", confirmed, f"calibration_{file_label(against)}.tsv"),
-        ):
-            with atomic_write(folder / name) as path:
-                table.to_csv(path, sep="\t", index=False, lineterminator="\n")
-            paths[label] = folder / name
+        print(sign_text(pipeline.inferred_grn, _sign_agreement(pipeline, references)))
+    for name, reference in references.items():
+        written = _score(pipeline, reference, name, folder)
+        which = f", {file_label(name)}" if len(references) > 1 else ""
+        paths |= {f"{what}{which}": path for what, path in written.items()}
     for label, path in paths.items():
         print(f"{label:24} {path}")
     return folder
+
+
+def _references(cfg: DictConfig, pipeline: Pipeline) -> dict[str, pd.DataFrame]:
+    """Return the edges of each reference, one or a list, by its name, under the names that the genes have in the data.
+
+    They are loaded before the inference, which can take hours, so that a wrong path is reported at once.
+    """
+    given = cfg.reference if OmegaConf.is_list(cfg.reference) else [cfg.reference]
+    names = dict.fromkeys(str(name) for name in given if name is not None)
+    loaded = {name: load_reference(name, pipeline.setting.dataset.source, cfg.paths.data) for name in names}
+    aliases, organism = bool(cfg.dataset.get("aliases")), cfg.dataset.organism
+    for name, edges in loaded.items():
+        loaded[name], line = reference_among(edges, pipeline.genes, organism, aliases=aliases, name=name)
+        logger.info(line)
+    return loaded
+
+
+def _sign_agreement(pipeline: Pipeline, references: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Compare the signs of the network with those of correlations and of each reference."""
+    import pandas as pd
+
+    grn = pipeline.inferred_grn
+    with_cells = sign_agreement(grn, pipeline.split("train"))
+    with_each = [sign_agreement(grn, None, reference, name=name) for name, reference in references.items()]
+    return pd.concat([table for table in (with_cells, *with_each) if len(table)] or [with_cells], ignore_index=True)
+
+
+def _score(pipeline: Pipeline, reference: pd.DataFrame, name: str, folder: Path) -> dict[str, Path]:
+    """Print and write the scores of the network against a reference; return the files, by what they hold."""
+    genes, grn, setting = pipeline.causal_graph.genes, pipeline.inferred_grn, pipeline.setting
+    candidates = None if isinstance(setting.kb, NoPriorList) else pipeline.tf_set.names
+    scores = score_against(grn, reference, genes, candidates, name=name, seed=setting.seed)
+    print(f"{scores.text()}\n")
+    paths, label = scores.write(folder), file_label(name)
+    confirmed = calibration(grn, reference, genes, candidates)
+    for what, table, file in (
+        ("reference edges", reference, f"reference_{label}.tsv"),
+        ("share confirmed by rank", confirmed, f"calibration_{label}.tsv"),
+    ):
+        with atomic_write(folder / file) as path:
+            table.to_csv(path, sep="\t", index=False, lineterminator="\n")
+        paths[what] = folder / file
+    return paths
 
 
 def _shorten(names: tuple[str, ...], limit: int = 12) -> str:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 import shlex
 import sys
-import time
-import warnings
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -20,9 +17,9 @@ from omegaconf import DictConfig
 from llm4grn.cli import sweep
 from llm4grn.cli.config import check_paths
 from llm4grn.cli.errors import one_line_errors, quoted, reads_as_text
+from llm4grn.cli.logs import set_up_logging
 from llm4grn.cli.program import CONF
 from llm4grn.errors import UserError
-from llm4grn.runtime.quiet import quiet_lightning
 
 
 def run(task: Callable[[DictConfig], Path | None], config_name: str, conf: Path = CONF) -> None:
@@ -40,13 +37,13 @@ def run(task: Callable[[DictConfig], Path | None], config_name: str, conf: Path 
     conf
         Folder of the YAML files, with ``multirun_sweeps`` beside it.
     """
-    _set_up_logging()
+    set_up_logging()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise errors instead of printing them and exiting
 
     @wraps(task)
     def guarded(cfg: DictConfig) -> None:
         if sweep.is_job():
-            _set_up_logging()  # a worker process starts without it
+            set_up_logging()  # a worker process starts without it
             sweep.run_job(lambda: task(cfg))
             return
         with one_line_errors():  # inside Hydra, which would log a line of its own about the job
@@ -82,23 +79,3 @@ def _reject_dashed_options() -> None:
     if unknown:
         first = next((word for word in unknown if word.startswith("-")), unknown[0])
         raise UserError(f"{first}: there is no such option; fields are set without dashes, as in seed=2000; see --help")
-
-
-def _set_up_logging() -> None:
-    """Log messages of llm4grn with the time since the start, and only warnings of other libraries."""
-    start = time.monotonic()
-
-    class Elapsed(logging.Formatter):
-        def format(self, record: logging.LogRecord) -> str:
-            level = "" if record.levelno == logging.INFO else f"{record.levelname.lower()}: "
-            return f"[{time.monotonic() - start:6.1f} s] {level}{record.getMessage()}"
-
-    handler = logging.StreamHandler()
-    handler.setFormatter(Elapsed())
-    ours = logging.getLogger("llm4grn")
-    ours.handlers = [handler]
-    ours.setLevel(logging.INFO)
-    ours.propagate = False
-    quiet_lightning()
-    warnings.filterwarnings("ignore", category=FutureWarning)
-    warnings.filterwarnings("ignore", category=DeprecationWarning)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import warnings
+import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,8 @@ logger = logging.getLogger(__name__)
 _LOOM_GENES = ("Gene", "gene_name", "gene_names", "GeneName", "gene_symbols", "var_names", "Accession", "gene_ids")
 _LOOM_CELLS = ("CellID", "obs_names", "cell_names", "Barcode", "barcode", "barcodes", "cell_id")
 _RNA = ("rna", "gex", "gene expression", "genes", "gene")
+#: Files of which one is in each group of a zarr store.
+ZARR_GROUP = (".zgroup", "zarr.json", ".zattrs")
 _ROWS = 512  # rows of a loom's dense matrix that are in memory at once
 
 
@@ -69,7 +72,7 @@ def read_hdf5(path: Path, kind: str, field: str) -> AnnData:
 
 
 def read_zarr(path: Path, field: str) -> AnnData:
-    """Read an AnnData in a zarr folder.
+    """Read an AnnData in a zarr folder, or in a zip archive of one.
 
     Raises
     ------
@@ -81,13 +84,32 @@ def read_zarr(path: Path, field: str) -> AnnData:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return anndata.read_zarr(path)
+            if path.is_dir():
+                return anndata.read_zarr(path)
+            import zarr
+            from zarr.storage import ZipStore
+
+            with closing(ZipStore(path, mode="r")) as store:
+                return anndata.read_zarr(zarr.open_group(store, path=zarr_root(path), mode="r"))
     except ImportError as error:
         raise UserError(f"{field}: {path} is zarr, which needs a package: run pip install zarr") from error
     except MemoryError:
         raise
     except Exception as error:  # of zarr, its codecs and anndata, which have no common class
         raise UserError(f"{field}: {path} cannot be read as zarr ({one_line(error)}); write it again") from error
+
+
+def zarr_root(path: Path) -> str | None:
+    """Return the folder of the zarr group in a zip archive, empty if it is at the top; None if there is no group.
+
+    Raises
+    ------
+    zipfile.BadZipFile
+        If the archive is damaged.
+    """
+    with zipfile.ZipFile(path) as archive:
+        groups = [name for name in archive.namelist() if name.rpartition("/")[2] in ZARR_GROUP]
+    return min((name.rpartition("/")[0] for name in groups), key=len, default=None)
 
 
 @contextmanager

@@ -37,32 +37,57 @@ def check_counts(adata: AnnData, name: str) -> None:
     """
     import numpy as np
 
-    counts = as_csr(adata.X, name)
-    if min(counts.shape) == 0 or not counts.data.any():
-        raise UserError(
-            f"{name}: the matrix is empty ({counts.shape[0]} cells x {counts.shape[1]} genes, "
-            f"{np.count_nonzero(counts.data)} values above zero); give raw counts{_elsewhere(adata)}"
-        )
-    _check_unique(adata.var_names, f"{name}: gene name", "merge or rename them (adata.var_names_make_unique())")
+    remedy = f"raw counts are needed{_elsewhere(adata)}"
+    counts = check_numbers(adata, name, f"repair the matrix: {remedy}")
     _check_unique(adata.obs_names, f"{name}: barcode", "make them unique (adata.obs_names_make_unique())")
     if np.issubdtype(counts.dtype, np.unsignedinteger):
         return
-
-    def refuse(bad: np.ndarray, what: str, remedy: str) -> None:
-        if bad.any():
-            entry = int(bad.argmax())
-            cell = adata.obs_names[int(np.searchsorted(counts.indptr, entry, side="right")) - 1]
-            gene = adata.var_names[int(counts.indices[entry])]
-            value = counts.data[entry]
-            raise UserError(f"{name}: value {value:.6g} of gene {gene} in cell {cell} is {what}; {remedy}")
-
-    remedy = f"raw counts are needed{_elsewhere(adata)}"
+    _refuse(adata, name, counts, counts.data < 0, f"negative (scaled or centred values?); {remedy}")
     if not np.issubdtype(counts.dtype, np.integer):
-        refuse(np.isnan(counts.data), "not a number (NaN)", f"repair the matrix: {remedy}")
-        refuse(np.isinf(counts.data), "infinite", f"repair the matrix: {remedy}")
-    refuse(counts.data < 0, "negative (scaled or centred values?)", remedy)
-    if not np.issubdtype(counts.dtype, np.integer):
-        refuse(counts.data != np.rint(counts.data), f"not an integer: {_what_it_is(counts)}", remedy)
+        fractional = counts.data != np.rint(counts.data)
+        if fractional.any():
+            _refuse(adata, name, counts, fractional, f"not an integer: {_what_it_is(counts)}; {remedy}")
+
+
+def check_numbers(adata: AnnData, name: str, remedy: str) -> csr_matrix:
+    """Return the matrix as CSR; raise UserError unless it holds finite numbers of uniquely named genes.
+
+    Parameters
+    ----------
+    adata, name
+        As for :func:`check_counts`.
+    remedy
+        What to do about a value that is no finite number.
+
+    Raises
+    ------
+    UserError
+        If the matrix is empty, a gene name is duplicated, or a value is not a number, NaN or infinite.
+    """
+    import numpy as np
+
+    matrix = as_csr(adata.X, name)
+    if min(matrix.shape) == 0 or not matrix.data.any():
+        raise UserError(
+            f"{name}: the matrix is empty ({matrix.shape[0]} cells x {matrix.shape[1]} genes, "
+            f"{np.count_nonzero(matrix.data)} values above zero); give raw counts{_elsewhere(adata)}"
+        )
+    _check_unique(adata.var_names, f"{name}: gene name", "merge or rename them (adata.var_names_make_unique())")
+    if matrix.dtype.kind == "f" and not np.isfinite(matrix.data).all():
+        _refuse(adata, name, matrix, np.isnan(matrix.data), f"not a number (NaN); {remedy}")
+        _refuse(adata, name, matrix, np.isinf(matrix.data), f"infinite; {remedy}")
+    return matrix
+
+
+def _refuse(adata: AnnData, name: str, matrix: csr_matrix, bad: np.ndarray, what: str) -> None:
+    """Raise UserError for the first bad entry, if any."""
+    import numpy as np
+
+    if bad.any():
+        entry = int(bad.argmax())
+        cell = adata.obs_names[int(np.searchsorted(matrix.indptr, entry, side="right")) - 1]
+        gene = adata.var_names[int(matrix.indices[entry])]
+        raise UserError(f"{name}: value {matrix.data[entry]:.6g} of gene {gene} in cell {cell} is {what}")
 
 
 def as_csr(matrix: Any, name: str) -> csr_matrix:
@@ -137,6 +162,25 @@ def _what_it_is(counts: csr_matrix) -> str:
     return "it looks log-transformed" if _is_log(some) else corrected
 
 
+def kind_of_values(matrix: csr_matrix) -> str:
+    """Return what a matrix holds, as in "the values look like raw counts", judged by some of its cells.
+
+    Examples
+    --------
+    >>> from scipy.sparse import csr_matrix
+    >>> counts = csr_matrix([[3.0, 1, 0], [5, 0, 2], [0, 1, 1]])
+    >>> kind_of_values(counts), kind_of_values(-counts)
+    ('like raw counts', 'scaled or centred: some are negative')
+    """
+    import numpy as np
+
+    if (matrix.data < 0).any():
+        return "scaled or centred: some are negative"
+    if matrix.dtype.kind != "f" or bool((matrix.data == np.rint(matrix.data)).all()):
+        return "like raw counts"
+    return _what_it_is(matrix).removeprefix("it looks ").partition(";")[0]
+
+
 def is_corrected(counts: csr_matrix) -> bool:
     """Return True if fractional values are neither logarithms nor normalised to one sum: they can be rounded."""
     return "dataset.round" in _what_it_is(counts)
@@ -206,13 +250,22 @@ def warnings_about_counts(counts: csr_matrix) -> list[str]:
             f"the largest value is {counts.data.max()}: values beyond 16777216 (2^24) lose digits in single precision, "
             "and hardly are counts of molecules"
         )
-    # Two random sums tell cells apart that are not copies of each other.
-    probes = counts @ np.random.default_rng(0).standard_normal((counts.shape[1], 2))
-    full = probes[sums >= _EMPTY]
-    copies = len(full) - len(np.unique(full, axis=0))
-    if copies > 0.01 * counts.shape[0]:
-        lines.append(
-            f"{copies} cells are exact copies of others, as in a sample that was merged twice: they stand on both "
-            "sides of the split, and make inference slow; drop them"
-        )
     return lines
+
+
+def n_copies(matrix: csr_matrix) -> int:
+    """Return how many cells have exactly the values of an earlier one.
+
+    Nearly empty cells, which are alike by chance, do not count.
+
+    Parameters
+    ----------
+    matrix
+        Expression, raw or normalised, shape (n_cells, n_genes), with the entries of each row in the same order.
+    """
+    import numpy as np
+
+    # Two random sums tell cells apart that are not copies of each other, in one pass over the entries.
+    sums = matrix @ np.random.default_rng(0).standard_normal((matrix.shape[1], 2))
+    full = sums[np.diff(matrix.indptr) >= _EMPTY]
+    return len(full) - len(np.unique(full, axis=0))

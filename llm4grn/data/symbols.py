@@ -132,6 +132,20 @@ def foreign_symbols(names: Iterable[str], organism: str) -> tuple[list[str], int
     return [n for n in names if n in other.approved and n not in own.approved], sum(n in own.approved for n in names)
 
 
+def likely_organism(names: Sequence[str]) -> str | None:
+    """Return the organism of which most names are approved symbols; None if few are.
+
+    Examples
+    --------
+    >>> likely_organism(["Gata1", "Actb", "EGFP"]), likely_organism(["GATA1", "x"]), likely_organism(["tbx16", "her1"])
+    ('mouse', 'human', None)
+    """
+    tables = [table for organism in ORGANISMS if (table := symbol_table(organism)) is not None]
+    shares = {table.organism: _share(names, table.approved.__contains__) for table in tables}
+    best = max(shares, key=shares.__getitem__)
+    return best if shares[best] > 0.2 else None
+
+
 def _share(names: Sequence[str], test: Callable[[str], bool]) -> float:
     some = names[:: max(len(names) // _SAMPLE, 1)]
     return sum(map(test, some)) / len(some) if len(some) else 0.0

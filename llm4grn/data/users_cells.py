@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from llm4grn.data import readers
 from llm4grn.data.names import common_prefix, shortened, warnings_about
-from llm4grn.data.raw_counts import as_csr, is_corrected, warnings_about_counts
+from llm4grn.data.raw_counts import as_csr, is_corrected, n_copies, warnings_about_counts
 from llm4grn.data.symbols import ORGANISMS, are_barcodes, are_ensembl_ids, share_known, symbol_table
 from llm4grn.data.text_tables import clean
 from llm4grn.errors import UserError
@@ -27,6 +27,7 @@ _SYMBOL_COLUMNS = (
 _TYPE_COLUMNS = ("feature_types", "feature_type", "feature_modality", "modality")
 _GENE_TYPES = {"gene expression", "gene", "rna", "genes", "gex"}
 _NAMELESS = {"", "nan", "NaN", "<NA>", "None"}
+_FEW = 0.01  # share of the cells that may be copies of others without a warning
 #: Value of ``gene_names`` that keeps the names of the file.
 INDEX = "index"
 
@@ -62,6 +63,10 @@ class CellChoice:
     round: bool = False
     organism: str | None = None
 
+    def shown(self, name: str) -> str:
+        """Return the name of the data for messages, with the layer if one is chosen."""
+        return name if self.layer is None else f"{name} (layer {self.layer})"
+
 
 def chosen_counts(adata: AnnData, name: str, choice: CellChoice) -> AnnData:
     """Return the raw counts of a user's AnnData, checked, with ``obs["cell_type"]`` and ``obs["batch"]`` if known.
@@ -84,25 +89,47 @@ def chosen_counts(adata: AnnData, name: str, choice: CellChoice) -> AnnData:
     column = choice.cell_type_column
     if column is None and "cell_type" in adata.obs:
         column = "cell_type"
-    adata = with_layer(adata, name, choice.layer)
     for field, wanted in ("cell_type_column", column), ("batch", choice.batch):
         if wanted is not None and wanted not in adata.obs:
             have = ", ".join(map(str, adata.obs.columns)) or "none"
             raise UserError(f"dataset.{field}: {name} has no obs column {wanted} (columns: {have})")
+    adata = chosen_genes(adata, name, choice)
+    shown = choice.shown(name)
+    if choice.round:
+        adata = _rounded(adata, shown)
+    types, batches = (None if c is None else adata.obs[c] for c in (column, choice.batch))
+    counts = readers.as_counts(adata, shown, types, batches)
+    lines = [*warnings_about(list(counts.var_names), choice.organism), *warnings_about_counts(counts.X)]
+    if (copies := n_copies(counts.X)) > _FEW * counts.n_obs:
+        lines.append(
+            f"{copies} cells are exact copies of others, as in a sample that was merged twice: they stand on both "
+            "sides of the split, and make inference slow; drop them"
+        )
+    for line in lines:
+        logger.warning("%s: %s", shown, line)
+    return counts
+
+
+def chosen_genes(adata: AnnData, name: str, choice: CellChoice) -> AnnData:
+    """Return the chosen matrix of the chosen cells, raw or not, with genes only, by the names that lists use.
+
+    Parameters
+    ----------
+    adata, name, choice
+        As for :func:`chosen_counts`.
+
+    Raises
+    ------
+    UserError
+        If there is no such layer or column, no cell is left, or names are missing or those of cells.
+    """
+    adata = with_layer(adata, name, choice.layer)
     if choice.subset is not None:
         adata = _subset(adata, choice.subset, name)
     adata = _only_genes(adata, name)
     names = gene_names(adata, name, choice.gene_names)
     _check_names(names, adata.obs_names, name)
-    shown = name if choice.layer is None else f"{name} (layer {choice.layer})"
-    adata = _renamed(adata, names)
-    if choice.round:
-        adata = _rounded(adata, shown)
-    types, batches = (None if c is None else adata.obs[c] for c in (column, choice.batch))
-    counts = readers.as_counts(adata, shown, types, batches)
-    for line in [*warnings_about(names, choice.organism), *warnings_about_counts(counts.X)]:
-        logger.warning("%s: %s", shown, line)
-    return counts
+    return _renamed(adata, names)
 
 
 def with_layer(adata: AnnData, name: str, layer: str | None) -> AnnData:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import difflib
 import gzip
 import logging
+import zipfile
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llm4grn.data import readers
+from llm4grn.data.expression import chosen_expression
+from llm4grn.data.hdf5_files import ZARR_GROUP, read_zarr, zarr_root
 from llm4grn.data.matrix_tables import GenesIn
 from llm4grn.data.text_tables import GZIP_MAGIC
 from llm4grn.data.users_cells import CellChoice, chosen_counts
@@ -151,8 +154,8 @@ class TenX(UsersCells):
 class CellFile(UsersCells):
     """The user's own file or folder of any known format, which is recognised from what is in it.
 
-    .h5ad, 10x's .h5, .loom, .h5mu; a zarr folder; a 10x folder, whose files may have a prefix, or its matrix; a table
-    of counts, genes x cells or cells x genes.
+    .h5ad, 10x's .h5, .loom, .h5mu; a zarr folder, zipped or not; a 10x folder, whose files may have a prefix, or its
+    matrix; a table of counts, genes x cells or cells x genes.
 
     Parameters
     ----------
@@ -195,6 +198,15 @@ class CellFile(UsersCells):
 
     def load(self) -> AnnData:
         """Load the counts."""
+        adata, choice = self._opened()
+        return chosen_counts(adata, self.path, choice)
+
+    def expression(self) -> AnnData:
+        """Load the expression as it is, raw or normalised."""
+        adata, choice = self._opened()
+        return chosen_expression(adata, self.path, choice)
+
+    def _opened(self) -> tuple[AnnData, CellChoice]:
         import pandas as pd
 
         adata = self._read(kind_of_file(self.file, _FIELD))
@@ -203,10 +215,9 @@ class CellFile(UsersCells):
             barcodes = pd.Series(adata.obs_names.to_numpy())
             column = column or "cell_type"
             adata.obs[column] = readers.cell_types(self._table, barcodes, "dataset.annotations").to_numpy()
-        return chosen_counts(adata, self.path, self._choice(layer=self.layer, cell_type_column=column))
+        return adata, self._choice(layer=self.layer, cell_type_column=column)
 
     def _read(self, kind: str) -> AnnData:
-        from llm4grn.data.hdf5_files import read_zarr
         from llm4grn.data.matrix_tables import read_matrix_table
 
         if kind == "hdf5":
@@ -227,7 +238,7 @@ def kind_of_file(path: Path, field: str) -> str:
         If there is nothing, or it is of no known format; the message says how to convert it where that is known.
     """
     if path.is_dir():
-        if any((path / name).exists() for name in (".zgroup", "zarr.json", ".zattrs")):
+        if any((path / name).exists() for name in ZARR_GROUP):
             return "zarr"
         inside = _known_inside(path)
         if inside and not any(part.name.endswith(("matrix.mtx", "matrix.mtx.gz")) for part in path.iterdir()):
@@ -249,6 +260,8 @@ def kind_of_file(path: Path, field: str) -> str:
     packed = start.startswith(GZIP_MAGIC)
     if packed:
         start = _unpacked(path, field)
+    if start.startswith(b"PK\x03\x04") and not packed and _is_zipped_zarr(path, field):
+        return "zarr"
     for magic, what in _FOREIGN.items():
         if start.startswith(magic):
             raise UserError(f"{field}: {path} {what}")
@@ -262,6 +275,13 @@ def kind_of_file(path: Path, field: str) -> str:
         readers.tenx_files_beside(path, field)
         return "tenx"
     return "table"
+
+
+def _is_zipped_zarr(path: Path, field: str) -> bool:
+    try:
+        return zarr_root(path) is not None
+    except zipfile.BadZipFile as error:
+        raise UserError(f"{field}: {path} begins as a zip archive and is damaged ({error}); copy it again") from error
 
 
 def _known_inside(folder: Path) -> list[Path]:

@@ -1,11 +1,13 @@
-"""Write networks in the forms of other tools: decoupler, CellOracle's base GRN, and gene sets (GMT) for AUCell."""
+"""Write networks in the forms of other tools: pySCENIC, decoupler, CellOracle's base GRN, and GMT for AUCell."""
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
-from llm4grn.grn.network import GRN
+from llm4grn.grn.network import COLUMNS, GRN
 from llm4grn.store import atomic_write
 
 
@@ -16,6 +18,20 @@ def write_decoupler(grn: GRN, path: str | Path) -> Path:
         table = table.assign(weight=table["weight"].where(table["sign"] >= 0, -table["weight"]))
     with atomic_write(path) as temporary:
         table[["source", "target", "weight"]].to_csv(temporary, index=False, lineterminator="\n")
+    return Path(path)
+
+
+def write_adjacencies(grn: GRN, path: str | Path) -> Path:
+    """Write the columns TF, target and importance alone, as ``pyscenic grn`` does and ``pyscenic ctx`` reads them.
+
+    Tab-separated, or by commas if the name has .csv; compressed if it ends in .gz. Equal networks give identical files.
+    """
+    separator = "," if ".csv" in Path(path).suffixes else "\t"
+    with atomic_write(path) as temporary, temporary.open("wb") as file:
+        # Without name and time of the file in the header, which would differ.
+        packed = gzip.GzipFile("", "wb", 6, file, mtime=0) if Path(path).suffix == ".gz" else nullcontext(file)
+        with packed as target:
+            grn.edges[COLUMNS].to_csv(target, sep=separator, index=False, lineterminator="\n")
     return Path(path)
 
 

@@ -38,8 +38,12 @@ class Expression:
     targets: np.ndarray
 
     @classmethod
-    def of(cls, adata: anndata.AnnData, tf_names: Sequence[str] | None, method: str) -> Expression:
+    def of(
+        cls, adata: anndata.AnnData, tf_names: Sequence[str] | None, method: str, *, every_gene: bool = False
+    ) -> Expression:
         """Select the varying genes of ``adata``; a warning that names ``method`` counts the others, which get no edges.
+
+        With ``every_gene``, every gene is a target, the TFs among them, as in SCENIC.
 
         Raises
         ------
@@ -50,7 +54,11 @@ class Expression:
         from scipy.sparse import csc_matrix
 
         names = list(adata.var_names)
+        if every_gene and tf_names is not None and set(tf_names) == set(names):
+            tf_names = None  # the same regressions; a list that leaves no other target is refused otherwise
         tfs, targets = (set(part) for part in split_genes(names, tf_names))
+        if every_gene:
+            targets = set(names)
         matrix = csc_matrix(adata.X)
         matrix.eliminate_zeros()
         varies = (matrix.max(axis=0) != matrix.min(axis=0)).toarray().ravel()
@@ -68,6 +76,11 @@ class Expression:
             tfs=np.array([i for i, gene in enumerate(genes) if gene in tfs], dtype=int),
             targets=np.array([i for i, gene in enumerate(genes) if gene in targets], dtype=int),
         )
+
+    @property
+    def n_cells(self) -> int:
+        """Number of cells."""
+        return int(self.matrix.shape[0])
 
     def edges(self, scores: np.ndarray) -> pd.DataFrame:
         """Return the edges with a positive score, of shape (n_tfs, n_targets), without self-regulation."""

@@ -69,12 +69,15 @@ class GENIE3(Inferer):
         UserError
             If ``max_features`` exceeds the number of TFs.
         """
+        return self.rank(Expression.of(adata, tf_names, "GENIE3"), seed)
+
+    def rank(self, expression: Expression, seed: int) -> GRN:
+        """Regress every target of ``expression`` on all other TFs; raises as :meth:`infer`."""
         import numpy as np
         from joblib import delayed
 
         from llm4grn.grn import GRN
 
-        expression = Expression.of(adata, tf_names, "GENIE3")
         tf_matrix = expression.matrix[:, expression.tfs].toarray(order="C").astype(np.float32, copy=False)
         if not isinstance(self.max_features, str) and self.max_features > len(expression.tfs):
             raise UserError(f"inferer.max_features={self.max_features}: there are only {len(expression.tfs)} TFs")
@@ -87,7 +90,7 @@ class GENIE3(Inferer):
         columns = run_per_target(tasks, self.n_jobs, len(expression.targets), "GENIE3")
         scores = np.stack(columns, axis=1) if columns else np.zeros((len(expression.tfs), 0))
         provenance = {"method": "genie3", "trees": self.trees, "n_trees": self.n_trees}
-        return GRN.from_edges(expression.edges(scores), {**provenance, "seed": seed, "cells": adata.n_obs})
+        return GRN.from_edges(expression.edges(scores), {**provenance, "seed": seed, "cells": expression.n_cells})
 
 
 def _responses(expression: Expression) -> Iterator[tuple[int, str, np.ndarray]]:

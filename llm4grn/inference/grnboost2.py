@@ -83,11 +83,14 @@ class GRNBoost2(Inferer):
             If the native engine finds a value that is not a finite number, or the cluster fails (see
             :func:`~llm4grn.inference.boosting.dask.boost_on_dask`).
         """
+        return self.rank(Expression.of(adata, tf_names, "GRNBoost2"), seed)
+
+    def rank(self, expression: Expression, seed: int) -> GRN:
+        """Regress every target of ``expression`` on all other TFs; raises as :meth:`infer`."""
         import numpy as np
 
         from llm4grn.grn import GRN
 
-        expression = Expression.of(adata, tf_names, "GRNBoost2")
         runs = np.zeros((self.n_seeds, len(expression.tfs), len(expression.targets)))
         if runs.size:
             seeds = [derive_seed(seed, "grnboost2", run) if run else seed for run in range(self.n_seeds)]
@@ -98,7 +101,12 @@ class GRNBoost2(Inferer):
         scores = combine(runs)
         _warn_of_targets_without_edges(expression, scores)
         edges = expression.edges(scores)
-        provenance = {"method": "grnboost2", "engine": self.engine, "seed": seed, "cells": adata.n_obs}
+        provenance: dict[str, object] = {
+            "method": "grnboost2",
+            "engine": self.engine,
+            "seed": seed,
+            "cells": expression.n_cells,
+        }
         if self.n_seeds > 1:
             edges["importance_std"] = runs.std(axis=0, ddof=1)[(scores > 0)]
             agreement = expected_jaccard(runs, _TOP, seed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -11,9 +12,11 @@ from pathlib import Path
 
 from llm4grn.data.name_lists import EXPECTED, NameList, read_name_file
 from llm4grn.data.names import Matched, match_names, shortened
-from llm4grn.data.symbols import ORGANISMS, foreign_symbols
+from llm4grn.data.symbols import ORGANISMS, foreign_symbols, likely_organism
 from llm4grn.errors import UserError
 from llm4grn.knowledge.base import KnowledgeBase, TFSet
+
+logger = logging.getLogger("llm4grn")
 
 _FOLDER = Path(__file__).with_name("curated")
 # The first list of an organism is its default.
@@ -112,16 +115,26 @@ class CuratedList(KnowledgeBase):
                 line += f"; {len(names)} more would be by case or former symbols ({shortened(pairs)}; kb.aliases=true)"
         return line if self.path is None else f"{line}; the file has {self._file.report()}"
 
+    def found(self, genes: Sequence[str]) -> set[str]:
+        """Return the genes that are on the list, which may be all of them.
+
+        Raises
+        ------
+        UserError
+            If there is none, or the names are those of the other species and match by case only.
+        """
+        matched = self.match(genes)
+        if not matched.genes or _is_of_other_species(matched, genes, self.organism):
+            raise UserError(f"no TF among the {len(genes)} genes by {self._label}: {_why_none(genes, self.symbols)}")
+        return set(matched.genes.values())
+
     @property
     def _label(self) -> str:
-        return f"the {self.organism} list {self.path or self.list_name}"
+        return f"the {self.organism} list {self.path or self.list_name}".replace("the  ", "the ")
 
     def transcription_factors(self, genes: Sequence[str], context: str = "", seed: int = 0) -> TFSet:
         """Return the genes that are on the list; ``context`` and ``seed`` are not used."""
-        matched = self.match(genes)
-        tfs = set(matched.genes.values())
-        if not tfs or _is_of_other_species(matched, genes, self.organism):
-            raise UserError(f"no TF among the {len(genes)} genes by {self._label}: {_why_none(genes, self.symbols)}")
+        tfs = self.found(genes)
         if len(tfs) == len(set(genes)):
             raise UserError(
                 f"all {len(tfs)} genes are TFs by {self._label}, so no target is left; use more genes or a narrower "
@@ -142,6 +155,46 @@ def _is_of_other_species(matched: Matched, genes: Sequence[str], organism: str) 
 def curated_list(organism: str) -> CuratedList | None:
     """Return the default shipped list of an organism; None if there is none."""
     return CuratedList(organism) if organism in _SHIPPED else None
+
+
+def listed(tf_list: str | Path, organism: str | None = None) -> CuratedList:
+    """Return a list that is matched by case and former symbols: ``human`` or ``mouse``, the shipped ones, or a file.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be used.
+    """
+    if str(tf_list) in _SHIPPED and not Path(tf_list).exists():
+        return CuratedList(str(tf_list), aliases=True)
+    return CuratedList(organism or "", path=str(Path(tf_list).expanduser()))
+
+
+def tfs_among(genes: Sequence[str], tf_list: str | Path) -> list[str]:
+    """Return the genes that are on a list, sorted; one line says what became of its names.
+
+    Parameters
+    ----------
+    genes
+        Genes of a data set, whose organism is recognised by them.
+    tf_list
+        See :func:`listed`.
+
+    Raises
+    ------
+    UserError
+        If the file cannot be used, no gene is on the list, or its names are those of another species.
+    """
+    organism = likely_organism(genes)
+    tfs = listed(tf_list, organism)
+    of_list = likely_organism(tfs.symbols)
+    if organism and of_list and organism != of_list:
+        raise UserError(
+            f"{tf_list}: its names are those of {of_list}, and the genes those of {organism}; give a list of {organism}"
+        )
+    found = tfs.found(genes)
+    logger.info("%s", tfs.report(genes))
+    return sorted(found)
 
 
 def read_symbols(path: str | Path) -> tuple[str, ...]:

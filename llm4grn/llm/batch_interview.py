@@ -6,7 +6,7 @@ import asyncio
 import logging
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from llm4grn.errors import UserError
@@ -98,18 +98,11 @@ class BatchSession:
         return [request for request in missing if self._tries[request.key] < _MOST_TRIES]
 
     def _next(self, question: Question, replies: list[Reply]) -> Request | None:
-        messages = question.messages
-        for _ in range(self._llm.max_repairs + 1):
-            request = self._llm.request(question, messages)
-            reply = self._cache.get(request)
+        for request, reply, complaint in _conversation(self._llm, self._cache, question):
             if reply is None:
                 return request
-            complaint = question.complaint(question.read(reply.text))
             replies.append(reply)
             self._some_usable |= complaint is None
-            if complaint is None or reply.is_declined or (reply.is_cut and not reply.text.strip()):
-                return None
-            messages = self._llm.prompts.repair(messages, reply.text, complaint)
         return None
 
     async def _resume(self, register: BatchRegister, batches: Batches, missing: Sequence[Request]) -> None:
@@ -185,3 +178,36 @@ class BatchSession:
 
     def _worst(self, request: Request) -> float:
         return self._share * self._chat.worst_cost(request)
+
+
+def refuse_batched(llm: Interviewee, cache: AnswerCache, questions: Iterable[Question]) -> None:
+    """Raise UserError if some of the questions wait in a batch, whose answers would be paid for twice.
+
+    For interviews that do not go through batches themselves.
+    """
+    if not isinstance(llm.chat, OpenAIChat):
+        return
+    waiting = BatchRegister(cache, llm.chat.base_url or "").waiting()
+    if not waiting:
+        return
+    asked = {request.key for question in questions for request, *_ in _conversation(llm, cache, question)}
+    if n := len(asked & waiting):
+        raise UserError(
+            f"llm={llm.name}: {n} of these questions are in a batch that is not collected yet, and would be paid for "
+            "again; add llm.batch=true, which waits for it and collects it, or ask anew with another llm.cache"
+        )
+
+
+def _conversation(
+    llm: Interviewee, cache: AnswerCache, question: Question
+) -> Iterator[tuple[Request, Reply | None, str | None]]:
+    """Yield each request of an interview with its stored reply, which the last may lack, and what is wrong with it."""
+    messages = question.messages
+    for _ in range(llm.max_repairs + 1):
+        request = llm.request(question, messages)
+        reply = cache.get(request)
+        complaint = None if reply is None else question.complaint(question.read(reply.text))
+        yield request, reply, complaint
+        if reply is None or complaint is None or reply.is_declined or (reply.is_cut and not reply.text.strip()):
+            return
+        messages = llm.prompts.repair(messages, reply.text, complaint)

@@ -17,7 +17,7 @@ from pydantic import Field
 from llm4grn.errors import UserError
 from llm4grn.llm.anonymous import GeneNames
 from llm4grn.llm.answers_cache.cache import AnswerCache
-from llm4grn.llm.batch_interview import BatchSession
+from llm4grn.llm.batch_interview import BatchSession, refuse_batched
 from llm4grn.llm.interview import Session
 from llm4grn.llm.messages import ChatModel, Request
 from llm4grn.llm.prompts import Prompts
@@ -180,8 +180,8 @@ class LanguageModel:
         Raises
         ------
         UserError
-            If the server refuses a request, cannot be reached, or the next question could exceed ``max_cost``, or as
-            :meth:`check_changed`.
+            If the server refuses a request, cannot be reached, or the next question could exceed ``max_cost``, if
+            questions wait in a batch and ``batch`` is false, or as :meth:`check_changed`.
         """
         self.check_changed(self.request(question) for question in questions)
         return _run(lambda: self._interview(questions, desc))
@@ -189,6 +189,8 @@ class LanguageModel:
     async def _interview(self, questions: Sequence[Question], desc: str) -> list[Interview]:
         opened = nullcontext() if self.cache is None else AnswerCache(self.cache)
         with progress(total=len(questions), desc=desc, unit="question") as bar, opened as cache:
+            if cache is not None and not self.batch:
+                refuse_batched(self, cache, questions)
             session = BatchSession(self, cache) if self.batch else Session(self, cache)
             return await session.ask_all(questions, bar)
 

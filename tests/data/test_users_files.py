@@ -268,6 +268,7 @@ def write_formats(adata, folder):
     layered.layers["counts"], layered.X = adata.X.copy(), np.log1p(adata.X)
     layered.write_h5ad(folder / "layer.h5ad")
     adata.write_zarr(folder / "counts.zarr")
+    shutil.make_archive(str(folder / "counts.zarr"), "zip", folder, "counts.zarr")
     _half_precision(folder / "counts.h5ad", folder / "half.h5ad")
     with h5py.File(folder / "counts.h5mu", "w") as file, h5py.File(folder / "counts.h5ad") as source:
         for key in source:
@@ -318,6 +319,7 @@ FORMATS = {
     "layer.h5ad": {"layer": "counts"},
     "half.h5ad": {},
     "counts.zarr": {},
+    "counts.zarr.zip": {},
     "counts.h5mu": {},
     "counts.loom": {},
     "10x.h5": {},
@@ -349,6 +351,18 @@ def test_networks_of_all_formats_are_identical(pbmc3k, name):
     assert source.fingerprint()
     loaded = source.load()
     pd.testing.assert_frame_equal(network(loaded), network(adata), check_exact=True)
+    as_it_is = source.expression()  # what llm4grn adjacencies reads
+    assert (as_it_is.X != loaded.X).nnz == 0
+    assert as_it_is.var_names.equals(loaded.var_names)
+
+
+def test_a_zarr_zipped_without_its_folder_is_read_and_a_damaged_archive_refused(pbmc3k, tmp_path):
+    adata, folder = pbmc3k
+    path = Path(shutil.make_archive(str(tmp_path / "flat"), "zip", folder / "counts.zarr"))
+    assert (CellFile(str(path)).load().X != adata.X).nnz == 0
+    (tmp_path / "cut.zip").write_bytes(path.read_bytes()[:500])
+    with pytest.raises(UserError, match=r"cut\.zip begins as a zip archive and is damaged"):
+        CellFile(str(tmp_path / "cut.zip")).prepare()
 
 
 def test_the_table_of_formats_in_the_documentation_is_that_of_this_test():

@@ -318,9 +318,14 @@ def test_script_finds_the_true_graph_by_itself_and_writes_the_scores(tmp_path):
     expected = roc_auc_score(grn["true"].fillna(0), grn["importance"])
     assert table.loc["AUROC", "value"] == pytest.approx(expected)
 
-    off = infer_grn(tmp_path, *small, "reference=null")
-    assert off.returncode == 0, off.stderr
-    assert "Against" not in off.stdout
+    truth.head(300).to_csv(tmp_path / "mine.tsv", sep="\t", index=False)
+    both = infer_grn(tmp_path, *small, "reference=[truth,mine.tsv]")
+    assert both.returncode == 0, both.stderr
+    assert "Against truth: 500 edges" in both.stdout
+    assert "Against mine.tsv: 300 edges" in both.stdout
+    assert json.loads((folder / "reference_scores_truth.json").read_text()) == written
+    (mine,) = folder.glob("reference_scores_mine_*.json")
+    assert json.loads(mine.read_text())["edges"] == 300
 
 
 def test_a_reference_that_is_missing_is_refused_before_any_work(tmp_path):

@@ -6,7 +6,7 @@ import scipy.sparse as sp
 
 from llm4grn.inference.boosting import engine
 from llm4grn.inference.boosting.draws import draw_bag, draw_order, mix
-from llm4grn.inference.boosting.engine import boosted_importances, presort
+from llm4grn.inference.boosting.engine import boost_targets, boosted_importances, presort
 
 SINGLE = np.float32
 
@@ -170,6 +170,19 @@ def test_neither_threads_nor_company_nor_stored_zeros_change_a_bit():
     with_zeros, _ = boosted_importances(stored, sp.csc_matrix(targets), alone, 5, 2)
     np.testing.assert_array_equal(with_zeros, expected)
     np.testing.assert_allclose(expected.sum(axis=1), n_trees, rtol=1e-12)
+
+
+def test_part_after_part_is_as_all_at_once(monkeypatch):
+    tfs, responses = sparse_cells(n_targets=40)
+    problem = engine.prepare(tfs, responses, np.full(40, -1))
+    parts = []
+    whole = engine.boost_on_threads(problem, [1, 2], 1)
+    monkeypatch.setattr(engine, "_RESIDUALS", 4 * 150 * 16)  # those of sixteen targets
+    monkeypatch.setattr(
+        engine, "boost_targets", lambda part, *rest: (parts.append(part), boost_targets(part, *rest))[1]
+    )
+    np.testing.assert_array_equal(engine.boost_on_threads(problem, [1, 2], 1), whole)
+    assert [len(part.owns) for part in parts] == [16, 16, 8, 16, 16, 8]
 
 
 @pytest.mark.parametrize("scale", [1e-3, 2.0**40])

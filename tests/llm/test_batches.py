@@ -126,6 +126,20 @@ def test_a_batch_survives_the_end_of_its_process(tmp_path, confirm):
     assert all(interview.usable for interview in interviews)
 
 
+def test_a_job_without_batches_does_not_pay_again_for_what_is_in_one(tmp_path):
+    with endpoint() as server:
+        path = tmp_path / "answers.sqlite"
+        submit(server.url, path, questions(12)[4:])
+        n_sent = len(server.bodies)
+        with pytest.raises(UserError, match=r"8 of these questions are in a batch .*; add llm\.batch=true"):
+            model(server.url, path).interview(questions(12), "asking")
+        assert len(server.bodies) == n_sent
+        assert len(model(server.url, path).interview(questions(4), "asking")) == 4  # the others are free
+        batching(server.url, path).interview(questions(12), "asking")
+        assert all(interview.usable for interview in model(server.url, path).interview(questions(12), "asking"))
+        assert (len(server.bodies), n_asked(server)) == (12, {1})
+
+
 def test_questions_of_a_process_that_dies_before_it_submits_are_free(tmp_path):
     path = tmp_path / "answers.sqlite"
     with endpoint() as server:

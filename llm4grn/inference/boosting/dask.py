@@ -159,7 +159,7 @@ def connected(scheduler: str | None, n_workers: int) -> Iterator[Client]:
     with ExitStack() as stack:
         stack.enter_context(_quiet_dask())
         if scheduler is not None:
-            _check(scheduler)
+            check_scheduler(scheduler)
             client = stack.enter_context(Client(scheduler, set_as_default=False))
             _check_version(client)
         else:
@@ -198,7 +198,7 @@ def _quiet_dask() -> Iterator[None]:
         log.setLevel(level)
 
 
-def _check(scheduler: str) -> None:
+def check_scheduler(scheduler: str) -> None:
     """Raise UserError unless the address is a scheduler with workers; a client would wait a long time for one."""
     import asyncio
 

@@ -29,6 +29,7 @@ MAX_FEATURES = 0.1
 # doubling intervals, the remaining targets are packed into full blocks, so that stopped targets occupy no lanes.
 _STOPS = (WINDOW, WINDOW + 1, WINDOW + 3, WINDOW + 7)
 _BLOCKS_PER_TASK = 8
+_RESIDUALS = 2**30  # bytes of residuals in memory at once, apart from those that are being repacked
 _FEATURE_THRESHOLD = 1e-7  # as in scikit-learn: no threshold between values closer than this
 
 
@@ -102,9 +103,19 @@ def boosted_importances(
 
 
 def boost_on_threads(problem: Problem, seeds: Sequence[int], n_threads: int) -> np.ndarray:
-    """Compute importances with each seed, shape (n_seeds, n_targets, n_tfs), with a progress bar over targets."""
-    with progress(total=len(seeds) * len(problem.owns), desc="GRNBoost2", unit="target") as bar:
-        return np.stack([boost_targets(problem, seed, n_threads, bar.update)[0] for seed in seeds])
+    """Compute importances with each seed, shape (n_seeds, n_targets, n_tfs), with a progress bar over targets.
+
+    Targets whose residuals take more than a gigabyte in all are boosted one part after the other.
+    """
+    n_cells, n_targets = problem.responses.shape
+    size = LANES * max(n_threads, _RESIDUALS // (4 * n_cells * LANES))
+    importances = np.empty((len(seeds), n_targets, len(problem.columns.floors)))
+    with progress(total=len(seeds) * n_targets, desc="GRNBoost2", unit="target") as bar:
+        for run, seed in enumerate(seeds):
+            for start in range(0, n_targets, size):
+                part = problem.part(start, start + size)
+                importances[run, start : start + size] = boost_targets(part, seed, n_threads, bar.update)[0]
+    return importances
 
 
 def boost_targets(

@@ -96,6 +96,13 @@ class BatchRegister:
         )
         return [OpenBatch(token, name, not name and not self._owners.alive(owner)) for token, name, owner in rows]
 
+    def waiting(self) -> set[str]:
+        """Return the keys of all questions that are in a batch."""
+        rows = self._database.read(
+            "SELECT q.key FROM batched q JOIN batches b ON q.token = b.token WHERE b.server = ?", self._server
+        )
+        return {key for (key,) in rows}
+
     def requests(self, token: str) -> dict[str, Request]:
         """Return the requests of a batch by their keys."""
         rows = self._database.read("SELECT request FROM batched WHERE token = ?", token)
