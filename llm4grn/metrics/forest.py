@@ -50,9 +50,10 @@ def rf_auroc(real: CellsLike, synthetic: CellsLike, seed: int, *, n_trees: int =
     1.0
     """
     from sklearn.decomposition import PCA
-    from sklearn.ensemble import RandomForestClassifier
     from sklearn.metrics import roc_auc_score
     from sklearn.model_selection import train_test_split
+
+    from llm4grn.metrics.trees import forest_votes
 
     real, synthetic = map(to_numpy, pair(real, synthetic))
     if min(len(real), len(synthetic)) < 5:
@@ -70,8 +71,4 @@ def rf_auroc(real: CellsLike, synthetic: CellsLike, seed: int, *, n_trees: int =
     fit_x, test_x, fit_y, test_y = train_test_split(
         components, is_real, test_size=TEST_FRACTION, stratify=is_real, random_state=split_seed
     )
-    forest = RandomForestClassifier(n_trees, n_jobs=-1, random_state=forest_seed)
-    forest.fit(fit_x, fit_y)
-    # Several threads add the trees' votes in the order in which they finish, which changes the rounding of the sum.
-    forest.set_params(n_jobs=1)
-    return float(roc_auc_score(test_y, forest.predict_proba(test_x)[:, 1]))
+    return float(roc_auc_score(test_y, forest_votes(fit_x, fit_y, test_x, n_trees, forest_seed)))
