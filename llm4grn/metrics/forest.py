@@ -14,7 +14,7 @@ from llm4grn.metrics.arrays import one_thread, pair, to_numpy
 from llm4grn.runtime.seeding import derive_seed
 
 if TYPE_CHECKING:
-    from llm4grn.metrics.arrays import CellsLike
+    from llm4grn.metrics.arrays import CellsLike, RealCells
 
 PCA_COMPONENTS = 50
 N_TREES = 1000
@@ -22,12 +22,12 @@ TEST_FRACTION = 0.2
 _LARGEST_COVARIANCE = 5000
 
 
-def rf_auroc(real: CellsLike, synthetic: CellsLike, seed: int, *, n_trees: int = N_TREES) -> float:
+def rf_auroc(real: CellsLike | RealCells, synthetic: CellsLike, seed: int, *, n_trees: int = N_TREES) -> float:
     """Compute the AUROC of a random forest that tells real from synthetic cells: 0.5 = it cannot, 1 = always.
 
     Both sets together are reduced to 50 principal components (fewer if there are fewer cells or genes); a forest of
-    1000 trees (Gini criterion) is trained on a stratified 80 % of the cells and scored on the other 20 %. Lower is
-    better down to 0.5; values slightly below it are due to chance.
+    1000 trees (Gini criterion, those of scikit-learn) is trained on a stratified 80 % of the cells and scored on the
+    other 20 %. Lower is better down to 0.5; values slightly below it are due to chance.
 
     Parameters
     ----------

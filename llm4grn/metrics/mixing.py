@@ -14,10 +14,10 @@ from llm4grn.metrics.embedding import PERPLEXITY, tsne
 from llm4grn.runtime.seeding import derive_seed
 
 if TYPE_CHECKING:
-    from llm4grn.metrics.arrays import CellsLike
+    from llm4grn.metrics.arrays import CellsLike, RealCells
 
 
-def milisi(real: CellsLike, synthetic: CellsLike, seed: int, *, exact: bool = False) -> float:
+def milisi(real: CellsLike | RealCells, synthetic: CellsLike, seed: int, *, exact: bool = False) -> float:
     r"""Compute the mean integration LISI: the effective number of sets among a cell's neighbours in a joint t-SNE.
 
     .. math:: \frac{1}{n} \sum_i \frac{1}{p_i(\mathrm{real})^2 + p_i(\mathrm{synthetic})^2}
