@@ -8,7 +8,7 @@ where it is a convolution (FIt-SNE: Linderman et al., Nature Methods 16:243, 201
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -31,7 +31,6 @@ _STEPS = 500  # half of scikit-learn's default: the picture looks the same
 _EARLY, _EXAGGERATION = 250, 12.0
 _SPREAD = 1e-4  # standard deviation of the start along the first component
 _SPACING = 1.0 / 3.0  # of the grid, in units of the width of Student's t
-_ROWS = 512  # points of a piece of work, so that sums do not depend on the number of threads
 
 
 def tsne(cells: np.ndarray, seed: int, method: Method = "auto") -> np.ndarray:
@@ -68,9 +67,22 @@ def tsne(cells: np.ndarray, seed: int, method: Method = "auto") -> np.ndarray:
     start[: components.shape[1]] = components[:, :2].T
     start *= _SPREAD / max(float(start[0].std()), np.finfo(np.float32).tiny)
     on_grid = method == "grid" or (method == "auto" and len(cells) > MOST_PAIRED)
-    with ThreadPoolExecutor(n_workers := threads.n_threads()) as pool:
-        repulsion = _Grid(n_workers) if on_grid else _Pairs(pool)
-        return np.ascontiguousarray(_descend(start, attraction, repulsion, pool).T)
+    with _Threads(threads.n_threads()) as workers:
+        repulsion = _Grid(workers) if on_grid else _Pairs(workers)
+        return np.ascontiguousarray(_descend(start, attraction, repulsion, workers).T)
+
+
+class _Threads(ThreadPoolExecutor):
+    """Threads that share the points of a step; a point's force is computed by one, so their number changes nothing."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+    def share(self, work: Callable[[int, int], None], n_points: int) -> None:
+        """Call ``work(first, n_rows)`` for pieces of the points."""
+        n_rows = -(-n_points // self.number)
+        list(self.map(lambda first: work(first, n_rows), range(0, n_points, n_rows)))
 
 
 def affinities(points: np.ndarray, perplexity: float) -> csr_matrix:
@@ -90,7 +102,7 @@ def affinities(points: np.ndarray, perplexity: float) -> csr_matrix:
     return ((one_sided + one_sided.T) / (2 * n)).astype(np.float32).tocsr()
 
 
-def _descend(points: np.ndarray, attraction: csr_matrix, repulsion: Repulsion, pool: Executor) -> np.ndarray:
+def _descend(points: np.ndarray, attraction: csr_matrix, repulsion: Repulsion, workers: _Threads) -> np.ndarray:
     """Return points of shape (2, n_points) after gradient descent with momentum and a gain for each coordinate."""
     from llm4grn.metrics.forces import attract
 
@@ -98,12 +110,15 @@ def _descend(points: np.ndarray, attraction: csr_matrix, repulsion: Repulsion, p
     rate = np.float32(max(n / _EXAGGERATION / 4, 50.0))
     update, gains, pull = np.zeros_like(points), np.ones_like(points), np.empty_like(points)
 
-    def attract_some(first: int) -> None:
-        attract(points, attraction.indptr, attraction.indices, attraction.data, first, _ROWS, pull)
+    places = np.empty((n, 2), np.float32)
+
+    def attract_some(first: int, n_rows: int) -> None:
+        attract(places, attraction.indptr, attraction.indices, attraction.data, first, n_rows, pull)
 
     for step in range(_STEPS):
         exaggeration, momentum = (_EXAGGERATION, 0.5) if step < _EARLY else (1.0, 0.8)
-        list(pool.map(attract_some, range(0, n, _ROWS)))
+        np.copyto(places, points.T)
+        workers.share(attract_some, n)
         push, total = repulsion(points)
         gradient = np.float32(4 * exaggeration) * pull - np.float32(4 / total) * push
         grows = update * gradient < 0
@@ -116,16 +131,15 @@ def _descend(points: np.ndarray, attraction: csr_matrix, repulsion: Repulsion, p
 class _Pairs:
     """Repulsion of all pairs of points."""
 
-    def __init__(self, pool: Executor) -> None:
-        self._pool = pool
+    def __init__(self, workers: _Threads) -> None:
+        self._workers = workers
 
     def __call__(self, points: np.ndarray) -> tuple[np.ndarray, float]:
         """Return the forces, shape (2, n_points), before division by the sum of the kernel, and that sum."""
         from llm4grn.metrics.forces import repel
 
         push, sums = np.empty_like(points), np.empty(points.shape[1], np.float32)
-        pieces = range(0, points.shape[1], _ROWS)
-        list(self._pool.map(lambda first: repel(points, first, _ROWS, push, sums), pieces))
+        self._workers.share(lambda first, n_rows: repel(points, first, n_rows, push, sums), points.shape[1])
         return push, float(sums.sum(dtype=np.float64))
 
 
@@ -135,8 +149,8 @@ class _Grid:
     Lagrange interpolation of third order; the forces are within a few per cent of those of all pairs.
     """
 
-    def __init__(self, n_workers: int) -> None:
-        self._n_workers = n_workers
+    def __init__(self, workers: _Threads) -> None:
+        self._n_workers = workers.number
         self._kernels: dict[int, np.ndarray] = {}
 
     def __call__(self, points: np.ndarray) -> tuple[np.ndarray, float]:

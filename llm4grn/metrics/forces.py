@@ -19,6 +19,11 @@ def _compiled(function: Function) -> Function:
     return cast(Function, numba.njit(nogil=True, cache=True, fastmath=True, error_model="numpy")(function))
 
 
+def _one_by_one(function: Function) -> Function:
+    # Where neighbours are scattered in memory, gathering several at once takes longer than one after the other.
+    return cast(Function, numba.njit(nogil=True, cache=True, error_model="numpy")(function))
+
+
 @_compiled
 def weights(distances: np.ndarray, perplexity: float) -> np.ndarray:
     """Return rows proportional to exp(-beta d), summing to 1, whose perplexity is the given one.
@@ -70,7 +75,7 @@ def weights(distances: np.ndarray, perplexity: float) -> np.ndarray:
     return result
 
 
-@_compiled
+@_one_by_one
 def attract(
     points: np.ndarray,
     ends: np.ndarray,
@@ -80,15 +85,18 @@ def attract(
     n_rows: int,
     pull: np.ndarray,
 ) -> None:
-    """Write to ``pull``, for some points, the sum over neighbours of weight x difference / (1 + squared distance)."""
+    """Write to ``pull``, for some points, the sum over neighbours of weight x difference / (1 + squared distance).
+
+    ``points`` have the shape (n_points, 2), so that both coordinates of a neighbour are read at once, and ``pull`` the
+    shape (2, n_points).
+    """
     one = np.float32(1)
-    xs, ys = points[0], points[1]  # contiguous, so that many are loaded at once
-    for i in range(first, min(first + n_rows, len(xs))):
-        x, y = xs[i], ys[i]
+    for i in range(first, min(first + n_rows, len(points))):
+        x, y = points[i, 0], points[i, 1]
         fx, fy = np.float32(0), np.float32(0)
         for e in range(ends[i], ends[i + 1]):
-            j = neighbours[e]
-            dx, dy = x - xs[j], y - ys[j]
+            j = np.uint32(neighbours[e])
+            dx, dy = x - points[j, 0], y - points[j, 1]
             weight = weights[e] / (one + dx * dx + dy * dy)
             fx += weight * dx
             fy += weight * dy
