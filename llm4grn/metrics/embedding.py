@@ -31,6 +31,7 @@ _STEPS = 500  # half of scikit-learn's default: the picture looks the same
 _EARLY, _EXAGGERATION = 250, 12.0
 _SPREAD = 1e-4  # standard deviation of the start along the first component
 _SPACING = 1.0 / 3.0  # of the grid, in units of the width of Student's t
+_MOST_NODES = 1000  # along a side; the embedding of 40,000 cells takes about 250, and an outlier may take any number
 
 
 def tsne(cells: np.ndarray, seed: int, method: Method = "auto") -> np.ndarray:
@@ -67,7 +68,8 @@ def tsne(cells: np.ndarray, seed: int, method: Method = "auto") -> np.ndarray:
     start[: components.shape[1]] = components[:, :2].T
     start *= _SPREAD / max(float(start[0].std()), np.finfo(np.float32).tiny)
     on_grid = method == "grid" or (method == "auto" and len(cells) > MOST_PAIRED)
-    with _Threads(threads.n_threads()) as workers:
+    # Threads wait for each other at every step: for few cells, or on a busy machine, one is faster than several.
+    with _Threads(threads.n_threads() if len(cells) > MOST_PAIRED else 1) as workers:
         repulsion = _Grid(workers) if on_grid else _Pairs(workers)
         return np.ascontiguousarray(_descend(start, attraction, repulsion, workers).T)
 
@@ -117,6 +119,11 @@ def _descend(points: np.ndarray, attraction: csr_matrix, repulsion: Repulsion, w
 
     for step in range(_STEPS):
         exaggeration, momentum = (_EXAGGERATION, 0.5) if step < _EARLY else (1.0, 0.8)
+        if step == _EARLY:
+            update, gains = np.zeros_like(points), np.ones_like(points)
+            # Points without structure may have fallen onto a line or into one place, where exact forces hold them.
+            extent = points.std(axis=1, keepdims=True)
+            points *= np.where((extent > 0) & (extent < _SPREAD), _SPREAD / np.maximum(extent, 1e-30), 1.0)
         np.copyto(places, points.T)
         workers.share(attract_some, n)
         push, total = repulsion(points)
@@ -125,6 +132,7 @@ def _descend(points: np.ndarray, attraction: csr_matrix, repulsion: Repulsion, w
         gains = np.maximum(np.where(grows, gains + np.float32(0.2), gains * np.float32(0.8)), np.float32(0.01))
         update = np.float32(momentum) * update - rate * gains * gradient
         np.add(points, update, out=points)
+        points -= points.mean(axis=1, keepdims=True)  # rounded forces do not quite add up to none
     return points
 
 
@@ -151,7 +159,7 @@ class _Grid:
 
     def __init__(self, workers: _Threads) -> None:
         self._n_workers = workers.number
-        self._kernels: dict[int, np.ndarray] = {}
+        self._kernels: dict[tuple[int, float], np.ndarray] = {}
 
     def __call__(self, points: np.ndarray) -> tuple[np.ndarray, float]:
         """Return the forces, shape (2, n_points), before division by the sum of the kernel, and that sum."""
@@ -159,23 +167,25 @@ class _Grid:
 
         from llm4grn.metrics import forces
 
-        low = points.min(axis=1) - np.float32(2 * _SPACING)
-        n_nodes = int(np.ceil((points - low[:, None]).max() / _SPACING)) + 3
+        low, high = points.min(axis=1), points.max(axis=1)
+        spacing = np.float32(max(_SPACING, (high - low).max() / _MOST_NODES))
+        low -= 2 * spacing
+        n_nodes = int(np.ceil((high - low).max() / spacing)) + 3
         size = fft.next_fast_len(-(-2 * n_nodes // 32) * 32, real=True)
-        charges = forces.spread(points, low, np.float32(_SPACING), n_nodes)
+        charges = forces.spread(points, low, spacing, n_nodes)
         spectrum = fft.rfft2(charges, (size, size), workers=self._n_workers)
-        first, second = self._spectra(size)
+        first, second = self._spectra(size, float(spacing))
         fields = np.concatenate([spectrum * second, spectrum[2:] * first])
         fields = fft.irfft2(fields, (size, size), workers=self._n_workers, overwrite_x=True)
-        push, sums = forces.read(points, low, np.float32(_SPACING), fields)
+        push, sums = forces.read(points, low, spacing, fields)
         return push, float(sums.sum(dtype=np.float64)) - points.shape[1]
 
-    def _spectra(self, size: int) -> np.ndarray:
+    def _spectra(self, size: int, spacing: float) -> np.ndarray:
         """Return the transforms of Student's kernel and of its square, shape (2, size, size // 2 + 1)."""
         from scipy import fft
 
-        if size not in self._kernels:
-            steps = np.minimum(np.arange(size), size - np.arange(size)) * _SPACING
+        if (size, spacing) not in self._kernels:
+            steps = np.minimum(np.arange(size), size - np.arange(size)) * spacing
             kernel = 1.0 / (1.0 + steps[:, None] ** 2 + steps[None, :] ** 2)
-            self._kernels = {size: fft.rfft2(np.stack([kernel, kernel**2]).astype(np.float32))}
-        return self._kernels[size]
+            self._kernels = {(size, spacing): fft.rfft2(np.stack([kernel, kernel**2]).astype(np.float32))}
+        return self._kernels[size, spacing]
