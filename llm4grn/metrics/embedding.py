@@ -66,7 +66,7 @@ def tsne(cells: np.ndarray, seed: int, method: Method = "auto") -> np.ndarray:
     attraction = affinities(components, min(PERPLEXITY, (len(cells) - 1) / 3))
     start = np.zeros((2, len(cells)), np.float32)
     start[: components.shape[1]] = components[:, :2].T
-    start *= _SPREAD / max(float(start[0].std()), np.finfo(np.float32).tiny)
+    start *= _SPREAD / max(float(start[0].std()), 1e-30)
     on_grid = method == "grid" or (method == "auto" and len(cells) > MOST_PAIRED)
     # Threads wait for each other at every step: for few cells, or on a busy machine, one is faster than several.
     with _Threads(threads.n_threads() if len(cells) > MOST_PAIRED else 1) as workers:

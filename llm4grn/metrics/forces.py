@@ -121,7 +121,7 @@ def repel(points: np.ndarray, first: int, n_rows: int, push: np.ndarray, sums: n
 
 
 @_compiled
-def _cubic(t: float, out: np.ndarray) -> None:
+def _cubic(t: np.float32, out: np.ndarray) -> None:
     """Write the weights of the nodes at -1, 0, 1 and 2 for a point at ``t`` in [0, 1] (Lagrange)."""
     a, b, c = t + np.float32(1), t - np.float32(1), t - np.float32(2)
     out[0] = -t * b * c / np.float32(6)
@@ -131,7 +131,7 @@ def _cubic(t: float, out: np.ndarray) -> None:
 
 
 @_compiled
-def spread(points: np.ndarray, low: np.ndarray, spacing: float, n_nodes: int) -> np.ndarray:
+def spread(points: np.ndarray, low: np.ndarray, spacing: np.float32, n_nodes: int) -> np.ndarray:
     """Spread the charges x, y and 1 of each point over 16 nodes, float32, shape (3, n_nodes, n_nodes)."""
     grid = np.zeros((3, n_nodes, n_nodes), np.float32)
     wx, wy = np.empty(4, np.float32), np.empty(4, np.float32)
@@ -151,7 +151,7 @@ def spread(points: np.ndarray, low: np.ndarray, spacing: float, n_nodes: int) ->
 
 
 @_compiled
-def read(points: np.ndarray, low: np.ndarray, spacing: float, fields: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def read(points: np.ndarray, low: np.ndarray, spacing: np.float32, fields: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return force, shape (2, n_points), and sum of the kernel at each point, from fields of shape (4, n, n).
 
     The fields are the charges x, y and 1 convolved with the squared kernel, and 1 convolved with the kernel.

@@ -101,7 +101,7 @@ def _compiled(function: Function) -> Function:
 
 
 @_compiled
-def _draw(low: int, high: int, state: np.ndarray) -> int:
+def _draw(low: int, high: int, state: np.ndarray) -> Any:
     """Return a random integer from ``low`` to ``high - 1``, by scikit-learn's generator (xorshift of 32 bits)."""
     x = state[0] if state[0] != 0 else np.uint32(1)
     x = np.uint32(x ^ np.uint32(x << np.uint32(13)))
@@ -159,15 +159,15 @@ def _sort_few(keys: np.ndarray, members: np.ndarray, gathered: np.ndarray) -> np
 
 
 @_compiled
-def _scan(keys: np.ndarray, zeros: float, ones: float, best: float, inverses: np.ndarray) -> tuple[float, int, int]:
+def _scan(keys: np.ndarray, zeros: float, ones: float, best: float, inverses: np.ndarray) -> tuple[float, Any, Any]:
     """Return the criterion of the best split of sorted keys, and the ranks on either side of it.
 
     ``zeros`` and ``ones`` are the numbers of cells of each class, with repetitions, and ``inverses[n - 1]`` is 1 / n.
     If no split is better than ``best``, that is returned.
     """
-    left, right = -1, -1
+    left, right, n_l = np.int64(-1), np.int64(-1), np.int64(0)
     n = zeros + ones
-    l0, l1, n_l = 0.0, 0.0, 0
+    l0, l1 = 0.0, 0.0
     n_all = np.int64(n)
     margin = n * (1.0 - 1e-11)
     for p in range(len(keys) - 1):
@@ -255,7 +255,7 @@ def _partition(keys: np.ndarray, members: np.ndarray, left: int, spare: np.ndarr
     """Move the cells of rank ``left`` or below to the front, all in their order, and return their number."""
     n_left, n_right = 0, 0
     for cell in members:
-        goes_left = np.int64(keys[cell] >> np.uint32(_TAG_BITS)) <= left
+        goes_left: Any = np.int64(keys[cell] >> np.uint32(_TAG_BITS)) <= left
         # Both are written and one is kept: a branch would be mispredicted.
         members[n_left] = cell
         spare[n_right] = cell
