@@ -148,6 +148,7 @@ class Pipeline:
     def scores(self, source: str) -> Stage:
         """Return the stage that scores the cells of ``control``, ``stage1`` or ``run``."""
         args = {"metrics": sorted(self.setting.metrics), "seed": self.setting.seed}
+        args |= {"exact": True} if self.setting.exact else {}
         return Stage("scores", 1, args, {"data": self.data, "cells": self.cells(source)})
 
     @property
@@ -403,16 +404,14 @@ class Pipeline:
     def _build_scores(self, source: str, folder: Path) -> None:
         import anndata
 
-        from llm4grn.evaluation.scores.score import score
+        from llm4grn.evaluation.scores.score import score_all
         from llm4grn.runtime.progress import progress
 
-        files = self.cell_files(source)
-        real = self.split("test").X
-        scores = []
-        for i, path in enumerate(progress(files, desc=f"scoring {source}", unit="set")):
-            seed = derive_seed(self.setting.seed, "score", i)
-            cells = anndata.read_h5ad(path).X
-            scores.append(score(real, cells, seed, sorted(self.setting.metrics), _device(self.trainer)))
+        setting, files = self.setting, self.cell_files(source)
+        sets = (anndata.read_h5ad(path).X for path in progress(files, desc=f"scoring {source}", unit="set"))
+        seeds = [derive_seed(setting.seed, "score", i) for i in range(len(files))]
+        metrics, device = sorted(setting.metrics), _device(self.trainer)
+        scores = score_all(self.split("test").X, sets, seeds, metrics, device, setting.exact)
         with atomic_write(folder / "scores.json") as path:
             path.write_text(json.dumps(scores, indent=1) + "\n")
 

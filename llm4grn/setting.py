@@ -59,6 +59,8 @@ class Setting:
         Number of synthetic data sets per trained model, each as large as the test set.
     metrics
         Names of metrics in the registry.
+    exact
+        Whether the metrics of thousands of cells are computed without approximations.
     predictive
         Models of the held-out predictive score of the graph; none if empty.
     llm
@@ -85,6 +87,7 @@ class Setting:
     model: Model | None = None
     n_samples: Positive = 4
     metrics: Sequence[str] = tuple(METRICS)
+    exact: bool = False
     predictive: Sequence[Literal["ridge", "trees"]] = ("ridge",)
     llm: str = ""
     seed: NonNegative = 1000
@@ -99,6 +102,7 @@ class Setting:
             llm="llm.name",
             n_samples="evaluation.n_samples",
             metrics="evaluation.metrics",
+            exact="evaluation.exact",
             predictive="predictive",
             seed="seed",
             inference_seed="inference_seed",

@@ -89,6 +89,7 @@ def test_what_cannot_be_composed(overrides, line):
         (["~dataset.preprocessing.n_test"], ["n_test", "add"]),
         (["model.controller.steps=0"], ["model.controller.steps=0"]),
         (["evaluation.metrics=mmd"], ["evaluation.metrics=mmd", "list"]),
+        (["evaluation.exact=perhaps"], ["evaluation.exact=perhaps", "true or false"]),
     ],
 )
 def test_what_cannot_be_built(overrides, says):

@@ -204,6 +204,7 @@ ARGUMENTS = {
     "model.causal_gan": (None, {"causal_gan"}),
     "n_samples": (3, CELLS),
     "metrics": (("mmd",), SCORES),
+    "exact": (True, SCORES),
     "predictive": (("trees",), set()),  # a stage beside the others, which none of them reads
     "llm": ("other", set()),
     "seed": (7, {"data", "tfs", "controller", "causal_gan"} | CELLS | SCORES),

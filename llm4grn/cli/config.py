@@ -53,8 +53,12 @@ def build_setting(cfg: DictConfig) -> Setting:
         seed=cfg.seed,
         inference_seed=cfg.inference_seed,
         predictive=list(cfg.predictive) if OmegaConf.is_list(cfg.predictive) else cfg.predictive,
-        **({} if model is None else {"n_samples": cfg.evaluation.n_samples, "metrics": list(cfg.evaluation.metrics)}),
+        **({} if model is None else _evaluation(cfg.evaluation)),
     )
+
+
+def _evaluation(cfg: DictConfig) -> dict[str, Any]:
+    return {"n_samples": cfg.n_samples, "metrics": list(cfg.metrics), "exact": cfg.exact}
 
 
 def check_llm(cfg: DictConfig) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import lru_cache
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numpy as np
 
@@ -23,9 +24,41 @@ if TYPE_CHECKING:
     CellsLike = ArrayLike | torch.Tensor
 
 N_REPEATS = 5
+Value = TypeVar("Value")
 
 
-def pair(real: CellsLike, synthetic: CellsLike, *, counts: bool = False) -> tuple[Array, Array]:
+@dataclass(frozen=True)
+class RealCells:
+    """Real cells that several sets are scored against: what a metric computes from them alone is computed once.
+
+    Parameters
+    ----------
+    cells
+        Shape (n_cells, n_genes); they must not change. A metric takes a ``RealCells`` wherever it takes real cells.
+
+    Examples
+    --------
+    >>> real = RealCells(np.eye(2))
+    >>> [real.once("sum", lambda: real.cells.sum()) for _ in range(2)]
+    [2.0, 2.0]
+    """
+
+    cells: CellsLike
+    _known: dict[Hashable, Any] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(cls, real: CellsLike | RealCells) -> RealCells:
+        """Return ``real`` itself, or cells of which nothing is known yet."""
+        return real if isinstance(real, RealCells) else cls(real)
+
+    def once(self, name: Hashable, compute: Callable[[], Value]) -> Value:
+        """Return what ``compute`` returned when it was first called for ``name``."""
+        if name not in self._known:
+            self._known[name] = compute()
+        return cast(Value, self._known[name])
+
+
+def pair(real: CellsLike | RealCells, synthetic: CellsLike, *, counts: bool = False) -> tuple[Array, Array]:
     """Return both sets as finite float64 matrices over the same genes.
 
     Parameters
@@ -42,6 +75,7 @@ def pair(real: CellsLike, synthetic: CellsLike, *, counts: bool = False) -> tupl
         If a set is empty, not a matrix, or holds NaN, infinite or (``counts``) negative values, or if the two sets
         differ in their number of genes.
     """
+    real = RealCells.of(real).cells
     torch = sys.modules.get("torch")  # if it is not loaded, neither set is a tensor
     device = next((cells.device for cells in (real, synthetic) if torch and isinstance(cells, torch.Tensor)), None)
     real, synthetic = _matrix(real, "real", device), _matrix(synthetic, "synthetic", device)

@@ -10,8 +10,9 @@ values, or if the two sets differ in their number of genes (:func:`llm4grn.metri
 """
 
 from llm4grn.metrics.arrays import N_REPEATS, equal_size
+from llm4grn.metrics.embedding import PERPLEXITY, TSNE_COMPONENTS
 from llm4grn.metrics.forest import N_TREES, PCA_COMPONENTS, TEST_FRACTION, rf_auroc
-from llm4grn.metrics.mixing import PERPLEXITY, TSNE_COMPONENTS, lisi, milisi
+from llm4grn.metrics.mixing import lisi, milisi
 from llm4grn.metrics.mmd import mmd, mmd_bandwidth
 from llm4grn.metrics.summaries import (
     cosine_distance,

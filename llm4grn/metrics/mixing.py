@@ -9,20 +9,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from llm4grn.errors import UserError
 from llm4grn.metrics.arrays import pair, to_numpy
+from llm4grn.metrics.embedding import PERPLEXITY, tsne
 from llm4grn.runtime.seeding import derive_seed
 
 if TYPE_CHECKING:
-    from llm4grn.metrics.arrays import CellsLike
-
-PERPLEXITY = 30.0
-TSNE_COMPONENTS = 50
-# Bisection steps of a bracket of 2^-50 to 2^50 times the inverse mean distance: enough for double precision.
-_BISECTIONS = 60
+    from llm4grn.metrics.arrays import CellsLike, RealCells
 
 
-def milisi(real: CellsLike, synthetic: CellsLike, seed: int) -> float:
+def milisi(real: CellsLike | RealCells, synthetic: CellsLike, seed: int, *, exact: bool = False) -> float:
     r"""Compute the mean integration LISI: the effective number of sets among a cell's neighbours in a joint t-SNE.
 
     .. math:: \frac{1}{n} \sum_i \frac{1}{p_i(\mathrm{real})^2 + p_i(\mathrm{synthetic})^2}
@@ -38,6 +33,8 @@ def milisi(real: CellsLike, synthetic: CellsLike, seed: int) -> float:
     seed
         Seed for the principal components. The t-SNE starts from them and draws no further random numbers, so that
         values vary little over seeds.
+    exact
+        Whether the forces of the t-SNE are exact for any number of cells (:func:`~llm4grn.metrics.embedding.tsne`).
 
     Raises
     ------
@@ -51,7 +48,7 @@ def milisi(real: CellsLike, synthetic: CellsLike, seed: int) -> float:
     1.0
     """
     real, synthetic = map(to_numpy, pair(real, synthetic))
-    points = tsne(np.concatenate([real, synthetic]), derive_seed(seed, "milisi"))
+    points = tsne(np.concatenate([real, synthetic]), derive_seed(seed, "milisi"), "pairs" if exact else "auto")
     return float(lisi(points, np.repeat([0, 1], [len(real), len(synthetic)])).mean())
 
 
@@ -85,67 +82,12 @@ def lisi(points: np.ndarray, labels: np.ndarray, perplexity: float = PERPLEXITY)
     """
     from sklearn.neighbors import NearestNeighbors
 
+    from llm4grn.metrics import forces
+
     points, labels = np.asarray(points), np.asarray(labels)
     perplexity = min(perplexity, (len(points) - 1) / 3)
     n_neighbours = max(1, int(3 * perplexity) - 1)
     distances, neighbours = NearestNeighbors(n_neighbors=n_neighbours).fit(points).kneighbors()
-    weights = _weights(distances, perplexity)
+    weights = forces.weights(distances, perplexity)
     shares = [(weights * (labels[neighbours] == label)).sum(axis=1) for label in np.unique(labels)]
     return 1.0 / np.square(shares).sum(axis=0)
-
-
-def _weights(distances: np.ndarray, perplexity: float) -> np.ndarray:
-    """Return rows proportional to exp(-beta d), summing to 1, with beta bisected until the perplexity is reached."""
-    # Shift and scale of a row leave the resulting weights unchanged, and keep exp in range.
-    distances = distances - distances[:, :1]
-    scale = distances.mean(axis=1, keepdims=True)
-    distances /= np.where(scale > 0, scale, 1.0)
-    low, high = np.full(len(distances), -50.0), np.full(len(distances), 50.0)
-    for _ in range(_BISECTIONS):
-        exponent = (low + high) / 2
-        beta = np.exp2(exponent)[:, None]
-        weights = np.exp(-beta * distances)
-        total = weights.sum(axis=1)
-        entropy = np.log(total) + (beta * distances * weights).sum(axis=1) / total
-        too_wide = entropy > np.log(perplexity)
-        low, high = np.where(too_wide, exponent, low), np.where(too_wide, high, exponent)
-    return weights / total[:, None]
-
-
-def tsne(cells: np.ndarray, seed: int) -> np.ndarray:
-    """Compute a t-SNE in two dimensions over 50 principal components.
-
-    Parameters
-    ----------
-    cells
-        Shape (n_cells, n_features).
-    seed
-        Seed for the principal components and the t-SNE.
-
-    Returns
-    -------
-    Shape (n_cells, 2).
-
-    Raises
-    ------
-    UserError
-        If there are fewer than four cells.
-    """
-    from sklearn.decomposition import PCA
-    from sklearn.manifold import TSNE
-    from threadpoolctl import threadpool_limits
-
-    if len(cells) < 4:
-        raise UserError(f"t-SNE needs at least 4 cells in all, got {len(cells)}: give more")
-    pca = PCA(min(TSNE_COMPONENTS, *cells.shape), svd_solver="randomized", random_state=seed)
-    # With half of sklearn's default steps and a coarser angle, 2000 cells take a few seconds and look the same.
-    embedding = TSNE(
-        perplexity=min(PERPLEXITY, (len(cells) - 1) / 3),
-        init="pca",
-        angle=0.7,
-        max_iter=500,
-        random_state=seed,
-    )
-    # Threads of the t-SNE synchronise at every step: on a busy machine several are ten times slower than one.
-    with threadpool_limits(limits=1):
-        return embedding.fit_transform(pca.fit_transform(cells))

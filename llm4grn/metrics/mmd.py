@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from llm4grn.errors import UserError
-from llm4grn.metrics.arrays import namespace, one_thread, pair, thread_pools, to_numpy
+from llm4grn.metrics.arrays import RealCells, namespace, one_thread, pair, thread_pools, to_numpy
 
 if TYPE_CHECKING:
     from llm4grn.metrics.arrays import Array, CellsLike
@@ -21,12 +21,14 @@ if TYPE_CHECKING:
 BANDWIDTH_NEIGHBOUR = 24
 _TILE = 1024
 _MOST_TILES_AT_ONCE = 8
+#: Number of cells up to which everything is computed in float64, and of real cells whose neighbours are looked for.
+MOST_EXACT = 4096
 
 Item = TypeVar("Item")
 Value = TypeVar("Value")
 
 
-def mmd_bandwidth(real: CellsLike, neighbour: int = BANDWIDTH_NEIGHBOUR) -> float:
+def mmd_bandwidth(real: CellsLike, neighbour: int = BANDWIDTH_NEIGHBOUR, *, exact: bool = False) -> float:
     """Compute the kernel width m from the real cells' distances to their nearest neighbours.
 
     It is the median over real cells of the distance to the ``neighbour``-th nearest other cell, or to the farthest cell
@@ -38,6 +40,8 @@ def mmd_bandwidth(real: CellsLike, neighbour: int = BANDWIDTH_NEIGHBOUR) -> floa
         Cells of shape (n_real, n_genes).
     neighbour
         Rank of the neighbour, from 1.
+    exact
+        If there are more than 4096 cells, the median over all, in float64, instead of over 4096 of them in float32.
 
     Raises
     ------
@@ -50,10 +54,13 @@ def mmd_bandwidth(real: CellsLike, neighbour: int = BANDWIDTH_NEIGHBOUR) -> floa
         raise UserError("MMD reads its bandwidth off the real cells and needs at least 2 of them: give more real cells")
     rank = min(neighbour, n - 1)
     rows = max(1, _TILE * _TILE // n)
+    n_asked = n if exact else min(n, MOST_EXACT)
+    asked = np.arange(n_asked) * n // n_asked  # evenly spaced, should the cells be ordered
 
     def nearest(start: int) -> np.ndarray:
-        squared = _squared_distances(centred[start : start + rows], centred, norms[start : start + rows], norms)
-        squared.ravel()[start :: n + 1][: len(squared)] = math.inf  # a cell is not its own neighbour
+        own = asked[start : start + rows]
+        squared = _squared_distances(centred[own], centred, norms[own], norms)
+        squared[np.arange(len(own)), own] = math.inf  # a cell is not its own neighbour
         if isinstance(squared, np.ndarray):
             squared.partition(rank - 1, axis=1)
             return squared[:, rank - 1].copy()
@@ -61,9 +68,9 @@ def mmd_bandwidth(real: CellsLike, neighbour: int = BANDWIDTH_NEIGHBOUR) -> floa
 
     n_workers = _n_workers(real)
     with one_thread():
-        centred = real - real.mean(0)
+        centred = _rounded(real - real.mean(0), n_asked < n)
         norms = _squared_norms(centred)
-        bandwidth = float(np.median(np.sqrt(np.concatenate(_map(nearest, range(0, n, rows), n_workers)))))
+        bandwidth = float(np.median(np.sqrt(np.concatenate(_map(nearest, range(0, n_asked, rows), n_workers)))))
     if bandwidth <= 0:
         raise UserError(
             "MMD bandwidth is 0: more than half of the real cells are copies of others; give distinct real cells"
@@ -71,7 +78,14 @@ def mmd_bandwidth(real: CellsLike, neighbour: int = BANDWIDTH_NEIGHBOUR) -> floa
     return bandwidth
 
 
-def mmd(real: CellsLike, synthetic: CellsLike, bandwidth: float | None = None, *, tile: int = _TILE) -> float:
+def mmd(
+    real: CellsLike | RealCells,
+    synthetic: CellsLike,
+    bandwidth: float | None = None,
+    *,
+    tile: int = _TILE,
+    exact: bool = False,
+) -> float:
     r"""Compute the biased estimate of the squared maximum mean discrepancy.
 
     .. math:: \overline{k(r, r')} + \overline{k(s, s')} - 2\,\overline{k(r, s)}, \qquad
@@ -89,6 +103,10 @@ def mmd(real: CellsLike, synthetic: CellsLike, bandwidth: float | None = None, *
     tile
         Cells per side of a block of distances. Beside the centred cells, memory is about 8 x tile^2 bytes per thread;
         there are as many threads as BLAS has, but at most 8.
+    exact
+        Whether sets of more than 4096 cells are computed in float64, too, and the width is read off all real cells.
+        Otherwise distances of such sets are computed in float32 (on a GPU in float64), which changes the sixth digit
+        of a kernel's mean.
 
     Raises
     ------
@@ -101,18 +119,32 @@ def mmd(real: CellsLike, synthetic: CellsLike, bandwidth: float | None = None, *
     >>> math.isclose(mmd([[0.0]], [[2.0]], bandwidth=1.0), by_hand)
     True
     """
-    real, synthetic = pair(real, synthetic)
-    width = mmd_bandwidth(real) if bandwidth is None else float(bandwidth)
+    known = RealCells.of(real)
+    real, synthetic = pair(known, synthetic)
+    if bandwidth is None:
+        width = known.once(("bandwidth", exact), lambda: mmd_bandwidth(real, exact=exact))
+    else:
+        width = float(bandwidth)
     if not (math.isfinite(width) and width > 0):
         raise UserError(f"MMD bandwidth is {width}: give a positive number, or none to read it off the real cells")
     n_workers = _n_workers(real)
     with one_thread():
         centre = real.mean(0)
-        real, synthetic = real - centre, synthetic - centre
-        pairs = (real, real), (synthetic, synthetic), (real, synthetic)
-        rr, ss, rs = (_kernel_mean(x, y, width, tile, n_workers) for x, y in pairs)
+        rounded = not exact and max(len(real), len(synthetic)) > MOST_EXACT
+        r, s = (_rounded(cells - centre, rounded) for cells in (real, synthetic))
+
+        def mean(x: Array, y: Array) -> float:
+            return _kernel_mean(x, y, width, tile, n_workers)
+
+        rr = known.once(("mean kernel", width, tile, rounded), lambda: mean(r, r))
+        ss, rs = mean(s, s), mean(r, s)
     # A squared norm is below zero through rounding only.
     return max(0.0, rr + ss - 2.0 * rs)
+
+
+def _rounded(cells: Array, rounded: bool) -> Array:
+    """Return the cells in float32 if they shall be rounded; a tensor, which may be on a GPU, stays what it is."""
+    return cells.astype(np.float32) if rounded and isinstance(cells, np.ndarray) else cells
 
 
 def _kernel_mean(x: Array, y: Array, bandwidth: float, tile: int, n_workers: int) -> float:

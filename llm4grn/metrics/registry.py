@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from llm4grn.metrics import functional
 
 if TYPE_CHECKING:
-    from llm4grn.metrics.arrays import CellsLike
+    from llm4grn.metrics.arrays import CellsLike, RealCells
 
 SPACE = "counts normalised to 20,000 per cell"
 
@@ -38,6 +38,8 @@ class MetricInfo:
         The functional form, called with ``(real, synthetic)``, or with ``(real, synthetic, seed)`` if ``seeded``.
     seeded
         If True, the functional form draws random numbers.
+    approximated
+        If True, the functional form approximates the value of many cells, unless it is called with ``exact``.
     parameters
         Fixed parameters of the metric, written beside the results.
     """
@@ -51,11 +53,13 @@ class MetricInfo:
     floor: str
     function: Callable[..., float]
     seeded: bool = False
+    approximated: bool = False
     parameters: Mapping[str, object] = field(default_factory=dict)
 
-    def __call__(self, real: CellsLike, synthetic: CellsLike, seed: int) -> float:
-        """Compute the metric for two sets of cells, each of shape (n_cells, n_genes)."""
-        return self.function(real, synthetic, seed) if self.seeded else self.function(real, synthetic)
+    def __call__(self, real: CellsLike | RealCells, synthetic: CellsLike, seed: int, exact: bool = False) -> float:
+        """Compute the metric for two sets of cells, each of shape (n_cells, n_genes), exactly or as fast as it can."""
+        seeds = (seed,) if self.seeded else ()
+        return self.function(real, synthetic, *seeds, **({"exact": True} if exact and self.approximated else {}))
 
     def format(self, value: float) -> str:
         """Format ``value`` with the metric's number of decimals."""
@@ -109,6 +113,7 @@ METRICS: dict[str, MetricInfo] = {
             optimum=0.0,
             floor=f"{_CONTROL}; the biased estimate stays above 0 and falls with the number of cells",
             function=functional.mmd,
+            approximated=True,
             parameters={
                 "estimate": "biased, squared",
                 "kernel": "sum over s in {m/2, m, 2m} of exp(-d^2/s^2)",
@@ -142,6 +147,7 @@ METRICS: dict[str, MetricInfo] = {
             floor=f"{_CONTROL}; 2 = perfectly mixed, about 1.9 within reach of a finite number of neighbours",
             function=functional.milisi,
             seeded=True,
+            approximated=True,
             parameters={
                 "embedding": f"t-SNE, 2 dimensions, of {functional.TSNE_COMPONENTS} principal components of both sets",
                 "perplexity": functional.PERPLEXITY,

@@ -9,14 +9,14 @@ import math
 from typing import TYPE_CHECKING
 
 from llm4grn.errors import UserError
-from llm4grn.metrics.arrays import namespace, one_thread, pair
+from llm4grn.metrics.arrays import RealCells, namespace, one_thread, pair
 
 if TYPE_CHECKING:
     from llm4grn.metrics.arrays import Array, CellsLike
 
 
 @one_thread()
-def cosine_distance(real: CellsLike, synthetic: CellsLike) -> float:
+def cosine_distance(real: CellsLike | RealCells, synthetic: CellsLike) -> float:
     r"""Compute the cosine distance between the mean real and the mean synthetic cell.
 
     .. math:: 1 - \frac{\bar r \cdot \bar s}{\lVert \bar r \rVert \, \lVert \bar s \rVert}
@@ -28,15 +28,16 @@ def cosine_distance(real: CellsLike, synthetic: CellsLike) -> float:
     >>> cosine_distance([[3.0, 0.0], [1.0, 0.0]], [[0.0, 2.0]])
     1.0
     """
-    real, synthetic = pair(real, synthetic)
-    r, s = real.mean(0), synthetic.mean(0)
+    known = RealCells.of(real)
+    real, synthetic = pair(known, synthetic)
+    r, s = known.once("mean", lambda: real.mean(0)), synthetic.mean(0)
     norms = math.sqrt((r * r).sum()) * math.sqrt((s * s).sum())
     # Rounding may push the cosine of parallel vectors past 1.
     return max(0.0, float(1.0 - (r * s).sum() / norms)) if norms > 0 else 1.0
 
 
 @one_thread()
-def euclidean_distance(real: CellsLike, synthetic: CellsLike) -> float:
+def euclidean_distance(real: CellsLike | RealCells, synthetic: CellsLike) -> float:
     r"""Compute the Euclidean distance :math:`\lVert \bar r - \bar s \rVert` of the mean cells, in counts per 20,000.
 
     Examples
@@ -44,13 +45,14 @@ def euclidean_distance(real: CellsLike, synthetic: CellsLike) -> float:
     >>> euclidean_distance([[3.0, 0.0], [5.0, 0.0]], [[1.0, 4.0]])
     5.0
     """
-    real, synthetic = pair(real, synthetic)
-    difference = real.mean(0) - synthetic.mean(0)
+    known = RealCells.of(real)
+    real, synthetic = pair(known, synthetic)
+    difference = known.once("mean", lambda: real.mean(0)) - synthetic.mean(0)
     return math.sqrt((difference * difference).sum())
 
 
 @one_thread()
-def gene_means(real: CellsLike, synthetic: CellsLike) -> float:
+def gene_means(real: CellsLike | RealCells, synthetic: CellsLike) -> float:
     r"""Compute the mean absolute difference, over the G genes, of the mean log expression.
 
     .. math:: \frac{1}{G} \sum_g \left\lvert \overline{\log(1 + r_g)} - \overline{\log(1 + s_g)} \right\rvert
@@ -68,12 +70,13 @@ def gene_means(real: CellsLike, synthetic: CellsLike) -> float:
     >>> gene_means([[0.0, math.e - 1]], [[0.0, 0.0]])
     0.5
     """
-    real, synthetic = pair(real, synthetic, counts=True)
-    return _mean_difference(_log_moments(real)[0], _log_moments(synthetic)[0])
+    known = RealCells.of(real)
+    real, synthetic = pair(known, synthetic, counts=True)
+    return _mean_difference(known.once("log moments", lambda: _log_moments(real))[0], _log_moments(synthetic)[0])
 
 
 @one_thread()
-def gene_variances(real: CellsLike, synthetic: CellsLike) -> float:
+def gene_variances(real: CellsLike | RealCells, synthetic: CellsLike) -> float:
     r"""Compute the mean absolute difference, over the G genes, of the variance of log expression over cells.
 
     .. math:: \frac{1}{G} \sum_g \left\lvert \mathrm{var}(\log(1 + r_g)) - \mathrm{var}(\log(1 + s_g)) \right\rvert
@@ -90,8 +93,9 @@ def gene_variances(real: CellsLike, synthetic: CellsLike) -> float:
     >>> gene_variances([[0.0], [math.e**2 - 1]], [[1.0], [1.0]])
     1.0
     """
-    real, synthetic = pair(real, synthetic, counts=True)
-    return _mean_difference(_log_moments(real)[1], _log_moments(synthetic)[1])
+    known = RealCells.of(real)
+    real, synthetic = pair(known, synthetic, counts=True)
+    return _mean_difference(known.once("log moments", lambda: _log_moments(real))[1], _log_moments(synthetic)[1])
 
 
 def _log_moments(cells: Array) -> tuple[Array, Array]:
@@ -109,7 +113,7 @@ def _mean_difference(r: Array, s: Array) -> float:
 
 
 @one_thread()
-def zero_fractions(real: CellsLike, synthetic: CellsLike) -> float:
+def zero_fractions(real: CellsLike | RealCells, synthetic: CellsLike) -> float:
     r"""Compute the mean absolute difference, over the G genes, of the fraction of cells with zero counts.
 
     .. math:: \frac{1}{G} \sum_g \lvert \overline{[r_g = 0]} - \overline{[s_g = 0]} \rvert
@@ -119,15 +123,17 @@ def zero_fractions(real: CellsLike, synthetic: CellsLike) -> float:
     >>> zero_fractions([[0.0, 1.0], [0.0, 1.0]], [[0.0, 0.0], [1.0, 1.0]])
     0.5
     """
-    real, synthetic = pair(real, synthetic)
+    known = RealCells.of(real)
+    real, synthetic = pair(known, synthetic)
     n_real, n_synthetic, n_genes = len(real), len(synthetic), real.shape[1]
     # All numbers before the last division are integers, so the result is exact, and the same on every device.
-    differences = abs((real == 0).sum(0) * n_synthetic - (synthetic == 0).sum(0) * n_real)
+    zeros = known.once("zeros", lambda: (real == 0).sum(0))
+    differences = abs(zeros * n_synthetic - (synthetic == 0).sum(0) * n_real)
     return int(differences.sum()) / (n_real * n_synthetic * n_genes)
 
 
 @one_thread()
-def gene_correlations(real: CellsLike, synthetic: CellsLike) -> float:
+def gene_correlations(real: CellsLike | RealCells, synthetic: CellsLike) -> float:
     r"""Compute the root mean square difference of the gene-gene correlations.
 
     .. math:: \sqrt{\frac{1}{G (G - 1)} \sum_{g \ne h} \left(\rho^r_{gh} - \rho^s_{gh}\right)^2}
@@ -145,12 +151,14 @@ def gene_correlations(real: CellsLike, synthetic: CellsLike) -> float:
     >>> round(gene_correlations([[0.0, 0.0], [1.0, 1.0]], [[0.0, 1.0], [1.0, 0.0]]), 12)
     2.0
     """
-    real, synthetic = pair(real, synthetic, counts=True)
+    known = RealCells.of(real)
+    real, synthetic = pair(known, synthetic, counts=True)
     expressed = namespace(real).any(real > 0, 0)
     n_genes = int(expressed.sum())
     if n_genes < 2:
         raise UserError(f"{n_genes} genes are expressed in the real cells: correlations need at least 2")
-    difference = correlations(real[:, expressed]) - correlations(synthetic[:, expressed])
+    of_real = known.once("correlations", lambda: correlations(real[:, expressed]))
+    difference = of_real - correlations(synthetic[:, expressed])
     own = float((difference.diagonal() ** 2).sum())
     difference *= difference
     return math.sqrt(max(0.0, float(difference.sum()) - own) / (n_genes * (n_genes - 1)))

@@ -7,8 +7,8 @@ from scipy.spatial.distance import cdist
 from scipy.stats import entropy
 
 from llm4grn.errors import UserError
+from llm4grn.metrics.embedding import tsne
 from llm4grn.metrics.functional import lisi, milisi
-from llm4grn.metrics.mixing import tsne
 
 
 def lisi_of_one(i: int, points: np.ndarray, labels: np.ndarray, perplexity: float) -> float:

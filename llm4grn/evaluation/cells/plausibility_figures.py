@@ -14,7 +14,7 @@ import numpy as np
 from llm4grn.evaluation.cells.cell_types import log1p
 from llm4grn.evaluation.cells.markers import plot_markers
 from llm4grn.evaluation.cells.plausibility_tables import mean_proportions
-from llm4grn.metrics.mixing import tsne
+from llm4grn.metrics.embedding import tsne
 from llm4grn.report.blocks import Figure
 from llm4grn.report.figures import COLOURS, INK, panels, save
 from llm4grn.runtime.seeding import derive_seed

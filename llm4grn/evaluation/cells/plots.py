@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from llm4grn.errors import UserError
-from llm4grn.metrics.mixing import tsne
+from llm4grn.metrics.embedding import tsne
 from llm4grn.report.figures import COLOURS, INK, panels, save
 from llm4grn.runtime.seeding import derive_seed
 
