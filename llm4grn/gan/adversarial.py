@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import pytorch_lightning as pl
@@ -25,6 +25,8 @@ STEPS_PER_EPOCH = 25
 #: Number of untrained cells that a preconditioned generator is initialised with.
 INITIAL_CELLS = 1024
 
+#: Functions of counts in which a critic can see a cell, by name.
+SPACES: Mapping[str, Callable[[Tensor], Tensor]] = {"counts": lambda cells: cells, "log1p": torch.log1p}
 #: Parameters and (first, last) learning rate of networks by name.
 Networks = Mapping[str, tuple[Iterable[nn.Parameter], Sequence[float]]]
 
@@ -66,8 +68,11 @@ class AdversarialModule(pl.LightningModule, ABC):
         Mean losses of the last epoch by name.
     losses_of_steps
         Steps and losses of the last epoch, on the device.
+    spaces
+        Functions of counts in which the critic sees a cell.
     center, scale
-        Mean of each gene and square root of the total variance of ``cells``; only with ``preconditioned``.
+        With ``preconditioned``, for each space: the mean of each gene, shape ``(n_spaces, n_genes)``, and the divisor
+        that leaves all spaces together with total variance 1, shape ``(n_spaces, 1)``.
     """
 
     generator: nn.Module
@@ -91,10 +96,12 @@ class AdversarialModule(pl.LightningModule, ABC):
         self.losses: dict[str, float] = {}
         self.losses_of_steps: list[tuple[int, dict[str, Tensor]]] = []
         self.cells = cells if isinstance(cells, Cells) else DenseCells(cells)
+        self.spaces = [SPACES[name] for name in hyperparameters.critic_spaces]
         if hyperparameters.preconditioned and len(self.cells):
-            center, variance = self.cells.per_gene(lambda some: torch.stack([some.mean(dim=0), some.var(dim=0)]))
+            center, variance = self.cells.per_gene(self._moments)
             self.register_buffer("center", center.clone(), persistent=False)
-            self.register_buffer("scale", variance.sum().sqrt(), persistent=False)
+            scale = (variance.sum(dim=1, keepdim=True) * len(self.spaces)).sqrt()
+            self.register_buffer("scale", scale, persistent=False)
         self._permutations: dict[int, Tensor] = {}
         self._step: CapturedStep | None = None
 
@@ -205,8 +212,22 @@ class AdversarialModule(pl.LightningModule, ABC):
     # -- steps of both stages ------------------------------------------------------------------------------------
 
     def critic_input(self, cells: Tensor) -> Tensor:
-        """Return cells as critic and labelers see them: counts or, preconditioned, with mean 0 and total variance 1."""
-        return (cells - self.center) / self.scale if self.hyper.preconditioned else cells
+        """Return cells as the critic sees them, shape ``(n_cells, n_spaces * n_genes)``.
+
+        Each space has all genes in their order. Preconditioned, the genes have mean 0 and the spaces equal parts of a
+        total variance of 1.
+        """
+        views = [space(cells) for space in self.spaces]
+        if self.hyper.preconditioned:
+            views = [
+                (view - center) / scale for view, center, scale in zip(views, self.center, self.scale, strict=True)
+            ]
+        return torch.cat(views, dim=1) if len(views) > 1 else views[0]
+
+    def _moments(self, cells: Tensor) -> Tensor:
+        """Return mean and variance of each gene in each space, shape ``(2, n_spaces, n_genes)``."""
+        views = torch.stack([space(cells) for space in self.spaces])
+        return torch.stack([views.mean(dim=1), views.var(dim=1)])
 
     def fake_cells(self, noise: Any, batch_size: int | None = None) -> Tensor:
         """Generate the input of critic and labelers; BatchNorm takes ``batch_size`` cells as one batch."""

@@ -39,7 +39,7 @@ class CausalController(AdversarialModule):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(seed, "weights"))
             self.generator = CellGenerator(hyperparameters.noise_dim, hyperparameters.generator_layers, n_genes)
-            self.critic = Critic(n_genes, hyperparameters.critic_layers)
+            self.critic = Critic(len(self.spaces) * n_genes, hyperparameters.critic_layers)
         if hyperparameters.preconditioned and len(cells):  # generating with trained weights needs no cells
             random = torch.Generator().manual_seed(derive_seed(seed, "start"))
             noise = torch.randn(INITIAL_CELLS, hyperparameters.noise_dim, generator=random)

@@ -140,7 +140,7 @@ class CausalGAN(AdversarialModule):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(seed, "weights"))
             self.generator = CausalGenerator(graph, controller, hyperparameters, library_size)
-            self.critic = Critic(len(graph.genes), hyperparameters.critic_layers)
+            self.critic = Critic(len(self.spaces) * len(graph.genes), hyperparameters.critic_layers)
             self.labeler = Labeler(n_targets, hyperparameters.labeler_layers, n_tfs)
             self.antilabeler = Labeler(n_targets, hyperparameters.labeler_layers, n_tfs)
         if hyperparameters.preconditioned and len(cells):  # generating with trained weights needs no cells

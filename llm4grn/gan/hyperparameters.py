@@ -6,11 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from llm4grn.errors import UserError
 from llm4grn.metrics.registry import METRICS
 from llm4grn.validation import Amount, NonNegative, Positive, check_fields
+
+
+def _distinct(names: Sequence[str]) -> Sequence[str]:
+    if len(set(names)) < len(names):
+        raise ValueError("the same twice")
+    return names
+
 
 Widths = Annotated[
     Sequence[Positive],
@@ -23,6 +30,11 @@ LearningRates = Annotated[
 Betas = Annotated[
     Sequence[Annotated[float, Field(ge=0, lt=1)]],
     Field(min_length=2, max_length=2, description="expected two numbers in [0, 1), for instance [0.5, 0.9]"),
+]
+Spaces = Annotated[
+    Sequence[Literal["counts", "log1p"]],
+    Field(min_length=1, description="expected counts, log1p or both, for instance [counts, log1p]"),
+    AfterValidator(_distinct),
 ]
 Checkpoint = Annotated[
     Literal["last", "best"] | Positive, Field(description="expected last, best or a step, 1 or more")
@@ -47,6 +59,9 @@ class AdversarialHyperparameters:
         Cells per update, at least 2.
     critic_layers
         Hidden widths of the critic.
+    critic_spaces
+        How the critic sees the expression of a cell: ``counts``, ``log1p`` (of counts), or both side by side, whichever
+        a difference shows in. In counts a handful of highly expressed genes decide. Labelers see the first one.
     critic_updates
         Critic updates per generator update.
     penalty_weight
@@ -95,6 +110,7 @@ class AdversarialHyperparameters:
     amsgrad: bool = True
     preconditioned: bool = False
     precision: Literal["float32", "bfloat16"] = "float32"
+    critic_spaces: Spaces = field(default=("counts",), metadata=_OPTIONAL)
     monitor_every: Positive = field(default=250, metadata=_OPTIONAL)
     validate_every: NonNegative = field(default=0, metadata=_OPTIONAL)
     validation_metric: str = field(default="mmd", metadata=_OPTIONAL)
@@ -108,6 +124,11 @@ class AdversarialHyperparameters:
         if self.validation_metric not in METRICS:
             choices = " or ".join(METRICS)
             raise UserError(f"{self._field}.validation_metric={self.validation_metric}: expected {choices}")
+        if tuple(self.critic_spaces) != ("counts",) and not self.preconditioned:
+            raise UserError(
+                f"{self._field}.critic_spaces={list(self.critic_spaces)}: needs {self._field}.preconditioned=true, which "
+                "brings the spaces to one scale"
+            )
         if self.batch_size < 2:
             raise UserError(f"{self._field}.batch_size={self.batch_size}: BatchNorm needs at least 2 cells per batch")
         if isinstance(self.checkpoint, int) and self.checkpoint > self.steps:
