@@ -126,8 +126,8 @@ class AdversarialHyperparameters:
             raise UserError(f"{self._field}.validation_metric={self.validation_metric}: expected {choices}")
         if tuple(self.critic_spaces) != ("counts",) and not self.preconditioned:
             raise UserError(
-                f"{self._field}.critic_spaces={list(self.critic_spaces)}: needs {self._field}.preconditioned=true, which "
-                "brings the spaces to one scale"
+                f"{self._field}.critic_spaces={list(self.critic_spaces)}: spaces have one scale only with "
+                f"{self._field}.preconditioned=true"
             )
         if self.batch_size < 2:
             raise UserError(f"{self._field}.batch_size={self.batch_size}: BatchNorm needs at least 2 cells per batch")
