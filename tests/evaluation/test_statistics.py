@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 from results_by_hand import make_results
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.proportion import proportion_confint
 
 from llm4grn.evaluation.scores.controls import random_run
 from llm4grn.evaluation.scores.statistics import (
@@ -14,7 +16,9 @@ from llm4grn.evaluation.scores.statistics import (
     critical_t,
     differences,
     differences_from,
+    holm,
     intervals,
+    share_interval,
 )
 from llm4grn.evaluation.scores.summary import summarise
 
@@ -226,3 +230,16 @@ def test_critical_t_is_that_of_the_tables():
     d1, d2 = 1.0, 1.0 + 2 / critical_t(2) / (1 - 1 / critical_t(2))
     assert stats.ttest_1samp([d1, d2], 0).pvalue == pytest.approx(0.05)
     assert math.isclose(abs(d1 - d2) / ((d1 + d2) / 2), 2 / critical_t(2))
+
+
+@pytest.mark.parametrize("n", [1, 2, 7])
+def test_holm_and_wilson_are_those_of_statsmodels(n):
+    p_values = np.random.default_rng(n).random(n) ** 3
+    assert holm(p_values) == pytest.approx(list(multipletests(p_values, method="holm")[1]))
+    assert holm([0.02] * n) == pytest.approx([min(0.02 * n, 1)] * n)
+    for counted in 0, 1, n:
+        assert share_interval(counted, n) == pytest.approx(proportion_confint(counted, n, method="wilson"), abs=1e-12)
+
+
+def test_holm_of_nothing_is_nothing():
+    assert holm([]) == []

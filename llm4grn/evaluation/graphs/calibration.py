@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from llm4grn.evaluation.scores.statistics import share_interval
 from llm4grn.inference.base import split_genes
 
 if TYPE_CHECKING:
@@ -85,9 +86,8 @@ def calibration(
 
 def with_interval(table: pd.DataFrame) -> pd.DataFrame:
     """Add ``share``, ``low`` and ``high`` to the columns ``edges`` and ``confirmed``."""
-    from statsmodels.stats.proportion import proportion_confint
-
-    low, high = proportion_confint(table["confirmed"], table["edges"], method="wilson")
+    ends = [share_interval(int(n), int(n_all)) for n, n_all in zip(table["confirmed"], table["edges"], strict=True)]
+    low, high = zip(*ends, strict=True) if ends else ((), ())
     columns = [*table.columns.drop("at_random"), "share", "low", "high", "at_random"]
     return table.assign(share=table["confirmed"] / table["edges"], low=low, high=high)[columns]
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from llm4grn.evaluation.graphs.predictive_score import FILE, PredictiveScore, Summary
 from llm4grn.evaluation.graphs.real_cells import data_file, split_of
 from llm4grn.evaluation.graphs.runs import GraphRun, over_seeds
+from llm4grn.evaluation.scores.statistics import holm
 from llm4grn.report.blocks import Cell, Table
 
 if TYPE_CHECKING:
@@ -221,12 +222,10 @@ def _mean_gains(scores: Sequence[PredictiveScore], space: str) -> pd.Series:
 
 
 def _test_table(tests: Sequence[_Test]) -> Table:
-    from statsmodels.stats.multitest import multipletests
-
     corrected: dict[int, float] = {}
     for group in dict.fromkeys((test.dataset, test.cells) for test in tests):
         own = [i for i, test in enumerate(tests) if (test.dataset, test.cells) == group]
-        corrected |= dict(zip(own, multipletests([tests[i].p for i in own], method="holm")[1], strict=True))
+        corrected |= dict(zip(own, holm([tests[i].p for i in own]), strict=True))
     rows: list[list[Cell | str]] = [
         [
             *(test.dataset, test.kb, test.first, test.second, _capital(test.cells)),

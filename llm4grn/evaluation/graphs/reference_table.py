@@ -19,6 +19,7 @@ from llm4grn.evaluation.graphs.reference import (
     score_against,
 )
 from llm4grn.evaluation.graphs.runs import GraphRun, over_seeds
+from llm4grn.evaluation.scores.statistics import holm
 from llm4grn.report.blocks import Cell, Table
 
 if TYPE_CHECKING:
@@ -125,15 +126,13 @@ def simulated_source(config: Mapping[str, Any]) -> SimulatedSource | None:
 
 
 def _rows(scored: Mapping[tuple[str, str, str], Sequence[ReferenceScores]]) -> list[list[Cell | str]]:
-    from statsmodels.stats.multitest import multipletests
-
     p = {
         group: {name: merged_p([of.p_values[name] for of in own]) for name in _P_VALUES}
         for group, own in scored.items()
     }
-    corrected = multipletests([of["AUPRC"] for of in p.values()], method="holm")[1]
+    corrected = holm([of["AUPRC"] for of in p.values()])
     rows: list[list[Cell | str]] = []
-    for (group, own), holm in zip(scored.items(), corrected, strict=True):
+    for (group, own), holm_p in zip(scored.items(), corrected, strict=True):
         numbers = [over_seeds([of.edges for of in own], 0), over_seeds([of.candidates for of in own], 0)]
         for metric in _DIGITS:
             digits = _DIGITS[metric]
@@ -142,7 +141,7 @@ def _rows(scored: Mapping[tuple[str, str, str], Sequence[ReferenceScores]]) -> l
                 by_degrees = fmean(of.by_degrees[metric] for of in own)
                 numbers.append(Cell(f"{by_degrees:.{digits}f}", by_degrees))
         p_values = [_p(p[group][name]) for name in _P_VALUES]
-        rows.append([*group, Cell(str(len(own)), len(own)), *numbers, *p_values, _p(float(holm))])
+        rows.append([*group, Cell(str(len(own)), len(own)), *numbers, *p_values, _p(holm_p)])
     return rows
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from llm4grn.evaluation.graphs.edge_correlations import edge_correlations
+from llm4grn.evaluation.scores.statistics import share_interval
 from llm4grn.grn.signs import SIGN
 
 if TYPE_CHECKING:
@@ -75,17 +76,16 @@ def reference_signs(reference: pd.DataFrame) -> dict[tuple[str, str], int]:
 
 def _agreement(ours: np.ndarray, theirs: np.ndarray) -> tuple[int, float, float, float, float]:
     import numpy as np
-    from statsmodels.stats.proportion import proportion_confint
 
     ours, theirs = ours[theirs != 0], theirs[theirs != 0]
     n = len(ours)
     if n == 0:
         return 0, np.nan, np.nan, np.nan, np.nan
     agree = int((ours == theirs).sum())
-    low, high = proportion_confint(agree, n, method="wilson")
+    low, high = share_interval(agree, n)
     positive = (ours > 0).mean(), (theirs > 0).mean()
     by_chance = positive[0] * positive[1] + (1 - positive[0]) * (1 - positive[1])
-    return n, agree / n, float(low), float(high), float(by_chance)
+    return n, agree / n, low, high, float(by_chance)
 
 
 def sign_text(grn: GRN, agreement: pd.DataFrame) -> str:

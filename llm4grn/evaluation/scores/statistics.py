@@ -200,6 +200,30 @@ def mean_interval(values: np.ndarray, seed: int) -> tuple[float, float]:
     return float(low), float(high)
 
 
+def share_interval(n: int, n_units: int) -> tuple[float, float]:
+    """Return Wilson's confidence interval of the share of units that are counted, ``n`` of ``n_units``, at least 1."""
+    from scipy.stats import binomtest
+
+    low, high = binomtest(n, n_units).proportion_ci(CONFIDENCE, method="wilson")
+    return float(low), float(high)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Correct p-values by Holm's method (Holm 1979), in their order.
+
+    The function of statsmodels collects garbage at each call, which takes a tenth of a second in a large process.
+
+    Examples
+    --------
+    >>> [round(p, 2) for p in holm([0.03, 0.01, 0.02])]
+    [0.04, 0.03, 0.04]
+    """
+    values = np.asarray(p_values, dtype=float)
+    order = np.argsort(values)
+    corrected = np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1)).clip(max=1)
+    return corrected[np.argsort(order)].tolist()
+
+
 def differences_of(pairs: Sequence[tuple[Row, Row]]) -> list[Difference]:
     """Test the given pairs of settings in every metric, with Holm's correction over exactly these pairs."""
     corrected = []
@@ -296,10 +320,8 @@ def _difference(dataset: str, name: str, first: Row, second: Row) -> Difference 
 
 
 def _corrected(pairs: Sequence[Difference]) -> list[Difference]:
-    from statsmodels.stats.multitest import multipletests
-
     tested = [pair for pair in pairs if pair.p is not None]
     if not tested:
         return list(pairs)
-    corrected = iter(multipletests([pair.p for pair in tested], method="holm")[1])
+    corrected = iter(holm([pair.p for pair in tested if pair.p is not None]))
     return [pair if pair.p is None else replace(pair, p_holm=float(next(corrected))) for pair in pairs]
