@@ -16,7 +16,7 @@ from llm4grn.gan.distributed import n_ranks, share, sum_over_ranks
 from llm4grn.gan.hyperparameters import AdversarialHyperparameters
 from llm4grn.gan.losses import CriticLoss, critic_gradients
 from llm4grn.gan.marginals import Marginals, rectified_gaussians
-from llm4grn.gan.networks import Critic
+from llm4grn.gan.networks import Critics
 from llm4grn.gan.training_cells import Cells, DenseCells
 from llm4grn.runtime.seeding import derive_seed
 
@@ -25,7 +25,7 @@ STEPS_PER_EPOCH = 25
 #: Number of untrained cells that a preconditioned generator is initialised with.
 INITIAL_CELLS = 1024
 
-#: Functions of counts in which a critic can see a cell, by name.
+#: Functions of counts that give what a critic sees of a cell, by name.
 SPACES: Mapping[str, Callable[[Tensor], Tensor]] = {"counts": lambda cells: cells, "log1p": torch.log1p}
 #: Parameters and (first, last) learning rate of networks by name.
 Networks = Mapping[str, tuple[Iterable[nn.Parameter], Sequence[float]]]
@@ -69,14 +69,14 @@ class AdversarialModule(pl.LightningModule, ABC):
     losses_of_steps
         Steps and losses of the last epoch, on the device.
     spaces
-        Functions of counts in which the critic sees a cell.
+        Functions of counts that give what each critic sees of a cell.
     center, scale
-        With ``preconditioned``, for each space: the mean of each gene, shape ``(n_spaces, n_genes)``, and the divisor
-        that leaves all spaces together with total variance 1, shape ``(n_spaces, 1)``.
+        With ``preconditioned``, for each space: the mean of each gene, shape ``(n_spaces, n_genes)``, and the square
+        root of the total variance, shape ``(n_spaces, 1)``.
     """
 
     generator: nn.Module
-    critic: Critic
+    critic: Critics
     center: Tensor
     scale: Tensor
 
@@ -100,8 +100,7 @@ class AdversarialModule(pl.LightningModule, ABC):
         if hyperparameters.preconditioned and len(self.cells):
             center, variance = self.cells.per_gene(self._moments)
             self.register_buffer("center", center.clone(), persistent=False)
-            scale = (variance.sum(dim=1, keepdim=True) * len(self.spaces)).sqrt()
-            self.register_buffer("scale", scale, persistent=False)
+            self.register_buffer("scale", variance.sum(dim=1, keepdim=True).sqrt(), persistent=False)
         self._permutations: dict[int, Tensor] = {}
         self._step: CapturedStep | None = None
 
@@ -212,10 +211,10 @@ class AdversarialModule(pl.LightningModule, ABC):
     # -- steps of both stages ------------------------------------------------------------------------------------
 
     def critic_input(self, cells: Tensor) -> Tensor:
-        """Return cells as the critic sees them, shape ``(n_cells, n_spaces * n_genes)``.
+        """Return cells as the critics see them, shape ``(n_cells, n_spaces * n_genes)``.
 
-        Each space has all genes in their order. Preconditioned, the genes have mean 0 and the spaces equal parts of a
-        total variance of 1.
+        Each space has all genes in their order. Preconditioned, the genes have mean 0 and each space has total variance
+        1.
         """
         views = [space(cells) for space in self.spaces]
         if self.hyper.preconditioned:
@@ -273,10 +272,13 @@ class AdversarialModule(pl.LightningModule, ABC):
         return loss
 
     def critic_gradients(self, real: Tensor, fake: Tensor, epsilon: Tensor) -> tuple[CriticLoss, list[Tensor]]:
-        """Compute this rank's terms of the critic's losses and gradients."""
+        """Compute this rank's terms of the critic's losses and gradients, the sums over all spaces."""
         dtype = torch.bfloat16 if self.hyper.precision == "bfloat16" else None
         weight, n = self.hyper.penalty_weight, self.hyper.batch_size
-        return critic_gradients(self.critic, real, fake, epsilon, weight, dtype, n)
+        views = zip(self.critic.of_space, self.critic.views(real), self.critic.views(fake), strict=True)
+        parts = [critic_gradients(critic, own, other, epsilon, weight, dtype, n) for critic, own, other in views]
+        losses = [torch.stack(terms).sum() for terms in zip(*(loss for loss, _ in parts), strict=True)]
+        return CriticLoss(*losses), [gradient for _, gradients in parts for gradient in gradients]
 
     def apply_gradients(self, name: str) -> None:
         """Step the optimizer of a network, with the gradients summed over all ranks."""

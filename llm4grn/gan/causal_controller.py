@@ -8,7 +8,7 @@ from torch import Tensor
 from llm4grn.gan.adversarial import INITIAL_CELLS, AdversarialModule, Networks
 from llm4grn.gan.distributed import share
 from llm4grn.gan.hyperparameters import ControllerHyperparameters
-from llm4grn.gan.networks import CellGenerator, Critic, normalise_library_size
+from llm4grn.gan.networks import CellGenerator, Critics, normalise_library_size
 from llm4grn.gan.training_cells import Cells
 from llm4grn.runtime.seeding import derive_seed
 
@@ -39,7 +39,7 @@ class CausalController(AdversarialModule):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(seed, "weights"))
             self.generator = CellGenerator(hyperparameters.noise_dim, hyperparameters.generator_layers, n_genes)
-            self.critic = Critic(len(self.spaces) * n_genes, hyperparameters.critic_layers)
+            self.critic = Critics(len(self.spaces), n_genes, hyperparameters.critic_layers)
         if hyperparameters.preconditioned and len(cells):  # generating with trained weights needs no cells
             random = torch.Generator().manual_seed(derive_seed(seed, "start"))
             noise = torch.randn(INITIAL_CELLS, hyperparameters.noise_dim, generator=random)

@@ -13,7 +13,7 @@ from llm4grn.gan.adversarial import INITIAL_CELLS, AdversarialModule, Networks
 from llm4grn.gan.distributed import share
 from llm4grn.gan.hyperparameters import CausalGANHyperparameters
 from llm4grn.gan.interventions import Intervention
-from llm4grn.gan.networks import CellGenerator, Critic, Labeler, library_scale, normalise_library_size
+from llm4grn.gan.networks import CellGenerator, Critics, Labeler, library_scale, normalise_library_size
 from llm4grn.gan.target_generators import TargetGenerators
 from llm4grn.gan.training_cells import Cells
 from llm4grn.grn import CausalGraph
@@ -140,7 +140,7 @@ class CausalGAN(AdversarialModule):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(seed, "weights"))
             self.generator = CausalGenerator(graph, controller, hyperparameters, library_size)
-            self.critic = Critic(len(self.spaces) * len(graph.genes), hyperparameters.critic_layers)
+            self.critic = Critics(len(self.spaces), len(graph.genes), hyperparameters.critic_layers)
             self.labeler = Labeler(n_targets, hyperparameters.labeler_layers, n_tfs)
             self.antilabeler = Labeler(n_targets, hyperparameters.labeler_layers, n_tfs)
         if hyperparameters.preconditioned and len(cells):  # generating with trained weights needs no cells

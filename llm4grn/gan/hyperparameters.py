@@ -60,8 +60,9 @@ class AdversarialHyperparameters:
     critic_layers
         Hidden widths of the critic.
     critic_spaces
-        How the critic sees the expression of a cell: ``counts``, ``log1p`` (of counts), or both side by side, whichever
-        a difference shows in. In counts a handful of highly expressed genes decide. Labelers see the first one.
+        How critics see the expression of a cell, one for each space: ``counts``, ``log1p`` (of counts), or both. In
+        counts a handful of highly expressed genes decide; in log1p most genes count, and how many high counts matters
+        little. Labelers see the first space.
     critic_updates
         Critic updates per generator update.
     penalty_weight

@@ -148,6 +148,34 @@ class Critic(nn.Module):
             return last(cells.to(last.weight.dtype))
 
 
+class Critics(nn.Module):
+    """One critic for each space in which cells are seen; their scores are added.
+
+    Each has a gradient penalty of its own. One critic of all spaces at once would share its slope among them, and
+    hardly look at a space where differences are small.
+
+    Parameters
+    ----------
+    n_spaces
+        Number of critics.
+    n_genes, layers
+        See :class:`Critic`.
+    """
+
+    def __init__(self, n_spaces: int, n_genes: int, layers: Sequence[int]) -> None:
+        super().__init__()
+        critics = nn.ModuleList(Critic(n_genes, layers) for _ in range(n_spaces))
+        self.of_space = cast("Sequence[Critic]", critics)
+
+    def forward(self, cells: Tensor) -> Tensor:
+        """Return scores of shape ``(n_cells, 1)`` for cells of shape ``(n_cells, n_spaces * n_genes)``."""
+        return torch.stack([critic(view) for critic, view in zip(self.of_space, self.views(cells), strict=True)]).sum(0)
+
+    def views(self, cells: Tensor) -> tuple[Tensor, ...]:
+        """Return the cells as each critic sees them, shape ``(n_cells, n_genes)`` each."""
+        return cells.chunk(len(self.of_space), dim=1)
+
+
 class Labeler(nn.Module):
     """Predicts the expression of the root TFs from that of the targets: Linear + BatchNorm + ReLU, linear output.
 

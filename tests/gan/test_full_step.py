@@ -61,7 +61,7 @@ class PlainGAN:
         halves = []
         for name in self.hyper.critic_spaces:
             real, seen = (torch.log(1 + some) if name == "log1p" else some for some in (self.cells, cells))
-            halves.append((seen - real.mean(dim=0)) / (len(self.hyper.critic_spaces) * real.var(dim=0).sum()).sqrt())
+            halves.append((seen - real.mean(dim=0)) / real.var(dim=0).sum().sqrt())
         return torch.hstack(halves)
 
     def generate(self, controller_noise, target_noise):
@@ -90,9 +90,11 @@ class PlainGAN:
         batches = zip(noise.controller.split(n), noise.targets.split(n, dim=2), strict=True)
         for batch, epsilon in zip(batches, torch.rand(self.hyper.critic_updates, n, 1, generator=random), strict=True):
             fake = self.generate(*batch).detach()
-            between = (epsilon * real + (1 - epsilon) * fake).requires_grad_()
-            (slope,) = torch.autograd.grad(self.critic(between).sum(), between, create_graph=True)
-            penalty = (slope.norm(dim=1) - 1).square().mean()
+            penalty = 0
+            for critic, own, other in zip(self.critic.of_space, *map(self.critic.views, (real, fake)), strict=True):
+                between = (epsilon * own + (1 - epsilon) * other).requires_grad_()
+                (slope,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
+                penalty = penalty + (slope.norm(dim=1) - 1).square().mean()
             loss = self.critic(fake).mean() - self.critic(real).mean() + self.hyper.penalty_weight * penalty
             self.update("critic", loss)
             losses |= {"critic_loss": loss, "gradient_penalty": penalty}

@@ -97,7 +97,7 @@ def gan() -> CausalGAN:
     gan = CausalGAN(tensor("real_cells"), recorded_graph(), controller, hyper, META["library_size"], seed=0)
     for parameter, _, name in target_parameters(gan):
         parameter.copy_(tensor(f"start/{name}"))
-    for i, layer in enumerate(gan.critic.layers):
+    for i, layer in enumerate(gan.critic.of_space[0].layers):
         layer.weight.data = tensor(f"start/critic/layer{i}/weight").clone()
         layer.bias.data = tensor(f"start/critic/layer{i}/bias").clone()
     for name in "labeler", "antilabeler":
@@ -147,7 +147,7 @@ def test_a_recorded_step_comes_out_again(gan):
     torch.testing.assert_close(loss.gradient_penalty, tensor("critic_update/gradient_penalty"), rtol=1e-5, atol=0)
     critic = [
         (p.data, p.grad, f"critic/layer{i}/{kind}")
-        for i, layer in enumerate(gan.critic.layers)
+        for i, layer in enumerate(gan.critic.of_space[0].layers)
         for kind, p in (("weight", layer.weight), ("bias", layer.bias))
     ]
     assert_moved_as_recorded(critic, "after_critic", lr["critic"])
