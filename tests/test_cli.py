@@ -144,6 +144,15 @@ def test_gpu_is_refused_where_there_is_none(monkeypatch):
     assert trainer_arguments(cfg) == {"accelerator": "gpu", "devices": 1, "compile": False, "stream": None}
 
 
+def test_compile_is_refused_where_nothing_compiles(monkeypatch, tmp_path):
+    cfg = composed("train", "trainer=cpu", "trainer.compile=true")
+    assert trainer_arguments(cfg)["compile"] is True
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    with pytest.raises(UserError, match=r"trainer\.compile=true: there is no .*\+\+ on the PATH"):
+        trainer_arguments(cfg)
+
+
 # -- a whole script ---------------------------------------------------------------------------------------------------
 
 SCRIPT = """

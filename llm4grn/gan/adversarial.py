@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
+import shutil
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
@@ -167,10 +171,14 @@ class AdversarialModule(pl.LightningModule, ABC):
     def on_train_start(self) -> None:
         self.start(dict(zip(self.networks(), self.trainer.optimizers, strict=True)))
 
-    def start(self, optimizers: Mapping[str, Optimizer]) -> None:
-        """Take the optimizers by network name, and prepare for :meth:`take_step`."""
+    def start(self, optimizers: Mapping[str, Optimizer], captured: bool | None = None) -> None:
+        """Take the optimizers by network name, and prepare for :meth:`take_step`.
+
+        ``captured`` says whether one GPU runs the step as a CUDA graph; by default, if the step is ``compiled``.
+        """
         self.optimizer = dict(optimizers)
-        captured = self.compiled and self.device.type == "cuda" and n_ranks() == 1
+        wanted = self.compiled if captured is None else captured
+        captured = wanted and self.device.type == "cuda" and n_ranks() == 1
         self._step = CapturedStep(self) if captured else None
         for optimizer in self.optimizer.values():
             for group in optimizer.param_groups:  # a checkpoint may come from another device
@@ -317,7 +325,10 @@ class AdversarialModule(pl.LightningModule, ABC):
     def _permutation(self, shuffle: int) -> Tensor:
         if shuffle not in self._permutations:
             random = torch.Generator().manual_seed(derive_seed(self.seed, "shuffle", shuffle))
-            order = torch.randperm(len(self.cells), generator=random).to(self.cells.index_device)
+            order, device = torch.randperm(len(self.cells), generator=random), self.cells.index_device
+            if device.type == "cuda":  # from pinned memory, the host need not wait for the GPU
+                order = order.pin_memory()
+            order = order.to(device, non_blocking=True)
             self._permutations = {k: v for k, v in self._permutations.items() if k >= shuffle - 1} | {shuffle: order}
         return self._permutations[shuffle]
 
@@ -333,6 +344,17 @@ def compile_methods(module: AdversarialModule, names: Sequence[str]) -> None:
     for name in names:
         method = getattr(type(module), name).__get__(module)
         setattr(module, name, torch.compile(method, backend=BACKEND, dynamic=False))
+
+
+def missing_compiler(on_gpu: bool) -> str | None:
+    """Return what torch.compile lacks on this machine, or None; compiling would fail only after the first stages."""
+    if on_gpu and importlib.util.find_spec("triton") is None:
+        return "Triton is not installed"
+    names = ("gcc", "clang") if on_gpu else ("clang++",) if sys.platform == "darwin" else ("g++",)
+    chosen = os.environ.get("CC" if on_gpu else "CXX", "").partition(" ")[0]
+    if not any(shutil.which(name) for name in (chosen, *names)):
+        return f"there is no {' or '.join(names)} on the PATH"
+    return None
 
 
 class CapturedStep:
@@ -375,5 +397,6 @@ class CapturedStep:
         self.real = real.clone()
         self.graph = torch.cuda.CUDAGraph()
         self.graph.register_generator_state(random)
-        with torch.cuda.graph(self.graph):
+        # Another thread may allocate pinned memory meanwhile: the one that reads the cells of the next step.
+        with torch.cuda.graph(self.graph, capture_error_mode="thread_local"):
             self.losses = self.module.train_one_step(self.real, random)
