@@ -128,7 +128,7 @@ class AdversarialModule(pl.LightningModule, ABC):
         """Generate cells on the device and return them on the CPU, shape ``(n_cells, n_genes)``."""
 
     @abstractmethod
-    def generator_loss(self, noise: Any) -> Tensor:
+    def generator_loss(self, noise: Any, random: torch.Generator | None = None) -> Tensor:
         """Compute this rank's term of the generator's loss, on its share of the cells from ``noise``."""
 
     @abstractmethod
@@ -224,21 +224,39 @@ class AdversarialModule(pl.LightningModule, ABC):
         Each space has all genes in their order. Preconditioned, the genes have mean 0 and each space has total variance
         1.
         """
-        views = [space(cells) for space in self.spaces]
+        return self._scaled([space(cells) for space in self.spaces])
+
+    def _scaled(self, views: Sequence[Tensor]) -> Tensor:
+        """Precondition what each space shows of the cells, if at all, and put it side by side."""
         if self.hyper.preconditioned:
-            views = [
-                (view - center) / scale for view, center, scale in zip(views, self.center, self.scale, strict=True)
-            ]
-        return torch.cat(views, dim=1) if len(views) > 1 else views[0]
+            moments = zip(views, self.center, self.scale, strict=True)
+            views = [(view - center) / scale for view, center, scale in moments]
+        return torch.cat(list(views), dim=1) if len(views) > 1 else views[0]
 
     def _moments(self, cells: Tensor) -> Tensor:
         """Return mean and variance of each gene in each space, shape ``(2, n_spaces, n_genes)``."""
         views = torch.stack([space(cells) for space in self.spaces])
         return torch.stack([views.mean(dim=1), views.var(dim=1)])
 
-    def fake_cells(self, noise: Any, batch_size: int | None = None) -> Tensor:
-        """Generate the input of critic and labelers; BatchNorm takes ``batch_size`` cells as one batch."""
-        return self.critic_input(self(noise, batch_size=batch_size))
+    def fake_cells(self, noise: Any, batch_size: int | None = None, random: torch.Generator | None = None) -> Tensor:
+        """Generate the input of critic and labelers; BatchNorm takes ``batch_size`` cells as one batch.
+
+        ``random`` draws the counts of an observation; without one it is not used.
+        """
+        expected, observation = self(noise, batch_size=batch_size), self.generator.observation
+        if observation is None:
+            return self.critic_input(expected)
+        return self._scaled(observation.views(expected, self.spaces, random))
+
+    def observe(self, expected: Tensor, random: torch.Generator) -> Tensor:
+        """Return what is seen of cells, shape ``(n_cells, n_genes)``: counts drawn around them, or the cells."""
+        observation = self.generator.observation
+        return expected if observation is None else observation(expected, random)
+
+    def learn_depths(self) -> None:
+        """Fit the generator's observation to the training cells, if it has one."""
+        if self.generator.observation is not None and len(self.cells):  # trained weights bring their own
+            self.generator.observation.fit(self.cells)
 
     def marginals(self) -> Marginals:
         """Fit the distribution of each gene in the training cells."""
@@ -265,7 +283,7 @@ class AdversarialModule(pl.LightningModule, ABC):
         noise = self.noise(n * updates, random)
         epsilons = torch.rand(updates, n, 1, generator=random, device=random.device)
         with torch.no_grad():
-            fakes = self.fake_cells(noise, n).split(n)
+            fakes = self.fake_cells(noise, n, random).split(n)
         own = share(n)
         for fake, epsilon in zip(fakes, epsilons, strict=True):
             loss = self.critic_update(real, fake[own], epsilon[own])

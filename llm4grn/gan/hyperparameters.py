@@ -63,6 +63,10 @@ class AdversarialHyperparameters:
         How critics see the expression of a cell, one for each space: ``counts``, ``log1p`` (of counts), or both. In
         counts a handful of highly expressed genes decide; in log1p most genes count, and how many high counts matters
         little. Labelers see the first space.
+    observation
+        What is seen of a generated cell: ``none``, the generated expression itself; ``poisson``, counts drawn around it
+        (:mod:`llm4grn.gan.observation`), so that regulators pass on what is expected of them and not whether a
+        molecule was caught.
     critic_updates
         Critic updates per generator update.
     penalty_weight
@@ -112,6 +116,7 @@ class AdversarialHyperparameters:
     preconditioned: bool = False
     precision: Literal["float32", "bfloat16"] = "float32"
     critic_spaces: Spaces = field(default=("counts",), metadata=_OPTIONAL)
+    observation: Literal["none", "poisson"] = field(default="none", metadata=_OPTIONAL)
     monitor_every: Positive = field(default=250, metadata=_OPTIONAL)
     validate_every: NonNegative = field(default=0, metadata=_OPTIONAL)
     validation_metric: str = field(default="mmd", metadata=_OPTIONAL)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from llm4grn.gan.distributed import SharedBatchNorm
 from llm4grn.gan.marginals import Marginals, rescale_output
+from llm4grn.gan.observation import Observation
 
 
 def normalise_library_size(cells: Tensor, library_size: float) -> Tensor:
@@ -57,18 +58,23 @@ class CellGenerator(nn.Module):
         Widths of the hidden Linear + BatchNorm + ReLU blocks.
     n_genes
         Width of the last Linear + ReLU.
+    observed
+        True if the expression is an expectation, of which counts are seen.
 
     Attributes
     ----------
+    observation
+        Draws these counts; None unless ``observed``.
     units
         Counts per unit of the last layer, shape ``(n_genes,)``; ones unless :meth:`start_at` sets them.
     """
 
     units: Tensor
 
-    def __init__(self, noise_dim: int, layers: Sequence[int], n_genes: int) -> None:
+    def __init__(self, noise_dim: int, layers: Sequence[int], n_genes: int, observed: bool = False) -> None:
         super().__init__()
         self.noise_dim = noise_dim
+        self.observation = Observation() if observed else None
         self.blocks = nn.Sequential(*hidden_blocks([noise_dim, *layers]))
         self.output = nn.Linear(layers[-1], n_genes)
         self.register_buffer("units", torch.ones(n_genes))
@@ -98,7 +104,7 @@ class CellGenerator(nn.Module):
         """Turn a trained controller into the source of root genes that stage 2 uses.
 
         It keeps only the output columns of ``genes``, receives no gradient, and normalises by batch statistics, also
-        when it generates (protocol, section 5).
+        when it generates (protocol, section 5). Targets are computed from what it expects of their regulators.
 
         Parameters
         ----------
@@ -110,6 +116,7 @@ class CellGenerator(nn.Module):
         output.bias.copy_(self.output.bias[genes])
         self.output = output.to(self.output.weight.device)
         self.units = self.units[genes]
+        self.observation = None
         for norm in self.blocks.modules():
             if isinstance(norm, nn.BatchNorm1d):
                 norm.track_running_stats = False

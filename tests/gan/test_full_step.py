@@ -64,6 +64,21 @@ class PlainGAN:
             halves.append((seen - real.mean(dim=0)) / real.var(dim=0).sum().sqrt())
         return torch.hstack(halves)
 
+    def seen(self, cells, random):
+        """The cells, or counts of Poisson's distribution, in the spaces of the critics."""
+        if self.hyper.observation == "none":
+            return self.judged(cells)
+        # The lowest value above 0 of a real cell is one count.
+        n_counts = torch.tensor([float(cell.sum() / cell[cell > 0].min()) for cell in self.cells])
+        depths = torch.quantile(n_counts, (torch.arange(256) + 0.5) / 256).float().double()
+        depth = depths[torch.randint(256, (len(cells), 1), generator=random)]
+        counts = torch.poisson(cells.detach() * depth / LIBRARY_SIZE, generator=random)
+        one = LIBRARY_SIZE / counts.sum(dim=1, keepdim=True).clamp_min(1)  # some cells have no count
+        seen, more = self.judged(counts * one), self.judged((counts + 1) * one)
+        # Its value is what is seen; its derivative, what one more count of the gene would change.
+        cells = torch.hstack([cells] * len(self.hyper.critic_spaces))
+        return seen + (more - seen) / one * (cells - cells.detach())
+
     def generate(self, controller_noise, target_noise):
         with torch.no_grad():
             roots = self.controller(controller_noise)
@@ -71,7 +86,7 @@ class PlainGAN:
         is_root = torch.tensor([gene in self.graph.tf_names for gene in self.graph.genes])
         roots = roots / self.units[is_root]
         cells = reference_cells(self.graph, self.targets, self.order, roots, noise) * self.units
-        return self.judged(normalise_library_size(cells, LIBRARY_SIZE))
+        return normalise_library_size(cells, LIBRARY_SIZE)
 
     def labeler_error(self, name, cells):
         is_tf = torch.tensor([gene in self.graph.tf_names for gene in self.graph.genes])
@@ -88,8 +103,9 @@ class PlainGAN:
         losses = {}
         noise = self.gan.noise(n * self.hyper.critic_updates, random)
         batches = zip(noise.controller.split(n), noise.targets.split(n, dim=2), strict=True)
-        for batch, epsilon in zip(batches, torch.rand(self.hyper.critic_updates, n, 1, generator=random), strict=True):
-            fake = self.generate(*batch).detach()
+        epsilons = torch.rand(self.hyper.critic_updates, n, 1, generator=random)
+        fakes = self.seen(torch.vstack([self.generate(*batch) for batch in batches]), random).detach().split(n)
+        for fake, epsilon in zip(fakes, epsilons, strict=True):
             penalty = 0
             for critic, own, other in zip(self.critic.of_space, *map(self.critic.views, (real, fake)), strict=True):
                 between = (epsilon * own + (1 - epsilon) * other).requires_grad_()
@@ -98,11 +114,11 @@ class PlainGAN:
             loss = self.critic(fake).mean() - self.critic(real).mean() + self.hyper.penalty_weight * penalty
             self.update("critic", loss)
             losses |= {"critic_loss": loss, "gradient_penalty": penalty}
-        fake = self.generate(*self.gan.noise(n, random))
+        fake = self.seen(self.generate(*self.gan.noise(n, random)), random)
         loss = -self.critic(fake).mean() + sum(self.labeler_error(name, fake) for name in self.labelers)
         self.update("generator", loss)
         losses["generator_loss"] = loss
-        fake = self.generate(*self.gan.noise(n, random)).detach()
+        fake = self.seen(self.generate(*self.gan.noise(n, random)), random).detach()
         for name, kind, cells in (
             ("antilabeler", "generated", fake),
             ("labeler", "generated", fake),
@@ -114,9 +130,13 @@ class PlainGAN:
         return {name: loss.detach() for name, loss in losses.items()}
 
 
-@pytest.mark.parametrize("spaces", [None, ["counts"], ["counts", "log1p"], ["log1p"]], ids=str)
+@pytest.mark.parametrize(
+    ("spaces", "observation"),
+    [(None, "none"), (["counts"], "none"), (["counts", "log1p"], "none"), (["log1p", "counts"], "poisson")],
+    ids=str,
+)
 @pytest.mark.parametrize("graph", GRAPHS.values(), ids=GRAPHS)
-def test_two_steps_equal_plain_torch(graph, spaces):
+def test_two_steps_equal_plain_torch(graph, spaces, observation):
     torch.manual_seed(0)
     hyper = CausalGANHyperparameters(
         steps=2,
@@ -128,6 +148,7 @@ def test_two_steps_equal_plain_torch(graph, spaces):
         critic_lr=[1e-2, 1e-2],
         preconditioned=spaces is not None,
         critic_spaces=spaces or ["counts"],
+        observation=observation,
     )
     cells = normalise_library_size(F.relu(torch.randn(3 * N_CELLS, len(graph.genes))), LIBRARY_SIZE)
     gan = CausalGAN(cells, graph, CellGenerator(5, [6, 6], len(graph.genes)), hyper, LIBRARY_SIZE, seed=4).train()
