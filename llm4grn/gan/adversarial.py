@@ -72,8 +72,6 @@ class AdversarialModule(pl.LightningModule, ABC):
         Mean losses of the last epoch by name.
     losses_of_steps
         Steps and losses of the last epoch, on the device.
-    spaces
-        Functions of counts that give what each critic sees of a cell.
     center, scale
         With ``preconditioned``, for each space: the mean of each gene, shape ``(n_spaces, n_genes)``, and the square
         root of the total variance, shape ``(n_spaces, 1)``.
@@ -100,13 +98,17 @@ class AdversarialModule(pl.LightningModule, ABC):
         self.losses: dict[str, float] = {}
         self.losses_of_steps: list[tuple[int, dict[str, Tensor]]] = []
         self.cells = cells if isinstance(cells, Cells) else DenseCells(cells)
-        self.spaces = [SPACES[name] for name in hyperparameters.critic_spaces]
         if hyperparameters.preconditioned and len(self.cells):
             center, variance = self.cells.per_gene(self._moments)
             self.register_buffer("center", center.clone(), persistent=False)
             self.register_buffer("scale", variance.sum(dim=1, keepdim=True).sqrt(), persistent=False)
         self._permutations: dict[int, Tensor] = {}
         self._step: CapturedStep | None = None
+
+    @property
+    def spaces(self) -> list[Callable[[Tensor], Tensor]]:
+        """Return the functions of counts that give what each critic sees of a cell."""
+        return [SPACES[name] for name in self.hyper.critic_spaces]
 
     @abstractmethod
     def networks(self) -> Networks:
