@@ -44,7 +44,7 @@ class CausalController(AdversarialModule):
                 n_genes,
                 hyperparameters.observation == "poisson",
             )
-            self.critic = Critics(len(self.spaces), n_genes, hyperparameters.critic_layers)
+            self.critic = Critics(hyperparameters.space_weights, n_genes, hyperparameters.critic_layers)
         self.learn_depths()
         if hyperparameters.preconditioned and len(cells):  # generating with trained weights needs no cells
             random = torch.Generator().manual_seed(derive_seed(seed, "start"))

@@ -145,7 +145,7 @@ class CausalGAN(AdversarialModule):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(seed, "weights"))
             self.generator = CausalGenerator(graph, controller, hyperparameters, library_size)
-            self.critic = Critics(len(self.spaces), len(graph.genes), hyperparameters.critic_layers)
+            self.critic = Critics(hyperparameters.space_weights, len(graph.genes), hyperparameters.critic_layers)
             self.labeler = Labeler(n_targets, hyperparameters.labeler_layers, n_tfs)
             self.antilabeler = Labeler(n_targets, hyperparameters.labeler_layers, n_tfs)
         self.learn_depths()

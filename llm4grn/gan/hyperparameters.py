@@ -36,6 +36,10 @@ Spaces = Annotated[
     Field(min_length=1, description="expected counts, log1p or both, for instance [counts, log1p]"),
     AfterValidator(_distinct),
 ]
+Weights = Annotated[
+    Sequence[Annotated[float, Field(gt=0, allow_inf_nan=False)]],
+    Field(description="expected null or one positive number for each of critic_spaces, for instance [1, 0.5]"),
+]
 Checkpoint = Annotated[
     Literal["last", "best"] | Positive, Field(description="expected last, best or a step, 1 or more")
 ]
@@ -63,6 +67,8 @@ class AdversarialHyperparameters:
         How critics see the expression of a cell, one for each space: ``counts``, ``log1p`` (of counts), or both. In
         counts a handful of highly expressed genes decide; in log1p most genes count, and how many high counts matters
         little. Labelers see the first space.
+    critic_weights
+        Weight of the critic of each space in the generator's loss; None: 1 each.
     observation
         What is seen of a generated cell: ``none``, the generated expression itself; ``poisson``, counts drawn around it
         (:mod:`llm4grn.gan.observation`), so that regulators pass on what is expected of them and not whether a
@@ -116,6 +122,7 @@ class AdversarialHyperparameters:
     preconditioned: bool = False
     precision: Literal["float32", "bfloat16"] = "float32"
     critic_spaces: Spaces = field(default=("counts",), metadata=_OPTIONAL)
+    critic_weights: Weights | None = field(default=None, metadata=_OPTIONAL)
     observation: Literal["none", "poisson"] = field(default="none", metadata=_OPTIONAL)
     monitor_every: Positive = field(default=250, metadata=_OPTIONAL)
     validate_every: NonNegative = field(default=0, metadata=_OPTIONAL)
@@ -135,6 +142,11 @@ class AdversarialHyperparameters:
                 f"{self._field}.critic_spaces={list(self.critic_spaces)}: spaces have one scale only with "
                 f"{self._field}.preconditioned=true"
             )
+        if len(self.space_weights) != len(self.critic_spaces):
+            raise UserError(
+                f"{self._field}.critic_weights={list(self.space_weights)}: expected one for each of "
+                f"{self._field}.critic_spaces={list(self.critic_spaces)}"
+            )
         if self.batch_size < 2:
             raise UserError(f"{self._field}.batch_size={self.batch_size}: BatchNorm needs at least 2 cells per batch")
         if isinstance(self.checkpoint, int) and self.checkpoint > self.steps:
@@ -146,6 +158,11 @@ class AdversarialHyperparameters:
             raise UserError(
                 f"{self._field}.checkpoint=best: nothing is validated; add a {self._field}.validate_every such as 500"
             )
+
+    @property
+    def space_weights(self) -> Sequence[float]:
+        """Return the weight of the critic of each space in the generator's loss."""
+        return self.critic_weights or (1.0,) * len(self.critic_spaces)
 
     @property
     def last_step(self) -> int:

@@ -163,20 +163,21 @@ class Critics(nn.Module):
 
     Parameters
     ----------
-    n_spaces
-        Number of critics.
+    weights
+        Weight of each critic's score in the sum.
     n_genes, layers
         See :class:`Critic`.
     """
 
-    def __init__(self, n_spaces: int, n_genes: int, layers: Sequence[int]) -> None:
+    def __init__(self, weights: Sequence[float], n_genes: int, layers: Sequence[int]) -> None:
         super().__init__()
-        critics = nn.ModuleList(Critic(n_genes, layers) for _ in range(n_spaces))
-        self.of_space = cast("Sequence[Critic]", critics)
+        self.weights = tuple(weights)
+        self.of_space = cast("Sequence[Critic]", nn.ModuleList(Critic(n_genes, layers) for _ in weights))
 
     def forward(self, cells: Tensor) -> Tensor:
         """Return scores of shape ``(n_cells, 1)`` for cells of shape ``(n_cells, n_spaces * n_genes)``."""
-        return torch.stack([critic(view) for critic, view in zip(self.of_space, self.views(cells), strict=True)]).sum(0)
+        parts = zip(self.weights, self.of_space, self.views(cells), strict=True)
+        return torch.stack([weight * critic(view) for weight, critic, view in parts]).sum(dim=0)
 
     def views(self, cells: Tensor) -> tuple[Tensor, ...]:
         """Return the cells as each critic sees them, shape ``(n_cells, n_genes)`` each."""

@@ -25,11 +25,24 @@ def float64():
     torch.set_default_dtype(torch.float32)
 
 
-def units_of(cells: np.ndarray) -> torch.Tensor:
-    """Of each gene, what one unit of its network is in counts: the mean over that of a rectified normal (scipy)."""
+def depths_of(cells: torch.Tensor) -> torch.Tensor:
+    """Quantiles of the number of counts of a cell, in which the lowest value above 0 is one count."""
+    n_counts = torch.tensor([float(cell.sum() / cell[cell > 0].min()) for cell in cells])
+    return torch.quantile(n_counts, (torch.arange(256) + 0.5) / 256).float().double()
+
+
+def units_of(cells: np.ndarray, one: float | None) -> torch.Tensor:
+    """Of each gene, what one unit of its network is in counts: the mean over that of a rectified normal (scipy).
+
+    ``one``: the value of a count, if counts are drawn, whose variance is then not the generator's to make.
+    """
     units = []
     for gene in cells.T:
-        offset = norm.ppf(np.clip((gene > 0).mean(), 0.005, 0.998))
+        if one is None:
+            offset = norm.ppf(np.clip((gene > 0).mean(), 0.005, 0.998))
+        else:
+            spread = max(gene.var(ddof=1) - gene.mean() * one, 0) ** 0.5
+            offset = 1 / np.clip(spread / gene.mean(), 1 / 3, 2)
         units.append(gene.mean() / (norm.pdf(offset) + offset * norm.cdf(offset)))
     # kept in single precision, as all that a stage is saved with
     return torch.tensor(units).float().double()
@@ -42,7 +55,9 @@ class PlainGAN:
         self.gan, self.graph, self.hyper = gan, graph, gan.hyper
         self.cells, self.units = cells, torch.ones(len(graph.genes))
         if self.hyper.preconditioned:
-            self.units = units_of(cells.numpy())
+            is_drawn = self.hyper.observation == "poisson"
+            one = float((LIBRARY_SIZE / depths_of(cells)).float().mean()) if is_drawn else None
+            self.units = units_of(cells.numpy(), one)
         self.order = list(gan.generator.target_generators.target_names)
         self.targets = reference_networks(gan.generator.target_generators)
         self.controller, self.critic = deepcopy(gan.generator.controller), deepcopy(gan.critic)
@@ -68,10 +83,7 @@ class PlainGAN:
         """The cells, or counts of Poisson's distribution, in the spaces of the critics."""
         if self.hyper.observation == "none":
             return self.judged(cells)
-        # The lowest value above 0 of a real cell is one count.
-        n_counts = torch.tensor([float(cell.sum() / cell[cell > 0].min()) for cell in self.cells])
-        depths = torch.quantile(n_counts, (torch.arange(256) + 0.5) / 256).float().double()
-        depth = depths[torch.randint(256, (len(cells), 1), generator=random)]
+        depth = depths_of(self.cells)[torch.randint(256, (len(cells), 1), generator=random)]
         counts = torch.poisson(cells.detach() * depth / LIBRARY_SIZE, generator=random)
         one = LIBRARY_SIZE / counts.sum(dim=1, keepdim=True).clamp_min(1)  # some cells have no count
         seen, more = self.judged(counts * one), self.judged((counts + 1) * one)
@@ -106,16 +118,20 @@ class PlainGAN:
         epsilons = torch.rand(self.hyper.critic_updates, n, 1, generator=random)
         fakes = self.seen(torch.vstack([self.generate(*batch) for batch in batches]), random).detach().split(n)
         for fake, epsilon in zip(fakes, epsilons, strict=True):
-            penalty = 0
+            loss = penalty = 0
             for critic, own, other in zip(self.critic.of_space, *map(self.critic.views, (real, fake)), strict=True):
                 between = (epsilon * own + (1 - epsilon) * other).requires_grad_()
                 (slope,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
                 penalty = penalty + (slope.norm(dim=1) - 1).square().mean()
-            loss = self.critic(fake).mean() - self.critic(real).mean() + self.hyper.penalty_weight * penalty
+                loss = loss + critic(other).mean() - critic(own).mean()
+            loss = loss + self.hyper.penalty_weight * penalty
             self.update("critic", loss)
             losses |= {"critic_loss": loss, "gradient_penalty": penalty}
         fake = self.seen(self.generate(*self.gan.noise(n, random)), random)
-        loss = -self.critic(fake).mean() + sum(self.labeler_error(name, fake) for name in self.labelers)
+        loss = sum(self.labeler_error(name, fake) for name in self.labelers)
+        weights = self.hyper.critic_weights or [1] * len(self.hyper.critic_spaces)
+        for weight, critic, view in zip(weights, self.critic.of_space, self.critic.views(fake), strict=True):
+            loss = loss - weight * critic(view).mean()
         self.update("generator", loss)
         losses["generator_loss"] = loss
         fake = self.seen(self.generate(*self.gan.noise(n, random)), random).detach()
@@ -131,12 +147,17 @@ class PlainGAN:
 
 
 @pytest.mark.parametrize(
-    ("spaces", "observation"),
-    [(None, "none"), (["counts"], "none"), (["counts", "log1p"], "none"), (["log1p", "counts"], "poisson")],
+    ("spaces", "weights", "observation"),
+    [
+        (None, None, "none"),
+        (["counts"], None, "none"),
+        (["counts", "log1p"], None, "none"),
+        (["log1p", "counts"], [0.5, 2.0], "poisson"),
+    ],
     ids=str,
 )
 @pytest.mark.parametrize("graph", GRAPHS.values(), ids=GRAPHS)
-def test_two_steps_equal_plain_torch(graph, spaces, observation):
+def test_two_steps_equal_plain_torch(graph, spaces, weights, observation):
     torch.manual_seed(0)
     hyper = CausalGANHyperparameters(
         steps=2,
@@ -148,6 +169,7 @@ def test_two_steps_equal_plain_torch(graph, spaces, observation):
         critic_lr=[1e-2, 1e-2],
         preconditioned=spaces is not None,
         critic_spaces=spaces or ["counts"],
+        critic_weights=weights,
         observation=observation,
     )
     cells = normalise_library_size(F.relu(torch.randn(3 * N_CELLS, len(graph.genes))), LIBRARY_SIZE)
