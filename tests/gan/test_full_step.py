@@ -28,7 +28,7 @@ def float64():
 def depths_of(cells: torch.Tensor) -> torch.Tensor:
     """Quantiles of the number of counts of a cell, in which the lowest value above 0 is one count."""
     n_counts = torch.tensor([float(cell.sum() / cell[cell > 0].min()) for cell in cells])
-    return torch.quantile(n_counts, (torch.arange(256) + 0.5) / 256).float().double()
+    return torch.quantile(n_counts, (torch.arange(256) + 0.5) / 256)
 
 
 def units_of(cells: np.ndarray, one: float | None) -> torch.Tensor:
@@ -56,7 +56,7 @@ class PlainGAN:
         self.cells, self.units = cells, torch.ones(len(graph.genes))
         if self.hyper.preconditioned:
             is_drawn = self.hyper.observation == "poisson"
-            one = float((LIBRARY_SIZE / depths_of(cells)).float().mean()) if is_drawn else None
+            one = float((LIBRARY_SIZE / depths_of(cells)).mean()) if is_drawn else None
             self.units = units_of(cells.numpy(), one)
         self.order = list(gan.generator.target_generators.target_names)
         self.targets = reference_networks(gan.generator.target_generators)
