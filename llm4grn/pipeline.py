@@ -424,11 +424,15 @@ def describe(part: Any) -> dict[str, Any]:
     before the field existed stay valid.
     """
     values = {f.name: getattr(part, f.name) for f in fields(part) if f.compare}
-    at_default = {f.name for f in fields(part) if f.metadata.get("optional") and values[f.name] == f.default}
+    at_default = {f.name for f in fields(part) if f.metadata.get("optional") and _same(values[f.name], f.default)}
     values = {name: value for name, value in values.items() if name not in at_default}
     values = {name: describe(value) if is_dataclass(value) else value for name, value in values.items()}
     fingerprint = part.fingerprint() if hasattr(part, "fingerprint") else {}
     return {"class": type(part).__name__, **values, **fingerprint}
+
+
+def _same(value: Any, default: Any) -> bool:
+    return list(value) == list(default) if isinstance(default, tuple) else value == default
 
 
 def _device(trainer: Mapping[str, Any]) -> str:

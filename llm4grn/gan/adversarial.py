@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import pytorch_lightning as pl
@@ -19,8 +19,8 @@ from torch.utils.data import DataLoader, Dataset
 from llm4grn.gan.distributed import n_ranks, share, sum_over_ranks
 from llm4grn.gan.hyperparameters import AdversarialHyperparameters
 from llm4grn.gan.losses import CriticLoss, critic_gradients
-from llm4grn.gan.marginals import Marginals, rectified_gaussians
-from llm4grn.gan.networks import Critic
+from llm4grn.gan.marginals import Marginals, expected_gaussians, rectified_gaussians
+from llm4grn.gan.networks import Critics
 from llm4grn.gan.training_cells import Cells, DenseCells
 from llm4grn.runtime.seeding import derive_seed
 
@@ -29,6 +29,8 @@ STEPS_PER_EPOCH = 25
 #: Number of untrained cells that a preconditioned generator is initialised with.
 INITIAL_CELLS = 1024
 
+#: Functions of counts that give what a critic sees of a cell, by name.
+SPACES: Mapping[str, Callable[[Tensor], Tensor]] = {"counts": lambda cells: cells, "log1p": torch.log1p}
 #: Parameters and (first, last) learning rate of networks by name.
 Networks = Mapping[str, tuple[Iterable[nn.Parameter], Sequence[float]]]
 
@@ -71,11 +73,12 @@ class AdversarialModule(pl.LightningModule, ABC):
     losses_of_steps
         Steps and losses of the last epoch, on the device.
     center, scale
-        Mean of each gene and square root of the total variance of ``cells``; only with ``preconditioned``.
+        With ``preconditioned``, for each space: the mean of each gene, shape ``(n_spaces, n_genes)``, and the square
+        root of the total variance, shape ``(n_spaces, 1)``.
     """
 
     generator: nn.Module
-    critic: Critic
+    critic: Critics
     center: Tensor
     scale: Tensor
 
@@ -96,11 +99,16 @@ class AdversarialModule(pl.LightningModule, ABC):
         self.losses_of_steps: list[tuple[int, dict[str, Tensor]]] = []
         self.cells = cells if isinstance(cells, Cells) else DenseCells(cells)
         if hyperparameters.preconditioned and len(self.cells):
-            center, variance = self.cells.per_gene(lambda some: torch.stack([some.mean(dim=0), some.var(dim=0)]))
+            center, variance = self.cells.per_gene(self._moments)
             self.register_buffer("center", center.clone(), persistent=False)
-            self.register_buffer("scale", variance.sum().sqrt(), persistent=False)
+            self.register_buffer("scale", variance.sum(dim=1, keepdim=True).sqrt(), persistent=False)
         self._permutations: dict[int, Tensor] = {}
         self._step: CapturedStep | None = None
+
+    @property
+    def spaces(self) -> list[Callable[[Tensor], Tensor]]:
+        """Return the functions of counts that give what each critic sees of a cell."""
+        return [SPACES[name] for name in self.hyper.critic_spaces]
 
     @abstractmethod
     def networks(self) -> Networks:
@@ -122,7 +130,7 @@ class AdversarialModule(pl.LightningModule, ABC):
         """Generate cells on the device and return them on the CPU, shape ``(n_cells, n_genes)``."""
 
     @abstractmethod
-    def generator_loss(self, noise: Any) -> Tensor:
+    def generator_loss(self, noise: Any, random: torch.Generator | None = None) -> Tensor:
         """Compute this rank's term of the generator's loss, on its share of the cells from ``noise``."""
 
     @abstractmethod
@@ -213,18 +221,54 @@ class AdversarialModule(pl.LightningModule, ABC):
     # -- steps of both stages ------------------------------------------------------------------------------------
 
     def critic_input(self, cells: Tensor) -> Tensor:
-        """Return cells as critic and labelers see them: counts or, preconditioned, with mean 0 and total variance 1."""
-        return (cells - self.center) / self.scale if self.hyper.preconditioned else cells
+        """Return cells as the critics see them, shape ``(n_cells, n_spaces * n_genes)``.
 
-    def fake_cells(self, noise: Any, batch_size: int | None = None) -> Tensor:
-        """Generate the input of critic and labelers; BatchNorm takes ``batch_size`` cells as one batch."""
-        return self.critic_input(self(noise, batch_size=batch_size))
+        Each space has all genes in their order. Preconditioned, the genes have mean 0 and each space has total variance
+        1.
+        """
+        return self._scaled([space(cells) for space in self.spaces])
+
+    def _scaled(self, views: Sequence[Tensor]) -> Tensor:
+        """Precondition what each space shows of the cells, if at all, and put it side by side."""
+        if self.hyper.preconditioned:
+            moments = zip(views, self.center, self.scale, strict=True)
+            views = [(view - center) / scale for view, center, scale in moments]
+        return torch.cat(list(views), dim=1) if len(views) > 1 else views[0]
+
+    def _moments(self, cells: Tensor) -> Tensor:
+        """Return mean and variance of each gene in each space, shape ``(2, n_spaces, n_genes)``."""
+        views = torch.stack([space(cells) for space in self.spaces])
+        return torch.stack([views.mean(dim=1), views.var(dim=1)])
+
+    def fake_cells(self, noise: Any, batch_size: int | None = None, random: torch.Generator | None = None) -> Tensor:
+        """Generate the input of critic and labelers; BatchNorm takes ``batch_size`` cells as one batch.
+
+        ``random`` draws the counts of an observation; without one it is not used.
+        """
+        expected, observation = self(noise, batch_size=batch_size), self.generator.observation
+        if observation is None:
+            return self.critic_input(expected)
+        return self._scaled(observation.views(expected, self.spaces, random))
+
+    def observe(self, expected: Tensor, random: torch.Generator) -> Tensor:
+        """Return what is seen of cells, shape ``(n_cells, n_genes)``: counts drawn around them, or the cells."""
+        observation = self.generator.observation
+        return expected if observation is None else observation(expected, random)
+
+    def learn_depths(self) -> None:
+        """Fit the generator's observation to the training cells, if it has one."""
+        if self.generator.observation is not None and len(self.cells):  # trained weights bring their own
+            self.generator.observation.fit(self.cells)
 
     def marginals(self) -> Marginals:
-        """Fit the distribution of each gene in the training cells."""
+        """Fit the distribution of each gene in the training cells, or of what they show counts of."""
+        observation = self.generator.observation
 
         def fit(cells: Tensor) -> Tensor:
-            marginals = rectified_gaussians(cells)
+            if observation is None:
+                marginals = rectified_gaussians(cells)
+            else:
+                marginals = expected_gaussians(cells, (self.library_size / observation.depths).mean())
             return torch.stack([marginals.offset, marginals.unit])
 
         return Marginals(*self.cells.per_gene(fit))
@@ -245,7 +289,7 @@ class AdversarialModule(pl.LightningModule, ABC):
         noise = self.noise(n * updates, random)
         epsilons = torch.rand(updates, n, 1, generator=random, device=random.device)
         with torch.no_grad():
-            fakes = self.fake_cells(noise, n).split(n)
+            fakes = self.fake_cells(noise, n, random).split(n)
         own = share(n)
         for fake, epsilon in zip(fakes, epsilons, strict=True):
             loss = self.critic_update(real, fake[own], epsilon[own])
@@ -260,10 +304,13 @@ class AdversarialModule(pl.LightningModule, ABC):
         return loss
 
     def critic_gradients(self, real: Tensor, fake: Tensor, epsilon: Tensor) -> tuple[CriticLoss, list[Tensor]]:
-        """Compute this rank's terms of the critic's losses and gradients."""
+        """Compute this rank's terms of the critic's losses and gradients, the sums over all spaces."""
         dtype = torch.bfloat16 if self.hyper.precision == "bfloat16" else None
         weight, n = self.hyper.penalty_weight, self.hyper.batch_size
-        return critic_gradients(self.critic, real, fake, epsilon, weight, dtype, n)
+        views = zip(self.critic.of_space, self.critic.views(real), self.critic.views(fake), strict=True)
+        parts = [critic_gradients(critic, own, other, epsilon, weight, dtype, n) for critic, own, other in views]
+        losses = [torch.stack(terms).sum() for terms in zip(*(loss for loss, _ in parts), strict=True)]
+        return CriticLoss(*losses), [gradient for _, gradients in parts for gradient in gradients]
 
     def apply_gradients(self, name: str) -> None:
         """Step the optimizer of a network, with the gradients summed over all ranks."""

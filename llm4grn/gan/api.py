@@ -154,7 +154,8 @@ def load_causal_gan(
 
 
 def _cell_generator(hyperparameters: ControllerHyperparameters, n_genes: int) -> CellGenerator:
-    return CellGenerator(hyperparameters.noise_dim, hyperparameters.generator_layers, n_genes)
+    observed = hyperparameters.observation == "poisson"
+    return CellGenerator(hyperparameters.noise_dim, hyperparameters.generator_layers, n_genes, observed)
 
 
 def _validation(hyperparameters: AdversarialHyperparameters, cells: anndata.AnnData | None) -> Tensor | None:

@@ -8,7 +8,7 @@ from torch import Tensor
 from llm4grn.gan.adversarial import INITIAL_CELLS, AdversarialModule, Networks
 from llm4grn.gan.distributed import share
 from llm4grn.gan.hyperparameters import ControllerHyperparameters
-from llm4grn.gan.networks import CellGenerator, Critic, normalise_library_size
+from llm4grn.gan.networks import CellGenerator, Critics, normalise_library_size
 from llm4grn.gan.training_cells import Cells
 from llm4grn.runtime.seeding import derive_seed
 
@@ -38,8 +38,14 @@ class CausalController(AdversarialModule):
         n_genes = self.cells.n_genes
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(seed, "weights"))
-            self.generator = CellGenerator(hyperparameters.noise_dim, hyperparameters.generator_layers, n_genes)
-            self.critic = Critic(n_genes, hyperparameters.critic_layers)
+            self.generator = CellGenerator(
+                hyperparameters.noise_dim,
+                hyperparameters.generator_layers,
+                n_genes,
+                hyperparameters.observation == "poisson",
+            )
+            self.critic = Critics(hyperparameters.space_weights, n_genes, hyperparameters.critic_layers)
+        self.learn_depths()
         if hyperparameters.preconditioned and len(cells):  # generating with trained weights needs no cells
             random = torch.Generator().manual_seed(derive_seed(seed, "start"))
             noise = torch.randn(INITIAL_CELLS, hyperparameters.noise_dim, generator=random)
@@ -60,7 +66,7 @@ class CausalController(AdversarialModule):
 
     def train_one_step(self, real: Tensor, random: torch.Generator) -> dict[str, Tensor]:
         critic = self.critic_updates(self.critic_input(real), random)
-        generator_loss = self.generator_update(self.noise(self.hyper.batch_size, random))
+        generator_loss = self.generator_update(self.noise(self.hyper.batch_size, random), random)
         return {
             "critic_loss": critic.loss,
             "gradient_penalty": critic.gradient_penalty,
@@ -71,15 +77,15 @@ class CausalController(AdversarialModule):
         """Draw standard normal noise for ``n_cells`` cells, shape ``(n_cells, noise_dim)``."""
         return torch.randn(n_cells, self.generator.noise_dim, generator=random, device=self.device)
 
-    def generator_loss(self, noise: Tensor) -> Tensor:
+    def generator_loss(self, noise: Tensor, random: torch.Generator | None = None) -> Tensor:
         n = self.hyper.batch_size
-        fake = self.fake_cells(noise)[share(n)]
+        fake = self.fake_cells(noise, random=random)[share(n)]
         with self.autocast():
             return -self.critic(fake).sum() / n
 
-    def generator_update(self, noise: Tensor) -> Tensor:
+    def generator_update(self, noise: Tensor, random: torch.Generator | None = None) -> Tensor:
         """Update the generator once, and return its loss; the critic is not changed."""
-        loss = self.generator_loss(noise)
+        loss = self.generator_loss(noise, random)
         self.optimizer["generator"].zero_grad()
         loss.backward(inputs=list(self.generator.parameters()))
         self.apply_gradients("generator")
@@ -95,4 +101,4 @@ class CausalController(AdversarialModule):
         """
         self.eval()
         random = torch.Generator(self.device).manual_seed(derive_seed(seed, "generate"))
-        return self(self.noise(n_cells, random)).cpu()
+        return self.observe(self(self.noise(n_cells, random)), random).cpu()

@@ -13,7 +13,8 @@ from llm4grn.gan.adversarial import INITIAL_CELLS, AdversarialModule, Networks
 from llm4grn.gan.distributed import share
 from llm4grn.gan.hyperparameters import CausalGANHyperparameters
 from llm4grn.gan.interventions import Intervention
-from llm4grn.gan.networks import CellGenerator, Critic, Labeler, library_scale, normalise_library_size
+from llm4grn.gan.networks import CellGenerator, Critics, Labeler, library_scale, normalise_library_size
+from llm4grn.gan.observation import Observation
 from llm4grn.gan.target_generators import TargetGenerators
 from llm4grn.gan.training_cells import Cells
 from llm4grn.grn import CausalGraph
@@ -66,6 +67,7 @@ class CausalGenerator(nn.Module):
         shape = hyperparameters.noise_per_gene, hyperparameters.depth, hyperparameters.width
         self.target_generators = TargetGenerators(graph, *shape, hyperparameters.revive)
         self.n_targets = len(self.target_generators.target_names)
+        self.observation = Observation() if hyperparameters.observation == "poisson" else None
 
     def noise(self, n_cells: int, random: torch.Generator) -> Noise:
         """Draw standard normal noise for ``n_cells`` cells on the device of ``random``."""
@@ -86,11 +88,13 @@ class CausalGenerator(nn.Module):
         return self.target_generators(roots, noise.targets, batch_size)
 
     @torch.no_grad()
-    def do(self, interventions: Sequence[Intervention], noise: Noise) -> tuple[Tensor, Tensor]:
+    def do(
+        self, interventions: Sequence[Intervention], noise: Noise, random: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
         """Generate the same cells without and with interventions, shape ``(n_cells, n_genes)`` each.
 
         Both have the same root TFs, noise and scaling factors to the library size, so only the genes intervened on and
-        their descendants differ.
+        their descendants differ. Interventions set what is expected of a gene; counts are drawn afterwards, if at all.
         """
         roots = self.controller(noise.controller)
         before = self.target_generators(roots, noise.targets)
@@ -100,7 +104,8 @@ class CausalGenerator(nn.Module):
             own = before[:, self.genes.index(change.gene)]
             assigned[change.gene] = change.amount * own if change.is_multiple else change.amount / scale[:, 0]
         after = self.target_generators(roots, noise.targets, assigned=assigned)
-        return before * scale, after * scale
+        before, after = before * scale, after * scale
+        return (before, after) if self.observation is None else self.observation.pair(before, after, random)
 
 
 class CausalGAN(AdversarialModule):
@@ -140,9 +145,10 @@ class CausalGAN(AdversarialModule):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed(seed, "weights"))
             self.generator = CausalGenerator(graph, controller, hyperparameters, library_size)
-            self.critic = Critic(len(graph.genes), hyperparameters.critic_layers)
+            self.critic = Critics(hyperparameters.space_weights, len(graph.genes), hyperparameters.critic_layers)
             self.labeler = Labeler(n_targets, hyperparameters.labeler_layers, n_tfs)
             self.antilabeler = Labeler(n_targets, hyperparameters.labeler_layers, n_tfs)
+        self.learn_depths()
         if hyperparameters.preconditioned and len(cells):  # generating with trained weights needs no cells
             random = torch.Generator().manual_seed(derive_seed(seed, "start"))
             noise = self.generator.noise(INITIAL_CELLS, random)
@@ -171,8 +177,8 @@ class CausalGAN(AdversarialModule):
         real = self.critic_input(real)
         critic = self.critic_updates(real, random)
         n = self.hyper.batch_size
-        generator_loss = self.generator_update(self.noise(n, random))
-        labelers = self.labeler_updates(real, self.noise(n, random))
+        generator_loss = self.generator_update(self.noise(n, random), random)
+        labelers = self.labeler_updates(real, self.noise(n, random), random)
         return {
             "critic_loss": critic.loss,
             "gradient_penalty": critic.gradient_penalty,
@@ -180,30 +186,30 @@ class CausalGAN(AdversarialModule):
             **labelers,
         }
 
-    def generator_loss(self, noise: Noise) -> Tensor:
+    def generator_loss(self, noise: Noise, random: torch.Generator | None = None) -> Tensor:
         n = self.hyper.batch_size
-        fake = self.fake_cells(noise)[share(n)]
+        fake = self.fake_cells(noise, random=random)[share(n)]
         with self.autocast():
             loss = -self.critic(fake).sum() / n
             for labeler in (self.labeler, self.antilabeler):
                 loss = loss + self._error(labeler, fake)
         return loss
 
-    def generator_update(self, noise: Noise) -> Tensor:
+    def generator_update(self, noise: Noise, random: torch.Generator | None = None) -> Tensor:
         """Update the target generators once, against critic and both labelers, and return their loss."""
-        loss = self.generator_loss(noise)
+        loss = self.generator_loss(noise, random)
         self.optimizer["generator"].zero_grad()
         loss.backward(inputs=list(self.generator.target_generators.parameters()))
         self.apply_gradients("generator")
         return loss.detach()
 
-    def labeler_updates(self, real: Tensor, noise: Noise) -> dict[str, Tensor]:
+    def labeler_updates(self, real: Tensor, noise: Noise, random: torch.Generator | None = None) -> dict[str, Tensor]:
         """Update the anti-labeler on generated cells, and the labeler on the same and then on real cells.
 
         ``real`` is preconditioned by :meth:`critic_input`, if at all. Returns this rank's terms of the losses.
         """
         with torch.no_grad():
-            fake = self.fake_cells(noise)[share(self.hyper.batch_size)]
+            fake = self.fake_cells(noise, random=random)[share(self.hyper.batch_size)]
         errors = {}
         for name, cells in ("antilabeler", fake), ("labeler", fake), ("labeler", real):
             error = self.labeler_error(getattr(self, name), cells)
@@ -234,7 +240,7 @@ class CausalGAN(AdversarialModule):
         -------
         Shape ``(n_cells, n_genes)``, on the CPU.
         """
-        return torch.cat([self(noise).cpu() for noise in self.noise_batches(n_cells, seed)])[:n_cells]
+        return torch.cat([cells.cpu() for cells in self.cell_batches(n_cells, seed)])[:n_cells]
 
     @torch.no_grad()
     def do(self, interventions: Sequence[Intervention], n_cells: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -247,9 +253,20 @@ class CausalGAN(AdversarialModule):
         -------
         Cells without and with interventions, shape ``(n_cells, n_genes)`` each, on the CPU.
         """
-        pairs = [self.generator.do(interventions, noise) for noise in self.noise_batches(n_cells, seed)]
+        random = self._random_of_counts(seed)
+        pairs = [self.generator.do(interventions, noise, random) for noise in self.noise_batches(n_cells, seed)]
         before, after = (torch.cat([cells.cpu() for cells in half])[:n_cells] for half in zip(*pairs, strict=True))
         return before, after
+
+    @torch.no_grad()
+    def cell_batches(self, n_cells: int, seed: int) -> Iterator[Tensor]:
+        """Yield at least ``n_cells`` generated cells, in whole batches, on the device."""
+        random = self._random_of_counts(seed)
+        for noise in self.noise_batches(n_cells, seed):
+            yield self.observe(self(noise), random)
+
+    def _random_of_counts(self, seed: int) -> torch.Generator:
+        return torch.Generator(self.device).manual_seed(derive_seed(seed, "observe"))
 
     def noise_batches(self, n_cells: int, seed: int) -> Iterator[Noise]:
         """Yield noise for at least ``n_cells`` cells, in whole batches, and switch to evaluation mode."""

@@ -67,8 +67,8 @@ def _chunks(model: CausalGAN, n_cells: int, seed: int, cells_per_write: int) -> 
     """Yield the cells in order, about ``cells_per_write`` at a time, shape ``(n, n_genes)``."""
     pending: list[torch.Tensor] = []
     left = n_cells
-    for noise in model.noise_batches(n_cells, seed):
-        pending.append(model(noise)[:left].cpu())
+    for cells in model.cell_batches(n_cells, seed):
+        pending.append(cells[:left].cpu())
         left -= len(pending[-1])
         if left == 0 or sum(map(len, pending)) >= cells_per_write:
             yield torch.cat(pending).numpy()

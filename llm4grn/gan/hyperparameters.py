@@ -6,11 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from llm4grn.errors import UserError
 from llm4grn.metrics.registry import METRICS
 from llm4grn.validation import Amount, NonNegative, Positive, check_fields
+
+
+def _distinct(names: Sequence[str]) -> Sequence[str]:
+    if len(set(names)) < len(names):
+        raise ValueError("the same twice")
+    return names
+
 
 Widths = Annotated[
     Sequence[Positive],
@@ -23,6 +30,15 @@ LearningRates = Annotated[
 Betas = Annotated[
     Sequence[Annotated[float, Field(ge=0, lt=1)]],
     Field(min_length=2, max_length=2, description="expected two numbers in [0, 1), for instance [0.5, 0.9]"),
+]
+Spaces = Annotated[
+    Sequence[Literal["counts", "log1p"]],
+    Field(min_length=1, description="expected counts, log1p or both, for instance [counts, log1p]"),
+    AfterValidator(_distinct),
+]
+Weights = Annotated[
+    Sequence[Annotated[float, Field(gt=0, allow_inf_nan=False)]],
+    Field(description="expected null or one positive number for each of critic_spaces, for instance [1, 0.5]"),
 ]
 Checkpoint = Annotated[
     Literal["last", "best"] | Positive, Field(description="expected last, best or a step, 1 or more")
@@ -47,6 +63,16 @@ class AdversarialHyperparameters:
         Cells per update, at least 2.
     critic_layers
         Hidden widths of the critic.
+    critic_spaces
+        How critics see the expression of a cell, one for each space: ``counts``, ``log1p`` (of counts), or both. In
+        counts a handful of highly expressed genes decide; in log1p most genes count, and how many high counts matters
+        little. Labelers see the first space.
+    critic_weights
+        Weight of the critic of each space in the generator's loss; None: 1 each.
+    observation
+        What is seen of a generated cell: ``none``, the generated expression itself; ``poisson``, counts drawn around it
+        (:mod:`llm4grn.gan.observation`), so that regulators pass on what is expected of them and not whether a
+        molecule was caught.
     critic_updates
         Critic updates per generator update.
     penalty_weight
@@ -95,6 +121,9 @@ class AdversarialHyperparameters:
     amsgrad: bool = True
     preconditioned: bool = False
     precision: Literal["float32", "bfloat16"] = "float32"
+    critic_spaces: Spaces = field(default=("counts",), metadata=_OPTIONAL)
+    critic_weights: Weights | None = field(default=None, metadata=_OPTIONAL)
+    observation: Literal["none", "poisson"] = field(default="none", metadata=_OPTIONAL)
     monitor_every: Positive = field(default=250, metadata=_OPTIONAL)
     validate_every: NonNegative = field(default=0, metadata=_OPTIONAL)
     validation_metric: str = field(default="mmd", metadata=_OPTIONAL)
@@ -108,6 +137,16 @@ class AdversarialHyperparameters:
         if self.validation_metric not in METRICS:
             choices = " or ".join(METRICS)
             raise UserError(f"{self._field}.validation_metric={self.validation_metric}: expected {choices}")
+        if tuple(self.critic_spaces) != ("counts",) and not self.preconditioned:
+            raise UserError(
+                f"{self._field}.critic_spaces={list(self.critic_spaces)}: spaces have one scale only with "
+                f"{self._field}.preconditioned=true"
+            )
+        if len(self.space_weights) != len(self.critic_spaces):
+            raise UserError(
+                f"{self._field}.critic_weights={list(self.space_weights)}: expected one for each of "
+                f"{self._field}.critic_spaces={list(self.critic_spaces)}"
+            )
         if self.batch_size < 2:
             raise UserError(f"{self._field}.batch_size={self.batch_size}: BatchNorm needs at least 2 cells per batch")
         if isinstance(self.checkpoint, int) and self.checkpoint > self.steps:
@@ -119,6 +158,11 @@ class AdversarialHyperparameters:
             raise UserError(
                 f"{self._field}.checkpoint=best: nothing is validated; add a {self._field}.validate_every such as 500"
             )
+
+    @property
+    def space_weights(self) -> Sequence[float]:
+        """Return the weight of the critic of each space in the generator's loss."""
+        return self.critic_weights or (1.0,) * len(self.critic_spaces)
 
     @property
     def last_step(self) -> int:

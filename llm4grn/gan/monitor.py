@@ -101,9 +101,9 @@ def collapse_measures(module: AdversarialModule, reference: Reference, seed: int
     size = module.hyper.batch_size
     n_cells = size * max(1, round(CELLS_PER_CHECK / size))
     with evaluating(module):
-        noise = module.noise(n_cells, torch.Generator(module.device).manual_seed(seed))
-        unscaled = module.unscaled(noise, size)
-        cells = normalise_library_size(unscaled, module.library_size)
+        random = torch.Generator(module.device).manual_seed(seed)
+        unscaled = module.unscaled(module.noise(n_cells, random), size)
+        cells = module.observe(normalise_library_size(unscaled, module.library_size), random)
         real_scores = module.critic(reference.critic_input).double()
         generated_scores = module.critic(module.critic_input(cells)).double()
     is_expressed = reference.expressed * n_cells >= EXPECTED_CELLS

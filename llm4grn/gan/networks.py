@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from llm4grn.gan.distributed import SharedBatchNorm
 from llm4grn.gan.marginals import Marginals, rescale_output
+from llm4grn.gan.observation import Observation
 
 
 def normalise_library_size(cells: Tensor, library_size: float) -> Tensor:
@@ -57,18 +58,23 @@ class CellGenerator(nn.Module):
         Widths of the hidden Linear + BatchNorm + ReLU blocks.
     n_genes
         Width of the last Linear + ReLU.
+    observed
+        True if the expression is an expectation, of which counts are seen.
 
     Attributes
     ----------
+    observation
+        Draws these counts; None unless ``observed``.
     units
         Counts per unit of the last layer, shape ``(n_genes,)``; ones unless :meth:`start_at` sets them.
     """
 
     units: Tensor
 
-    def __init__(self, noise_dim: int, layers: Sequence[int], n_genes: int) -> None:
+    def __init__(self, noise_dim: int, layers: Sequence[int], n_genes: int, observed: bool = False) -> None:
         super().__init__()
         self.noise_dim = noise_dim
+        self.observation = Observation() if observed else None
         self.blocks = nn.Sequential(*hidden_blocks([noise_dim, *layers]))
         self.output = nn.Linear(layers[-1], n_genes)
         self.register_buffer("units", torch.ones(n_genes))
@@ -98,7 +104,7 @@ class CellGenerator(nn.Module):
         """Turn a trained controller into the source of root genes that stage 2 uses.
 
         It keeps only the output columns of ``genes``, receives no gradient, and normalises by batch statistics, also
-        when it generates (protocol, section 5).
+        when it generates (protocol, section 5). Targets are computed from what it expects of their regulators.
 
         Parameters
         ----------
@@ -110,6 +116,7 @@ class CellGenerator(nn.Module):
         output.bias.copy_(self.output.bias[genes])
         self.output = output.to(self.output.weight.device)
         self.units = self.units[genes]
+        self.observation = None
         for norm in self.blocks.modules():
             if isinstance(norm, nn.BatchNorm1d):
                 norm.track_running_stats = False
@@ -146,6 +153,35 @@ class Critic(nn.Module):
         last = self.layers[-1]
         with torch.autocast(cells.device.type, enabled=False):  # not to round sums of many units
             return last(cells.to(last.weight.dtype))
+
+
+class Critics(nn.Module):
+    """One critic for each space in which cells are seen; their scores are added.
+
+    Each has a gradient penalty of its own. One critic of all spaces at once would share its slope among them, and
+    hardly look at a space where differences are small.
+
+    Parameters
+    ----------
+    weights
+        Weight of each critic's score in the sum.
+    n_genes, layers
+        See :class:`Critic`.
+    """
+
+    def __init__(self, weights: Sequence[float], n_genes: int, layers: Sequence[int]) -> None:
+        super().__init__()
+        self.weights = tuple(weights)
+        self.of_space = cast("Sequence[Critic]", nn.ModuleList(Critic(n_genes, layers) for _ in weights))
+
+    def forward(self, cells: Tensor) -> Tensor:
+        """Return scores of shape ``(n_cells, 1)`` for cells of shape ``(n_cells, n_spaces * n_genes)``."""
+        parts = zip(self.weights, self.of_space, self.views(cells), strict=True)
+        return torch.stack([weight * critic(view) for weight, critic, view in parts]).sum(dim=0)
+
+    def views(self, cells: Tensor) -> tuple[Tensor, ...]:
+        """Return the cells as each critic sees them, shape ``(n_cells, n_genes)`` each."""
+        return cells.chunk(len(self.of_space), dim=1)
 
 
 class Labeler(nn.Module):

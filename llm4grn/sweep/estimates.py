@@ -58,8 +58,10 @@ class Networks:
 
     @property
     def critic(self) -> int:
-        """Number of weights of the critic."""
-        return _weights(self.n_genes, *self.model["critic_layers"], 1)
+        """Number of weights of the critics."""
+        return len(self.model.get("critic_spaces", ("counts",))) * _weights(
+            self.n_genes, *self.model["critic_layers"], 1
+        )
 
     @property
     def labelers(self) -> int:

@@ -96,7 +96,7 @@ def recorded_gan() -> CausalGAN:
     gan = CausalGAN(tensor("real_cells"), recorded_graph(), controller, hyper, META["library_size"], seed=0)
     for parameter, _, name in target_parameters(gan):
         parameter.copy_(tensor(f"start/{name}"))
-    for i, layer in enumerate(gan.critic.layers):
+    for i, layer in enumerate(gan.critic.of_space[0].layers):
         layer.weight.data = tensor(f"start/critic/layer{i}/weight").clone()
         layer.bias.data = tensor(f"start/critic/layer{i}/bias").clone()
     for name in "labeler", "antilabeler":

@@ -28,7 +28,7 @@ def test_two_processes_train_what_one_does(make, tmp_path, float64):
     """Weights and running statistics; the batch of 17 has no equal shares."""
     trained = []
     for name, trainer in ("one", CPU), ("two", TWO):
-        module = make(preconditioned=True, batch_size=17, checkpoint=FEW_STEPS)
+        module = make(preconditioned=True, batch_size=17, checkpoint=FEW_STEPS, critic_spaces=["counts", "log1p"])
         start = {name: tensor.clone() for name, tensor in module.state_dict().items()}
         training.fit(module, tmp_path / name, "model", trainer)
         trained.append(module.state_dict())

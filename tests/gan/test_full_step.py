@@ -25,11 +25,24 @@ def float64():
     torch.set_default_dtype(torch.float32)
 
 
-def units_of(cells: np.ndarray) -> torch.Tensor:
-    """Of each gene, what one unit of its network is in counts: the mean over that of a rectified normal (scipy)."""
+def depths_of(cells: torch.Tensor) -> torch.Tensor:
+    """Quantiles of the number of counts of a cell, in which the lowest value above 0 is one count."""
+    n_counts = torch.tensor([float(cell.sum() / cell[cell > 0].min()) for cell in cells])
+    return torch.quantile(n_counts, (torch.arange(256) + 0.5) / 256)
+
+
+def units_of(cells: np.ndarray, one: float | None) -> torch.Tensor:
+    """Of each gene, what one unit of its network is in counts: the mean over that of a rectified normal (scipy).
+
+    ``one``: the value of a count, if counts are drawn, whose variance is then not the generator's to make.
+    """
     units = []
     for gene in cells.T:
-        offset = norm.ppf(np.clip((gene > 0).mean(), 0.005, 0.998))
+        if one is None:
+            offset = norm.ppf(np.clip((gene > 0).mean(), 0.005, 0.998))
+        else:
+            spread = max(gene.var(ddof=1) - gene.mean() * one, 0) ** 0.5
+            offset = 1 / np.clip(spread / gene.mean(), 1 / 3, 2)
         units.append(gene.mean() / (norm.pdf(offset) + offset * norm.cdf(offset)))
     # kept in single precision, as all that a stage is saved with
     return torch.tensor(units).float().double()
@@ -40,10 +53,11 @@ class PlainGAN:
 
     def __init__(self, gan: CausalGAN, graph: CausalGraph, cells: torch.Tensor) -> None:
         self.gan, self.graph, self.hyper = gan, graph, gan.hyper
-        self.center, self.scale, self.units = 0.0, 1.0, torch.ones(len(graph.genes))
+        self.cells, self.units = cells, torch.ones(len(graph.genes))
         if self.hyper.preconditioned:
-            self.center, self.scale = cells.mean(dim=0), cells.var(dim=0).sum().sqrt()
-            self.units = units_of(cells.numpy())
+            is_drawn = self.hyper.observation == "poisson"
+            one = float((LIBRARY_SIZE / depths_of(cells)).mean()) if is_drawn else None
+            self.units = units_of(cells.numpy(), one)
         self.order = list(gan.generator.target_generators.target_names)
         self.targets = reference_networks(gan.generator.target_generators)
         self.controller, self.critic = deepcopy(gan.generator.controller), deepcopy(gan.critic)
@@ -57,7 +71,25 @@ class PlainGAN:
         self.optimizers = {name: AdamW(weights[name], lr=lr[0], **settings) for name, (_, lr) in gan.networks().items()}
 
     def judged(self, cells):
-        return (cells - self.center) / self.scale
+        if not self.hyper.preconditioned:
+            return cells
+        halves = []
+        for name in self.hyper.critic_spaces:
+            real, seen = (torch.log(1 + some) if name == "log1p" else some for some in (self.cells, cells))
+            halves.append((seen - real.mean(dim=0)) / real.var(dim=0).sum().sqrt())
+        return torch.hstack(halves)
+
+    def seen(self, cells, random):
+        """The cells, or counts of Poisson's distribution, in the spaces of the critics."""
+        if self.hyper.observation == "none":
+            return self.judged(cells)
+        depth = depths_of(self.cells)[torch.randint(256, (len(cells), 1), generator=random)]
+        counts = torch.poisson(cells.detach() * depth / LIBRARY_SIZE, generator=random)
+        one = LIBRARY_SIZE / counts.sum(dim=1, keepdim=True).clamp_min(1)  # some cells have no count
+        seen, more = self.judged(counts * one), self.judged((counts + 1) * one)
+        # Its value is what is seen; its derivative, what one more count of the gene would change.
+        cells = torch.hstack([cells] * len(self.hyper.critic_spaces))
+        return seen + (more - seen) / one * (cells - cells.detach())
 
     def generate(self, controller_noise, target_noise):
         with torch.no_grad():
@@ -66,11 +98,12 @@ class PlainGAN:
         is_root = torch.tensor([gene in self.graph.tf_names for gene in self.graph.genes])
         roots = roots / self.units[is_root]
         cells = reference_cells(self.graph, self.targets, self.order, roots, noise) * self.units
-        return self.judged(normalise_library_size(cells, LIBRARY_SIZE))
+        return normalise_library_size(cells, LIBRARY_SIZE)
 
     def labeler_error(self, name, cells):
         is_tf = torch.tensor([gene in self.graph.tf_names for gene in self.graph.genes])
-        return F.mse_loss(self.labelers[name](cells[:, ~is_tf]), cells[:, is_tf])
+        first = cells[:, : len(is_tf)]
+        return F.mse_loss(self.labelers[name](first[:, ~is_tf]), first[:, is_tf])
 
     def update(self, name, loss):
         self.optimizers[name].zero_grad()
@@ -82,19 +115,26 @@ class PlainGAN:
         losses = {}
         noise = self.gan.noise(n * self.hyper.critic_updates, random)
         batches = zip(noise.controller.split(n), noise.targets.split(n, dim=2), strict=True)
-        for batch, epsilon in zip(batches, torch.rand(self.hyper.critic_updates, n, 1, generator=random), strict=True):
-            fake = self.generate(*batch).detach()
-            between = (epsilon * real + (1 - epsilon) * fake).requires_grad_()
-            (slope,) = torch.autograd.grad(self.critic(between).sum(), between, create_graph=True)
-            penalty = (slope.norm(dim=1) - 1).square().mean()
-            loss = self.critic(fake).mean() - self.critic(real).mean() + self.hyper.penalty_weight * penalty
+        epsilons = torch.rand(self.hyper.critic_updates, n, 1, generator=random)
+        fakes = self.seen(torch.vstack([self.generate(*batch) for batch in batches]), random).detach().split(n)
+        for fake, epsilon in zip(fakes, epsilons, strict=True):
+            loss = penalty = 0
+            for critic, own, other in zip(self.critic.of_space, *map(self.critic.views, (real, fake)), strict=True):
+                between = (epsilon * own + (1 - epsilon) * other).requires_grad_()
+                (slope,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
+                penalty = penalty + (slope.norm(dim=1) - 1).square().mean()
+                loss = loss + critic(other).mean() - critic(own).mean()
+            loss = loss + self.hyper.penalty_weight * penalty
             self.update("critic", loss)
             losses |= {"critic_loss": loss, "gradient_penalty": penalty}
-        fake = self.generate(*self.gan.noise(n, random))
-        loss = -self.critic(fake).mean() + sum(self.labeler_error(name, fake) for name in self.labelers)
+        fake = self.seen(self.generate(*self.gan.noise(n, random)), random)
+        loss = sum(self.labeler_error(name, fake) for name in self.labelers)
+        weights = self.hyper.critic_weights or [1] * len(self.hyper.critic_spaces)
+        for weight, critic, view in zip(weights, self.critic.of_space, self.critic.views(fake), strict=True):
+            loss = loss - weight * critic(view).mean()
         self.update("generator", loss)
         losses["generator_loss"] = loss
-        fake = self.generate(*self.gan.noise(n, random)).detach()
+        fake = self.seen(self.generate(*self.gan.noise(n, random)), random).detach()
         for name, kind, cells in (
             ("antilabeler", "generated", fake),
             ("labeler", "generated", fake),
@@ -106,9 +146,18 @@ class PlainGAN:
         return {name: loss.detach() for name, loss in losses.items()}
 
 
-@pytest.mark.parametrize("preconditioned", [False, True])
+@pytest.mark.parametrize(
+    ("spaces", "weights", "observation"),
+    [
+        (None, None, "none"),
+        (["counts"], None, "none"),
+        (["counts", "log1p"], None, "none"),
+        (["log1p", "counts"], [0.5, 2.0], "poisson"),
+    ],
+    ids=str,
+)
 @pytest.mark.parametrize("graph", GRAPHS.values(), ids=GRAPHS)
-def test_two_steps_equal_plain_torch(graph, preconditioned):
+def test_two_steps_equal_plain_torch(graph, spaces, weights, observation):
     torch.manual_seed(0)
     hyper = CausalGANHyperparameters(
         steps=2,
@@ -118,7 +167,10 @@ def test_two_steps_equal_plain_torch(graph, preconditioned):
         critic_updates=3,
         generator_lr=[1e-2, 1e-2],
         critic_lr=[1e-2, 1e-2],
-        preconditioned=preconditioned,
+        preconditioned=spaces is not None,
+        critic_spaces=spaces or ["counts"],
+        critic_weights=weights,
+        observation=observation,
     )
     cells = normalise_library_size(F.relu(torch.randn(3 * N_CELLS, len(graph.genes))), LIBRARY_SIZE)
     gan = CausalGAN(cells, graph, CellGenerator(5, [6, 6], len(graph.genes)), hyper, LIBRARY_SIZE, seed=4).train()

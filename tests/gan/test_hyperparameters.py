@@ -30,6 +30,12 @@ def test_learning_rate_decays_exponentially_over_the_schedule_and_stays():
         ("critic_layers", []),
         ("critic_layers", [0]),
         ("critic_layers", "256"),
+        ("critic_spaces", []),
+        ("critic_spaces", ["sqrt"]),
+        ("critic_spaces", ["counts", "counts"]),
+        ("critic_spaces", ["counts", "log1p"]),  # without preconditioned
+        ("critic_weights", [0]),
+        ("critic_weights", [1.0, 0.5]),  # of one space
         ("generator_lr", [1e-3]),
         ("generator_lr", [1e-3, -1e-4]),
         ("critic_lr", 1e-3),

@@ -174,3 +174,14 @@ def test_judged_cells_are_centred_and_of_total_variance_1(make):
     directions = cells.numpy().astype(np.float64) - cells.numpy().mean(axis=0)
     np.testing.assert_allclose(judged / judged[0, 0], directions / directions[0, 0], rtol=1e-3)  # one scale for all
     assert torch.equal(make(preconditioned=False).critic_input(cells), cells)
+
+
+def test_each_space_has_total_variance_1(make):
+    cells = real_cells()
+    judged = make(preconditioned=True, critic_spaces=["counts", "log1p"]).critic_input(cells).double().numpy()
+    np.testing.assert_allclose(judged.mean(axis=0), 0, atol=1e-6)
+    counts, logs = np.split(judged, 2, axis=1)
+    for half, seen in (counts, cells), (logs, torch.log(1 + cells)):
+        assert half.var(axis=0, ddof=1).sum() == pytest.approx(1, rel=1e-5)
+        directions = (seen - seen.mean(dim=0)).double().numpy()
+        np.testing.assert_allclose(half / half[0, 0], directions / directions[0, 0], rtol=1e-3)

@@ -55,7 +55,7 @@ def test_a_recorded_step_comes_out_again(gan):
     torch.testing.assert_close(loss.gradient_penalty, tensor("critic_update/gradient_penalty"), rtol=1e-5, atol=0)
     critic = [
         (p.data, p.grad, f"critic/layer{i}/{kind}")
-        for i, layer in enumerate(gan.critic.layers)
+        for i, layer in enumerate(gan.critic.of_space[0].layers)
         for kind, p in (("weight", layer.weight), ("bias", layer.bias))
     ]
     assert_moved_as_recorded(critic, "after_critic", lr["critic"])

@@ -153,7 +153,7 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path, monkeypatch):
         losses = train_one_step(self, real, random)
         if self.steps_done + len(self.losses_of_steps) + 1 == STEPS:
             with torch.no_grad():
-                self.critic.layers[0].weight[0] = torch.inf
+                self.critic.of_space[0].layers[0].weight[0] = torch.inf
         return losses
 
     monkeypatch.setattr(CausalController, "train_one_step", breaks_at_last)

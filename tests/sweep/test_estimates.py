@@ -33,6 +33,8 @@ def n_weights(*widths: int) -> int:
 def test_weights_are_those_of_the_networks():
     controller, causal = Networks("controller", CONTROLLER, 30), Networks("causal_gan", CAUSAL, 30, k=3)
     assert controller.critic == causal.critic == n_weights(30, 7, 6, 1)
+    two = Networks("controller", {**CONTROLLER, "critic_spaces": ["counts", "log1p"]}, 30)
+    assert two.critic == 2 * controller.critic
     assert controller.generator == n_weights(4, 5, 30)
     assert causal.labelers == 2 * n_weights(30, 9, 3)
 
