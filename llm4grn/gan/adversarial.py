@@ -21,6 +21,7 @@ from llm4grn.gan.hyperparameters import AdversarialHyperparameters
 from llm4grn.gan.losses import CriticLoss, critic_gradients
 from llm4grn.gan.marginals import Marginals, expected_gaussians, rectified_gaussians
 from llm4grn.gan.networks import Critics
+from llm4grn.gan.observation import ObservableGenerator
 from llm4grn.gan.training_cells import Cells, DenseCells
 from llm4grn.runtime.seeding import derive_seed
 
@@ -77,7 +78,7 @@ class AdversarialModule(pl.LightningModule, ABC):
         root of the total variance, shape ``(n_spaces, 1)``.
     """
 
-    generator: nn.Module
+    generator: ObservableGenerator
     critic: Critics
     center: Tensor
     scale: Tensor

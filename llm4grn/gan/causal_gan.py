@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from llm4grn.gan.adversarial import INITIAL_CELLS, AdversarialModule, Networks
@@ -14,7 +14,7 @@ from llm4grn.gan.distributed import share
 from llm4grn.gan.hyperparameters import CausalGANHyperparameters
 from llm4grn.gan.interventions import Intervention
 from llm4grn.gan.networks import CellGenerator, Critics, Labeler, library_scale, normalise_library_size
-from llm4grn.gan.observation import Observation
+from llm4grn.gan.observation import ObservableGenerator, Observation
 from llm4grn.gan.target_generators import TargetGenerators
 from llm4grn.gan.training_cells import Cells
 from llm4grn.grn import CausalGraph
@@ -36,7 +36,7 @@ class Noise(NamedTuple):
     targets: Tensor
 
 
-class CausalGenerator(nn.Module):
+class CausalGenerator(ObservableGenerator):
     """Frozen causal controller and target generators, which map noise to cells that obey the imposed graph.
 
     Parameters

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from llm4grn.gan.distributed import SharedBatchNorm
 from llm4grn.gan.marginals import Marginals, rescale_output
-from llm4grn.gan.observation import Observation
+from llm4grn.gan.observation import ObservableGenerator, Observation
 
 
 def normalise_library_size(cells: Tensor, library_size: float) -> Tensor:
@@ -47,7 +47,7 @@ def hidden_blocks(widths: Sequence[int], norm: type[nn.BatchNorm1d] = nn.BatchNo
     return blocks
 
 
-class CellGenerator(nn.Module):
+class CellGenerator(ObservableGenerator):
     """Maps noise to non-negative expression of all genes, before the library-size layer (the causal controller).
 
     Parameters

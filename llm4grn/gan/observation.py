@@ -89,6 +89,18 @@ class Observation(nn.Module):
         return counts, total / counts.sum(dim=1, keepdim=True).clamp_min(1), per_unit
 
 
+class ObservableGenerator(nn.Module):
+    """A generator of cells.
+
+    Attributes
+    ----------
+    observation
+        Draws what is seen of the cells; None if that is the cells themselves.
+    """
+
+    observation: Observation | None
+
+
 class _Seen(torch.autograd.Function):
     """A space of drawn counts, whose derivative is the difference that one more count makes."""
 
