@@ -3,6 +3,9 @@
 What is warmed is imports and what libraries keep for a process: compiled kernels, tables of gene symbols, parsers of
 Hydra, fonts of matplotlib. Nothing of a run is, so a fork begins as a process of its own does. One thread only: a pool
 of threads does not survive a fork.
+
+``python tests/warmed.py`` only compiles the kernels, those in float64 too that tests use: begun before the tests, or
+each of their processes would compile them for itself, half a minute each.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 import importlib
 import io
 import os
+import sys
 import tempfile
 from pathlib import Path
 
@@ -38,7 +42,7 @@ IMPORTED = [
 CONF = Path(__file__).resolve().parents[1] / "conf"
 
 
-def train_targets(n_targets: int = 2, n_tfs: int = 2) -> None:
+def train_targets(n_targets: int = 2, n_tfs: int = 2, double: bool = False) -> None:
     """Compile or load the kernels of the target generators: forward and backward, in training and out of it."""
     import torch
 
@@ -47,11 +51,14 @@ def train_targets(n_targets: int = 2, n_tfs: int = 2) -> None:
 
     tfs, targets = ([f"{kind}{i}" for i in range(n)] for kind, n in (("tf", n_tfs), ("target", n_targets)))
     graph = CausalGraph((*tfs, *targets), {target: tuple(tfs) for target in targets})
+    dtype = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64 if double else torch.float32)
     with torch.random.fork_rng():
         (group,) = TargetGenerators(graph, 1, 2, 1).groups
         noise = torch.zeros(n_targets, 1, 8)
         group(torch.rand(n_tfs, 8, requires_grad=True), noise, 8).sum().backward()
         group.eval()(torch.rand(n_tfs, 8), noise, 8)
+    torch.set_default_dtype(dtype)
 
 
 def boost() -> None:
@@ -108,7 +115,12 @@ def write_and_read() -> None:
         anndata.read_h5ad(path)
 
 
-for module in IMPORTED:
-    importlib.import_module(module)
-for warm in kernels, parse, know_symbols, draw, write_and_read:
-    warm()
+if __name__ == "__main__":
+    sys.path.insert(0, str(CONF.parent))
+    kernels()
+    train_targets(double=True)
+else:
+    for module in IMPORTED:
+        importlib.import_module(module)
+    for warm in kernels, parse, know_symbols, draw, write_and_read:
+        warm()

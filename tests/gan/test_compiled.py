@@ -29,7 +29,7 @@ def test_a_compiled_training_is_the_plain_one(tmp_path, monkeypatch):
 
 def test_compiled_kernels_give_the_plain_gradients():
     """The critic's, where a compiler has most to fuse."""
-    module = controller(preconditioned=True)
+    module = controller(preconditioned=True, critic_layers=[4])  # each layer is seconds of writing and compiling C++
     real, fake = torch.rand(2, 16, 12, generator=torch.Generator().manual_seed(0))
     epsilon = torch.rand(16, 1, generator=torch.Generator().manual_seed(1))
     loss, gradients = module.critic_gradients(real, fake, epsilon)
