@@ -70,6 +70,7 @@ def run_here(tmp_path, monkeypatch, capsys):
     return run_here
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", HERE, ids=lambda case: case.name)
 def test_answers_in_one_line(case, run_here):
     outcome = run_here(case)

@@ -33,6 +33,7 @@ def forked(monkeypatch):
     monkeypatch.setattr(multiprocessing, "get_context", lambda method=None: get_context(methods.get(method, method)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [controller, causal_gan])
 def test_two_processes_train_what_one_does(make, tmp_path, float64):
     """Weights and running statistics; the batch of 17 has no equal shares."""
@@ -54,6 +55,7 @@ def test_two_processes_train_what_one_does(make, tmp_path, float64):
         assert float(shared) == pytest.approx(float(alone), rel=1e-9)
 
 
+@pytest.mark.slow
 def test_two_processes_resume_exactly(tmp_path, monkeypatch, forked):
     """Rank 0 is killed and takes the other with it; both go on from its checkpoint. Only rank 0 looks and validates."""
     monkeypatch.setitem(functional.rf_auroc.__kwdefaults__, "n_trees", 20)

@@ -52,6 +52,7 @@ def key(monkeypatch):
 # ---------------------------------------------------------------- what is tried again
 
 
+@pytest.mark.slow
 def test_300_questions_to_a_server_that_fails_in_30_percent_are_each_answered_once():
     # A date has whole seconds only, and holds back all: it has a test of its own.
     kinds = ",".join(kind for kind in RETRYABLE if kind != "rate_limit_date")
