@@ -106,7 +106,6 @@ class PlainGAN:
         return {name: loss.detach() for name, loss in losses.items()}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("preconditioned", [False, True])
 @pytest.mark.parametrize("graph", GRAPHS.values(), ids=GRAPHS)
 def test_two_steps_equal_plain_torch(graph, preconditioned):
