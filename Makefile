@@ -54,11 +54,10 @@ demo-llm: setup-llm
 	$(BIN)/python train.py $(LLM_DEMO) inferer=grnboost2 $(ARGS)
 	@echo 'Once more: these networks were drawn by a model that knows no biology. For one that does, see conf/llm.'
 
+# The kernels are compiled beside the checks, which need one core: each process of the tests would do it for itself.
 test: setup
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/lint-imports
-	$(BIN)/mypy
+	OMP_NUM_THREADS=1 $(BIN)/python tests/warmed.py & compiling=$$!; \
+		$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports && $(BIN)/mypy && wait $$compiling
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # Every warning is an error; tests/test_docs.py, which make test runs, also looks for links to nowhere in what was built.

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 from bad_inputs import CASES, REPOSITORY, Case, Outcome, has_trained, problems, run
+from hydra._internal.hydra import Hydra
 from hydra.core.singleton import Singleton
 
 import llm4grn.cli.config  # noqa: F401  # its resolvers must be there before Hydra's state is first kept
@@ -50,6 +51,8 @@ def run_here(tmp_path, monkeypatch, capsys):
             if case.make:
                 case.make(tmp_path)
         monkeypatch.setattr(Pipeline, "_build_controller", train)
+        # No configuration sets Hydra's mode, which Hydra would compose all of it once more to see.
+        monkeypatch.setattr(Hydra, "get_mode", lambda *_, **__: None)
         monkeypatch.setattr(sys, "argv", case.command)
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
         monkeypatch.setenv("no_proxy", "127.0.0.1")
@@ -67,6 +70,7 @@ def run_here(tmp_path, monkeypatch, capsys):
     return run_here
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", HERE, ids=lambda case: case.name)
 def test_answers_in_one_line(case, run_here):
     outcome = run_here(case)

@@ -293,6 +293,7 @@ def test_help_shows_the_text(script, tmp_path):
     assert commands(done.stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("script", "arguments"), SHOWN)
 def test_shown_command_composes(script, arguments, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -85,6 +85,7 @@ def test_starts_with_a_comment(path):
     assert len(first) > 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("script", "group", "option"), WITH_SCRIPT)
 def test_composes_into_a_setting(script, group, option):
     cfg = chosen(script, group, option)
@@ -98,6 +99,7 @@ def test_composes_into_a_setting(script, group, option):
     assert not [value for value in str(resolved(cfg)).split() if "${" in value]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("group", ["dataset", "kb", "inferer", "model"])
 def test_option_is_called_by_its_name_in_the_results(group):
     controls = {("inferer", name): f"{name} llm" for name in ("shuffled", "popular")}

@@ -20,6 +20,7 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("run")
 
 
+@pytest.mark.slow
 def test_a_members_stage_is_the_stage_of_that_inferer_alone(counts, folder):
     consensus = pipeline_of(counts, folder, *CONSENSUS)
     alone = {name: pipeline_of(counts, folder, f"inferer={name}") for name in ("grnboost2", "correlation")}
@@ -36,6 +37,7 @@ def test_a_members_stage_is_the_stage_of_that_inferer_alone(counts, folder):
     assert set(consensus.causal_graph.tf_names) == set(TFS)
 
 
+@pytest.mark.slow
 def test_what_decides_a_consensus_changes_its_key(counts, folder):
     plain = pipeline_of(counts, folder, *CONSENSUS).grn.key
     for more in (

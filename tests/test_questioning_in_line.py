@@ -50,6 +50,7 @@ def test_tables_tell_changed_questions_apart(change, suffix):
     assert shown["llm"]["label"] == f"gpt4{suffix}"
 
 
+@pytest.mark.slow
 def test_only_stages_that_ask_have_another_key(tmp_path):
     counts = write_counts(tmp_path / "counts.h5ad")
     plain = pipeline_of(counts, tmp_path, *ASKING)

@@ -103,6 +103,7 @@ def courses(tmp_path_factory):
     return made
 
 
+@pytest.mark.slow
 def test_a_setting_is_seeded_alike_every_time_whatever_the_global_state(courses):
     first, again = courses["first"], courses["again"]
     assert (first.trained, first.generated, first.scored) == (again.trained, again.generated, again.scored)

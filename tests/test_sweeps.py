@@ -81,12 +81,13 @@ def test_joblib_two_at_once_gives_the_same_numbers_and_no_stage_twice(finished, 
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
     folder = tmp_path / "outputs"
     # Side by side, the two inferers want the same controller at the same moment.
-    parallel = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
-    out, err = end(training(counts, folder, *parallel, cold=True))
-    assert stages(folder) == ONCE
+    parallel = ["seed=1000", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
+    out, err = end(training(counts, folder, *parallel))
+    assert stages(folder) == {stage: n // 2 for stage, n in ONCE.items()}
     assert max(ran(err).values()) == 1
-    assert numbers(folder) == numbers(finished[0])
-    assert "all 4 jobs done" in out
+    assert len(numbers(folder)) == 2
+    assert numbers(folder).items() <= numbers(finished[0]).items()
+    assert "all 2 jobs done" in out
 
 
 def graphs(folder: Path) -> dict[str, bytes]:
@@ -113,7 +114,7 @@ def test_killed_at_any_moment_and_repeated_it_ends_as_if_undisturbed(undisturbed
         pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
         grid += ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
     folder, moments, kills = tmp_path / "outputs", random.Random(7), 0
-    for _ in range(3 if victims == "leader" else 2):  # workers take seconds to begin
+    for _ in range(3 if victims == "leader" else 1):  # workers take seconds to begin
         process = inferring(counts, folder, *grid)
         begun = next((line for line in process.stderr if "running" in line), None)
         time.sleep(moments.uniform(0, 1))
@@ -126,7 +127,7 @@ def test_killed_at_any_moment_and_repeated_it_ends_as_if_undisturbed(undisturbed
                 kills += 1
         process.communicate()
     assert kills
-    end(inferring(counts, folder, *grid, cold=True))
+    end(inferring(counts, folder, *DISTURBED, cold=victims == "leader"))  # cold: with other hashes of texts
     assert graphs(folder) == undisturbed
     assert len(graphs(folder)) == 6 * 2
     assert stages(folder) == {"data": 3, "tfs": 3, "grn": 6, "graph": 6, "predictive_ruler": 3, "predictive": 6}
@@ -163,7 +164,7 @@ def test_the_jobs_of_submitit_end_like_any_other(counts, tmp_path):
     pytest.importorskip("submitit")
     folder = tmp_path / "outputs"
     launcher = ["hydra/launcher=submitit_local", "hydra.launcher.cpus_per_task=1", "hydra.launcher.timeout_min=5"]
-    _, err = end(inferring(counts, folder, "graph.k=2,100", *launcher, cold=True), code=1)
+    _, err = end(inferring(counts, folder, "graph.k=2,100", *launcher), code=1)
     assert len(list(folder.glob("grn_*/graph.json"))) == 1
     assert "1 of 2 jobs are not done" in err
     assert re.search(r"job 1 \(graph\.k=100\): .*5 TFs", err)
@@ -176,7 +177,7 @@ def test_a_killed_worker_ends_the_sweep_with_a_word_about_it(counts, tmp_path):
     psutil = pytest.importorskip("psutil")
     folder = tmp_path / "outputs"
     endless = ["model.controller.steps=1000000", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2"]
-    process = training(counts, folder, *endless, cold=True)
+    process = training(counts, folder, *endless)
     for line in process.stderr:
         if "running controller" in line:
             break

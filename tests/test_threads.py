@@ -30,6 +30,7 @@ print(before, after, torch.get_num_threads(), numba.threading_layer())
 """
 
 
+@pytest.mark.slow
 def test_a_parallel_function_of_numba_does_not_change_torchs_threads_for_long():
     environment = os.environ | {"OMP_NUM_THREADS": "1", "NUMBA_NUM_THREADS": "2", "NUMBA_THREADING_LAYER": "omp"}
     done = subprocess.run(

@@ -66,6 +66,7 @@ def test_the_summary_has_one_name_per_source_and_metric(outcome):
 # -- Weights & Biases --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_wandb_without_a_key_is_offline_and_shows_everything(run, outcome, caplog, monkeypatch):
     caplog.set_level(logging.INFO, "llm4grn")
     monkeypatch.setenv("WANDB_RUN_GROUP", "my_sweep")
@@ -101,6 +102,7 @@ def test_wandb_without_a_key_is_offline_and_shows_everything(run, outcome, caplo
     assert [row[-1] for row in content["data"]] == [result.value for result in outcome.results]
 
 
+@pytest.mark.slow
 def test_wandb_shows_a_run_that_was_killed_and_resumed_once_and_from_its_beginning(run, outcome):
     killed = WeightsAndBiases()
     train(killed, run, [25, 50])
@@ -115,6 +117,7 @@ def test_wandb_shows_a_run_that_was_killed_and_resumed_once_and_from_its_beginni
     assert summary(records)["run/mmd"] == pytest.approx(0.8)
 
 
+@pytest.mark.slow
 def test_wandb_is_closed_after_an_error_and_says_so(run):
     tracker = WeightsAndBiases()
     train(tracker, run, [25])
@@ -123,6 +126,7 @@ def test_wandb_is_closed_after_an_error_and_says_so(run):
     assert [record["exit_code"] for record in read(offline(run))["exit"]] == [1]
 
 
+@pytest.mark.slow
 def test_wandb_losing_its_own_process_costs_nothing(run, outcome, caplog):
     tracker = WeightsAndBiases()
     train(tracker, run, [25])
@@ -137,6 +141,7 @@ def test_wandb_losing_its_own_process_costs_nothing(run, outcome, caplog):
     assert curve(read(offline(run)), NAME) == list(LOSSES.items())
 
 
+@pytest.mark.slow
 def test_two_processes_with_the_same_run_show_it_once(run, outcome):
     tracker, other = WeightsAndBiases(), WeightsAndBiases()
     train(tracker, run, [25, 50, 75])
@@ -157,6 +162,7 @@ def test_wandb_online_needs_a_key_before_any_work(run):
         WeightsAndBiases(mode="sometimes")
 
 
+@pytest.mark.slow
 def test_wandb_goes_offline_if_nobody_takes_the_key(run, outcome, monkeypatch, caplog):
     monkeypatch.setenv("WANDB_API_KEY", "too short")
     tracker = WeightsAndBiases()

@@ -7,9 +7,10 @@ from tiny import CONF
 
 pytest.importorskip("nbclient")
 
+FEW_TREES = "from llm4grn.metrics import functional\nfunctional.rf_auroc.__kwdefaults__['n_trees'] = 20"
 SMALL = {
     "answer_the_question": 'STEPS = 2\nMETRICS = ["gene_means"]',
-    "your_own_data": "STEPS = 2\nN_GENES = 60",
+    "your_own_data": f"STEPS = 2\nN_GENES = 60\n{FEW_TREES}",
     "your_own_language_model": "N_GENES = 60",
 }
 FOLDER = CONF.parent / "docs" / "tutorials"

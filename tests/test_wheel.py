@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -42,6 +43,7 @@ def installed(wheel, tmp_path_factory):
     (own / "libraries.pth").write_text(LIBRARIES + "\n")
     pip = [sys.executable, "-m", "pip", "--quiet", "--python", str(home / "bin" / "python"), "install"]
     subprocess.run([*pip, "--no-deps", "--no-index", wheel], check=True)
+    keep_compiled(own / "llm4grn")
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     environment |= {
         "WANDB_MODE": "disabled",
@@ -57,6 +59,16 @@ def installed(wheel, tmp_path_factory):
         return done
 
     return run
+
+
+def keep_compiled(package: Path) -> None:
+    """Copy the machine code of the checkout's kernels, where there is some: seconds to compile from the same source."""
+    for code in (ROOT / "llm4grn").rglob("__pycache__/*.nb[ci]"):
+        source = code.parents[1] / f"{code.name.partition('.')[0].partition('-')[0]}.py"
+        copy = package / source.relative_to(ROOT / "llm4grn")
+        copy.parent.joinpath("__pycache__").mkdir(exist_ok=True)
+        shutil.copy(code, copy.parent / "__pycache__")
+        shutil.copystat(source, copy)  # numba compiles again what is younger than its code
 
 
 @pytest.mark.slow

@@ -18,29 +18,16 @@ import sys
 import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from multiprocessing import resource_tracker
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection
 from pathlib import Path
+from unittest import mock
 
 ROOT = Path(__file__).resolve().parents[1]
-#: What takes long to import, directly or through others.
-IMPORTED = [
-    "llm4grn.cli.train",
-    "llm4grn.cli.evaluate",
-    "llm4grn.gan.api",
-    "llm4grn.evaluation.graphs.recovery",
-    "llm4grn.evaluation.report",
-    "llm4grn.inference.boosting.engine",
-    "matplotlib.backends.backend_agg",
-    "networkx",
-    "scanpy",
-    "sklearn.ensemble",
-    "sklearn.manifold",
-]
 N_TREES = 20
 
 _SERVER = multiprocessing.get_context("forkserver")
-_SERVER.set_forkserver_preload(IMPORTED)
+_SERVER.set_forkserver_preload(["warmed"])
 
 
 class WarmProcess:
@@ -61,6 +48,8 @@ class WarmProcess:
     def __init__(self, script: str, *arguments: str, cwd: Path, environment: Mapping[str, str]) -> None:
         ends = [_SERVER.Pipe(duplex=False) for _ in range(2)]
         command = [str(ROOT / script), *arguments]
+        with mock.patch.dict(os.environ, PYTHONPATH=os.pathsep.join([str(ROOT / "tests"), str(ROOT)])):
+            forkserver.ensure_running()
         self._process = _SERVER.Process(
             target=_run, args=(command, str(cwd), dict(environment), *(write for _, write in ends))
         )
@@ -94,6 +83,7 @@ class WarmProcess:
 
 
 def _run(command: list[str], cwd: str, environment: dict[str, str], out: Connection, err: Connection) -> None:
+    assert "warmed" in sys.modules  # the server is silent about what it cannot import
     for number, end in (1, out), (2, err):
         os.dup2(end.fileno(), number)
         end.close()

@@ -89,6 +89,7 @@ def test_network_and_graph_are_those_of_the_pipeline(counts, cells, tmp_path, in
     assert grn.top(2) == pipeline.causal_graph
 
 
+@pytest.mark.slow
 def test_generator_is_that_of_the_pipeline(counts, cells, tmp_path):
     from tiny import config
 
@@ -123,6 +124,7 @@ def test_scores_are_those_of_the_score_function(cells):
 # -- the example of the README ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_shipped_answers_fit_the_default_genes(blood):
     grn = lg.infer_grn(blood, tfs="human", inferer="llm", llm="shipped")
     graph = grn.top(10)
@@ -144,6 +146,7 @@ def test_a_control_of_an_inferer(cells, tmp_path):
     assert len(list((tmp_path / "grn").iterdir())) == 2  # the network that was dealt is a stage of its own
 
 
+@pytest.mark.slow
 def test_stored_networks_of_other_members_are_not_mistaken(cells, tmp_path):
     """A combining inferer does not compare its members, as their stages are inputs of its own."""
     members = (["correlation", "random"], ["random", "pidc"])
@@ -179,6 +182,7 @@ def test_saves_loads_and_writes(model, tmp_path):
     assert (written.X != model.generate(20).X).nnz == 0
 
 
+@pytest.mark.slow
 def test_store_is_used_only_where_it_is_asked_for(cells, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     grn = lg.infer_grn(cells, inferer="correlation", k=2)
@@ -226,6 +230,7 @@ def test_options_reach_the_inferer(cells):
     assert "importance_std" not in one.table
 
 
+@pytest.mark.slow
 def test_a_live_language_model_names_tfs_and_draws_edges(cells, tmp_path):
     server = {"llm": "openai_compatible", "llm_model": "test-model", "answers": tmp_path / "answers.sqlite"}
     with running_server(k=2) as running:

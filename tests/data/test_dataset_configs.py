@@ -42,6 +42,7 @@ def test_path_of_the_user_reaches_the_source(name):
     assert hydra.utils.instantiate(compose(name).source).path == "a/path"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "n_genes", "n_cells"), [("pbmc3k", 1000, 2700), ("pbmc68k_reduced", 692, 700)])
 def test_shipped_data_keep_all_genes_and_cells_at_the_seeds_of_the_paper(name, n_genes, n_cells, caplog):
     config = compose(name)

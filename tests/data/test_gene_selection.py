@@ -72,6 +72,7 @@ def test_the_order_of_genes_and_of_cells_changes_no_choice(adata, selection):
     assert kept(shuffled, selection=selection) == kept(adata, selection=selection)
 
 
+@pytest.mark.slow
 def test_pbmc3k_has_the_genes_that_the_shipped_answers_are_about_for_every_seed():
     root = OmegaConf.create({"dataset": OmegaConf.load(CONF / "pbmc3k.yaml")})
     preprocessing = instantiate(root.dataset.preprocessing)

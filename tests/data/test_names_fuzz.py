@@ -59,6 +59,7 @@ def test_every_name_is_used_or_reported(given_names, genes, organism):
     common_prefix(genes)
 
 
+@pytest.mark.slow
 @given(st.text(max_size=200))
 def test_any_text_is_a_list_or_refused(text):
     try:
@@ -71,6 +72,7 @@ def test_any_text_is_a_list_or_refused(text):
     listed.report()
 
 
+@pytest.mark.slow
 @given(st.lists(plain, min_size=1, max_size=15), st.sampled_from(["plain", "R", "quoted", "header", "line", "blank"]))
 def test_lists_lose_no_name_without_a_word(given_names, form):
     lines = {
@@ -88,6 +90,7 @@ def test_lists_lose_no_name_without_a_word(given_names, form):
     assert sorted([*listed.names, *listed.repeated, *listed.left_out]) == sorted(expected)
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.tuples(plain, plain, importances), min_size=1, max_size=15), separators, st.booleans(), st.booleans()
 )

@@ -30,6 +30,7 @@ def dense(source):
     return pd.DataFrame(adata.X.toarray(), columns=adata.var_names)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", SOURCES, ids=["linear", "non-linear"])
 def test_integer_counts_with_their_graph_and_the_same_every_time(source):
     adata, again = source.load(), type(source)(**SMALL).load()
@@ -141,6 +142,7 @@ def test_activators_raise_and_repressors_lower_their_targets():
     assert (down < 0).mean() > 0.9
 
 
+@pytest.mark.slow
 def test_measured_like_10x():
     source = NonLinear(n_cells=2000)
     cells = source.load()
@@ -155,6 +157,7 @@ def test_measured_like_10x():
     assert cells.obs["cell_type"].nunique() == 6
 
 
+@pytest.mark.slow
 def test_cell_types_differ_by_more_than_their_halves():
     cells = NonLinear(n_cells=2000).load()
     log = np.log1p(cells.X.toarray())
@@ -213,6 +216,7 @@ def test_simulated_data_choose_the_list_that_knows_their_tfs():
     assert build_setting(config("kb=random", "dataset=simulated", name="infer_grn")).kb_name == "random"
 
 
+@pytest.mark.slow
 def test_the_true_network_can_be_imposed_layer_by_layer(tmp_path):
     setting = build_setting(config("dataset=simulated", "inferer=truth", "graph.tf_k=9", name="infer_grn"))
     pipeline = Pipeline(setting, Store(tmp_path))

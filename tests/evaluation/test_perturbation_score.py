@@ -94,6 +94,7 @@ def by_hand(effects, graph, chosen: list[tuple[str, str]]) -> dict[str, float]:
     }
 
 
+@pytest.mark.slow
 def test_metrics_and_baselines_by_hand(effects, graph):
     table = score_graph(effects, graph, n_omissions=None).set_index("predictor")
     edges = [(tf, target) for target, tfs in graph.regulators.items() for tf in tfs]

@@ -138,6 +138,7 @@ def test_no_two_blocks_have_one_title(blocks):
     assert len(set(titles)) == len(titles)
 
 
+@pytest.mark.slow
 def test_the_same_numbers_and_pictures_again(blocks, runs, tmp_path):
     store, good, bad = runs
     again = plausibility([good, bad], tmp_path, store)
@@ -147,6 +148,7 @@ def test_the_same_numbers_and_pictures_again(blocks, runs, tmp_path):
             assert one.path.read_bytes() == other.path.read_bytes()
 
 
+@pytest.mark.slow
 def test_without_a_store_the_rest_remains_and_the_notes_say_so(runs, tmp_path):
     _, good, _ = runs
     found = plausibility([good], tmp_path, None)
@@ -157,6 +159,7 @@ def test_without_a_store_the_rest_remains_and_the_notes_say_so(runs, tmp_path):
     assert "cross-validation" in table(found, "cell_type_classifier").notes[0]
 
 
+@pytest.mark.slow
 def test_without_types_only_hallucination_is_counted(tmp_path):
     cells = write_data(tmp_path / "store", labels=False)
     folder = write_run(tmp_path / "run", split_of(cells, "test"), [cells_of(GOOD[0], 30)], dataset="linear")

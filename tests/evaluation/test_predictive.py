@@ -166,6 +166,7 @@ class TestSpaces:
 
 
 class TestScore:
+    @pytest.mark.slow
     def test_the_true_graph_is_the_best_of_its_size(self, regulated: tuple) -> None:
         cells, truth = regulated
         best = _gain(_score(cells, truth))
@@ -192,6 +193,7 @@ class TestScore:
         assert abs(np.mean(gains)) < 0.03
         assert max(gains) < 0.5 * _gain(_score(cells, truth))
 
+    @pytest.mark.slow
     def test_a_graph_of_marks_gains_raw_and_nothing_within_types(self, marked: tuple) -> None:
         cells, marks = marked
         score = _score(cells, marks, ["ridge", "trees"])
@@ -265,6 +267,7 @@ class TestScore:
         assert gains.loc[list(true), [RAW, WITHIN]].to_numpy().min() > 0.03
         assert np.abs(gains.loc[other, RAW]).max() < 0.02
 
+    @pytest.mark.slow
     def test_rulers_and_scores_come_back_from_their_files(self, regulated: tuple, tmp_path) -> None:
         cells, truth = regulated
         ruler = PredictiveRuler.of(cells, truth, TFS, ["ridge", "trees"], 0)

@@ -44,6 +44,7 @@ def test_ties_and_targets_without_a_ranking():
     assert found.silent == 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(5))
 def test_against_plain_loops_and_scikit_learn(seed):
     rng = np.random.default_rng(seed)

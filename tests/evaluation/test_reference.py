@@ -301,6 +301,7 @@ def infer_grn(folder, *arguments):
     return subprocess.run([*command, *arguments], cwd=folder, env=environment, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_script_finds_the_true_graph_by_itself_and_writes_the_scores(tmp_path):
     small = ["dataset=linear_uniform", "dataset.n_cells=1300", "kb=truth", "inferer=correlation"]
     small += ["dataset.preprocessing.min_cells=100"]
@@ -328,6 +329,7 @@ def test_script_finds_the_true_graph_by_itself_and_writes_the_scores(tmp_path):
     assert json.loads(mine.read_text())["edges"] == 300
 
 
+@pytest.mark.slow
 def test_a_reference_that_is_missing_is_refused_before_any_work(tmp_path):
     done = infer_grn(tmp_path, "reference=nowhere.tsv")
     assert done.returncode == 2

@@ -30,6 +30,7 @@ def test_a_choice_of_metrics():
     assert list(score(REAL, SYNTHETIC, 1, metrics=["mmd", "cosine_distance"])) == ["mmd", "cosine_distance"]
 
 
+@pytest.mark.slow
 def test_a_device_changes_nothing_but_rounding(monkeypatch):
     """The CPU stands in for a GPU: tensors in, and out of them only what forest and t-SNE need."""
     import torch

@@ -1,5 +1,6 @@
 """The compiled step, which on a GPU is the fast one, against the plain step: equal up to the rounding of float32."""
 
+import pytest
 import torch
 from test_training import causal_gan, controller
 
@@ -8,6 +9,7 @@ from llm4grn.gan import adversarial, training
 N_STEPS = 3
 
 
+@pytest.mark.slow
 def test_a_compiled_training_is_the_plain_one(tmp_path, monkeypatch):
     """All that is traced and differentiated ahead of time, without the minutes of writing C++ for it."""
     monkeypatch.setattr(adversarial, "BACKEND", "aot_eager")
@@ -27,9 +29,10 @@ def test_a_compiled_training_is_the_plain_one(tmp_path, monkeypatch):
         assert (tensor - other.state_dict()[name]).float().norm() <= 1e-4 * tensor.float().norm(), name
 
 
+@pytest.mark.slow
 def test_compiled_kernels_give_the_plain_gradients():
     """The critic's, where a compiler has most to fuse."""
-    module = controller(preconditioned=True)
+    module = controller(preconditioned=True, critic_layers=[4])  # each layer is seconds of writing and compiling C++
     real, fake = torch.rand(2, 16, 12, generator=torch.Generator().manual_seed(0))
     epsilon = torch.rand(16, 1, generator=torch.Generator().manual_seed(1))
     loss, gradients = module.critic_gradients(real, fake, epsilon)

@@ -88,6 +88,7 @@ for n_cells in 100_000, 400_000:
 """
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_cells(run, tmp_path):
     call = [sys.executable, "-c", MEMORY, str(run), str(tmp_path / "cells.h5ad")]
     done = subprocess.run(call, cwd=ROOT, capture_output=True, text=True, check=True)
@@ -96,6 +97,7 @@ def test_memory_does_not_grow_with_the_cells(run, tmp_path):
     assert many - few < in_full / 3
 
 
+@pytest.mark.slow
 def test_the_script_writes_what_the_library_does(run, gan, tmp_path):
     out = tmp_path / "elsewhere" / "cells.h5ad"
     done = subprocess.run(
@@ -109,6 +111,7 @@ def test_the_script_writes_what_the_library_does(run, gan, tmp_path):
     assert dict(read.uns["provenance"]) == {"run": "run", "device": "cpu", "seed": "5"}
 
 
+@pytest.mark.slow
 def test_a_kill_half_way_leaves_nothing_under_the_name(run, tmp_path):
     out = tmp_path / "out" / "cells.h5ad"
     arguments = f"run={run}", f"out={out}", "n_cells=50000000"
@@ -123,6 +126,7 @@ def test_a_kill_half_way_leaves_nothing_under_the_name(run, tmp_path):
     assert not out.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[2]
 STEP = """
 import hashlib, torch
@@ -24,6 +26,7 @@ print([hashlib.sha256(tensor.detach().numpy().tobytes()).hexdigest() for tensor 
 """
 
 
+@pytest.mark.slow
 def test_compiled_here_or_loaded_the_kernels_compute_the_same(tmp_path):
     environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", STEP]

@@ -100,6 +100,7 @@ def test_what_crosses_a_limit_at_the_end_is_told(measure, value, says):
     assert collapse.collapse_warnings([HEALTHY, {**HEALTHY, measure: value}, HEALTHY]) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [controller, causal_gan])
 def test_looking_changes_nothing(make, tmp_path):
     looked, alone = make(monitor_every=1), make(monitor_every=10_000)

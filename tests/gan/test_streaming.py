@@ -76,6 +76,7 @@ def test_what_genes_have_is_bit_for_bit_the_same(tmp_path, monkeypatch, numbers_
         assert torch.equal(kept.per_gene(statistic), streamed.per_gene(statistic))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [controller, causal_gan])
 def test_a_training_from_the_file_is_the_one_from_memory(make, both, tmp_path):
     trained = []
@@ -135,6 +136,7 @@ def test_nothing_is_left_beside_the_file(both, path):
     assert list(path.parent.iterdir()) == [path]
 
 
+@pytest.mark.slow
 def test_a_trainer_may_stream_and_its_stage_is_the_same(tmp_path):
     """The whole way from the option to the generator."""
     setting = build_setting(tiny.config(*tiny.options(tiny.write_counts(tmp_path / "counts.h5ad"), tmp_path)))

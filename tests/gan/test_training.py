@@ -56,6 +56,7 @@ class KilledError(Exception):
     """Stands for a process that ends between two steps."""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [controller, causal_gan])
 def test_a_resumed_training_is_the_undisturbed_one(make, tmp_path, monkeypatch):
     undisturbed = make()
@@ -99,6 +100,7 @@ def test_losses_are_written_for_every_step(tmp_path):
     }
 
 
+@pytest.mark.slow
 def test_the_seed_decides_everything(tmp_path):
     runs = []
     for i, seed in enumerate([1, 1, 2]):
@@ -123,6 +125,7 @@ def test_the_cause_names_the_network_that_ran_away(tmp_path):
         training.fit(causal_gan(labeler_lr=[1e30, 1e30]), tmp_path, "causal_gan", CPU)
 
 
+@pytest.mark.slow
 def test_the_last_good_checkpoint_outlives_a_divergence(tmp_path, monkeypatch):
     """It can be resumed from, by whoever has removed the cause; the store may remove the unfinished folder."""
     train_one_step, bad_step = CausalGAN.train_one_step, STEPS_PER_EPOCH + 9

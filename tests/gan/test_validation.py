@@ -30,6 +30,7 @@ def rows(folder) -> list[dict[str, float]]:
         return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(lines)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [controller, causal_gan])
 def test_validation_changes_no_weight_and_tells_the_metrics(make, tmp_path):
     validated, alone = make(validate_every=30), make()
@@ -44,6 +45,7 @@ def test_validation_changes_no_weight_and_tells_the_metrics(make, tmp_path):
     assert not (tmp_path / "alone" / validation.VALIDATION).exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [controller, causal_gan])
 def test_the_best_weights_are_those_of_the_lowest_score(make, tmp_path, monkeypatch):
     scores = iter([3.0, 1.0, 2.0])
@@ -56,6 +58,7 @@ def test_the_best_weights_are_those_of_the_lowest_score(make, tmp_path, monkeypa
     assert same(*tensors)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("die_in_epoch", [1, 2])
 def test_the_best_survives_a_kill(die_in_epoch, tmp_path, monkeypatch):
     def train(folder):
@@ -80,6 +83,7 @@ def test_the_best_survives_a_kill(die_in_epoch, tmp_path, monkeypatch):
     assert rows(tmp_path / "killed") == rows(tmp_path / "whole")
 
 
+@pytest.mark.slow
 def test_a_training_that_ended_just_before_the_kill_still_has_its_best(tmp_path, monkeypatch):
     def train(folder):
         module = causal_gan(validate_every=25, checkpoint="best")

@@ -135,6 +135,7 @@ def test_it_is_the_plain_algorithm_tree_by_tree(data, own):
             assert importances[target, own[target]] == 0
 
 
+@pytest.mark.slow
 def test_it_agrees_with_scikit_learn_on_average_over_seeds():
     from arboreto import core
 

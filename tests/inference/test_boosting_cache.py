@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from llm4grn.inference.boosting import compiled
 
 CALLER = """
@@ -27,6 +29,7 @@ print(caller(), sum(caller.stats.cache_hits.values()))
 """
 
 
+@pytest.mark.slow
 def test_a_change_of_another_file_compiles_again_and_the_old_code_is_still_there(tmp_path):
     folder = tmp_path / "llm4grn" / "inference" / "boosting"
     folder.mkdir(parents=True)

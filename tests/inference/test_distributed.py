@@ -58,8 +58,9 @@ def cluster():
 
 
 def workers(address: str) -> list[int]:
-    """Process ids of the workers."""
+    """Process ids of both workers; those that an earlier test killed are on their way back."""
     with Client(address, set_as_default=False) as client:
+        client.wait_for_workers(2, timeout=60)
         return list(client.run(os.getpid).values())
 
 

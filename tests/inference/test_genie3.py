@@ -39,6 +39,7 @@ def test_more_trees_than_are_alive_at_a_time_still_average(adata):
     assert totals.min() > 0.9  # and grown to the end, it explains nearly all
 
 
+@pytest.mark.slow
 def test_every_further_tree_is_another_one(adata):
     """The second fifty are not the first again, nor are the third."""
     found = [
@@ -51,6 +52,7 @@ def test_every_further_tree_is_another_one(adata):
         assert (one - other).abs().max() < 0.2  # and still forests of the same cells
 
 
+@pytest.mark.slow
 def test_processes_order_of_genes_and_density_change_nothing_but_the_seed_does(adata):
     edges = GENIE3(n_trees=10, n_jobs=1).infer(adata, TFS, 7).edges
     assert edges.equals(GENIE3(n_trees=10, n_jobs=2).infer(shuffled(adata), TFS[::-1], 7).edges)

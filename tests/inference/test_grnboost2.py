@@ -36,6 +36,7 @@ def test_it_finds_what_drives_the_targets(grn):
     assert set(grn.edges["TF"]) <= set(TFS)
 
 
+@pytest.mark.slow
 def test_order_density_and_number_of_jobs_change_nothing_but_the_seed_does(adata, grn, engine, tmp_path):
     grn.write(tmp_path / "one.tsv")
     GRNBoost2(n_jobs=2, engine=engine).infer(shuffled(adata), TFS[::-1], 7).write(tmp_path / "two.tsv")

@@ -174,6 +174,7 @@ def test_an_empty_list_is_an_answer_and_a_list_of_strangers_is_asked_again():
     assert "for instance FOXQ9" in complaint("<Answer> [FOXQ9, FOXQ8] </Answer>")
 
 
+@pytest.mark.slow
 def test_a_real_model_that_is_silent_at_times_is_asked_until_every_window_is_answered(tmp_path):
     genes = [f"{a}{b}1" for a in string.ascii_uppercase for b in "XYZ"]  # 78 genes, 7 windows
     with running_server(faults="empty,null@0.4", k=3) as server:

@@ -331,6 +331,9 @@ class RunningServer:
             return json.load(answer)
 
     def events(self) -> list[dict]:
+        """One for each request. An answer is noted after it was sent, and another request is answered after that."""
+        with suppress(OSError):  # the server may have ended
+            self.stats()
         return [json.loads(line) for line in self.log.read_text().splitlines()]
 
     def successes(self) -> Counter[str]:

@@ -68,6 +68,7 @@ def hits(grn, edges) -> float:
 # ---- a live model that answers by name, and one that answers at random
 
 
+@pytest.mark.slow
 def test_codes_bring_a_model_that_answers_by_name_down_to_one_that_guesses(knowing, guessing, edges):
     by_name, coded = network(knowing), network(knowing, anonymise=True)
     guessed = network(guessing, anonymise=True)

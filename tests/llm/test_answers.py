@@ -59,6 +59,7 @@ def test_any_text_may_be_offered(text, offered):
 SYMBOL = st.from_regex(r"[A-Z0-9]{1,2}[A-Z]{1,3}[0-9]{1,3}([-._/][A-Z0-9]{1,5}){0,2}", fullmatch=True)
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None)
 @given(st.lists(SYMBOL, min_size=1, max_size=12, unique_by=str.lower), st.integers(0, 2**32))
 def test_any_rendering_of_a_list_is_read_back(symbols, seed):
@@ -91,6 +92,7 @@ def render(symbols, draw):
     return f"{before}{tag.format('')} {body} {end}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "piece",
     ["[", "{", "(", "]", "<Answer>", "</Answer>", "<Answer>[", "<think>", "```", '"', " ", "\n", "- \n", "a,",
@@ -100,13 +102,14 @@ def render(symbols, draw):
 )  # fmt: skip
 @pytest.mark.parametrize("around", ["{}", "<Answer> {} </Answer>", "Answer: {}"])
 def test_garbage_takes_linear_time(piece, around):
-    text = around.replace("{}", piece * (200_000 // len(piece)))
+    text = around.replace("{}", piece * (100_000 // len(piece)))
     start = time.process_time()
     parse_answer(text, GENES)
     parse_answers(text, ["T1", "T2"], GENES)
-    assert time.process_time() - start < 30  # below 1 s on a quiet machine; backtracking would take hours
+    assert time.process_time() - start < 15  # below 0.5 s on a quiet machine; backtracking would take hours
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("depth", [10, 200, 900, 50_000])
 def test_nested_brackets_and_long_numbers_raise_nothing(depth):
     for opening, closing in ("[", "]"), ('{"a":', "}"), ("(", ")"), ('{"T1":', "}"):

@@ -120,6 +120,7 @@ def test_closing_twice_is_harmless_and_leaves_no_lock_and_no_journal(path):
         cache.get(request(1))
 
 
+@pytest.mark.slow
 def test_no_acknowledged_answer_is_lost_by_kill_9(path, tmp_path):
     log = tmp_path / "acknowledged"
     for turn in range(10):
@@ -138,6 +139,7 @@ def test_no_acknowledged_answer_is_lost_by_kill_9(path, tmp_path):
             assert len(found) <= cache.summary()["answers"] <= len(found) + turn + 1
 
 
+@pytest.mark.slow
 def test_many_processes_open_and_close_a_new_file_at_once(path, tmp_path):
     processes = start("open_and_close", path, tmp_path / "log", *[10] * 6)
     assert [process.wait(timeout=60) for process in processes] == [0] * 6

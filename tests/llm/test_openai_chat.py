@@ -52,6 +52,7 @@ def key(monkeypatch):
 # ---------------------------------------------------------------- what is tried again
 
 
+@pytest.mark.slow
 def test_300_questions_to_a_server_that_fails_in_30_percent_are_each_answered_once():
     # A date has whole seconds only, and holds back all: it has a test of its own.
     kinds = ",".join(kind for kind in RETRYABLE if kind != "rate_limit_date")
@@ -71,7 +72,7 @@ def test_300_questions_to_a_server_that_fails_in_30_percent_are_each_answered_on
 @pytest.mark.parametrize("fault", [kind for kind in RETRYABLE if kind != "rate_limit_date"])
 def test_each_kind_of_failure_is_tried_again(fault):
     with running_server(faults=fault, clean_after=2) as server:
-        [reply] = complete(OpenAIChat(server.url, timeout=0.2, max_retries=2, backoff=0.01), question())
+        [reply] = complete(OpenAIChat(server.url, timeout=1.0, max_retries=2, backoff=0.01), question())
         assert "<Answer>" in reply.text
         assert [event["did"] for event in server.events()] == [fault, fault, "answer"]
 

@@ -51,6 +51,7 @@ def test_a_long_statement_is_cut_after_a_word():
     assert len(said) < 620
 
 
+@pytest.mark.slow
 def test_every_target_of_the_shipped_answers_has_its_sentence():
     setting = build()
     tfs = sorted(tf_names("human"))

@@ -93,6 +93,7 @@ def test_the_genes_of_the_questions_are_the_default_genes():
 # ---------------------------------------------------------------- what it says
 
 
+@pytest.mark.slow
 def test_every_answer_is_usable_and_complete():
     audits = [
         network(kb, *more).provenance["audit"]

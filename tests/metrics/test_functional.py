@@ -104,6 +104,7 @@ def test_mmd_grows_with_the_shift_between_the_sets():
     assert values[0] > 0
 
 
+@pytest.mark.slow
 def test_rf_auroc_is_a_half_on_one_distribution_and_one_on_two():
     same = [rf_auroc(cells(150, 2 * i), cells(150, 2 * i + 1), seed=i, n_trees=100) for i in range(4)]
     assert 0.38 < np.mean(same) < 0.62
@@ -218,6 +219,7 @@ print([cosine_distance(real, synthetic), euclidean_distance(real, synthetic), mm
 """
 
 
+@pytest.mark.slow
 def test_two_processes_with_different_thread_counts_agree_to_the_last_bit():
     import os
 

@@ -47,6 +47,7 @@ def test_lisi_survives_copies_of_one_point():
     assert (values >= 1.0).all()
 
 
+@pytest.mark.slow
 def test_milisi_is_near_two_for_one_distribution_and_one_for_two():
     rng = np.random.default_rng(0)
     cells, more = rng.gamma(0.4, 30, size=(2, 150, 40))
@@ -54,6 +55,7 @@ def test_milisi_is_near_two_for_one_distribution_and_one_for_two():
     assert milisi(cells, more + 500, seed=0) == pytest.approx(1.0, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_milisi_falls_as_the_sets_part():
     rng = np.random.default_rng(0)
     cells, more = rng.normal(size=(2, 120, 10))
@@ -62,6 +64,7 @@ def test_milisi_falls_as_the_sets_part():
     assert values[0] - values[1] > 0.1
 
 
+@pytest.mark.slow
 def test_milisi_is_the_same_for_the_same_seed_and_close_for_another():
     rng = np.random.default_rng(0)
     cells, more = rng.gamma(0.4, 30, size=(2, 100, 200))

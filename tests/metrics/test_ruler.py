@@ -10,6 +10,9 @@ QUICK = [name for name in METRICS if name not in ("rf_auroc", "milisi")]
 GENES_SHUFFLED, CELLS_SHUFFLED, SIZES_SWAPPED, TYPE_DROPPED, RARE_DROPPED, NOISE_ADDED, FEW_COPIED = ruler.DAMAGES
 
 
+pytestmark = pytest.mark.slow  # the cells and scores that all tests share take seconds
+
+
 @pytest.fixture(scope="module")
 def cells():
     return ruler.pbmc3k()

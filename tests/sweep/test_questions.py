@@ -46,12 +46,14 @@ def test_a_thousand_genes_are_99_windows_and_900_targets(planned):
     assert 900 * 100 * 5 * 1.25 < targets.prompt_tokens < 900 * 1100
 
 
+@pytest.mark.slow
 def test_seeds_share_questions_and_knowledge_bases_do_not(planned):
     assert planned("inferer=llm seed=1", "inferer=llm seed=2")["regulators", "pbmc"].n_questions == 900
     assert planned("inferer=llm", "kb=gpt4 inferer=llm")["regulators", "pbmc"].n_questions == 1800
     assert planned("inferer=llm", "inferer=random kb=gpt4")["regulators", "pbmc"].n_questions == 900
 
 
+@pytest.mark.slow
 def test_above_temperature_0_every_inference_seed_has_its_own(planned):
     seeds = "inferer=llm inference_seed=1", "inferer=llm inference_seed=2"
     assert planned(*seeds)["regulators", "pbmc"].n_questions == 900

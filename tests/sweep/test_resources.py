@@ -49,6 +49,7 @@ def test_without_a_choice_nothing_is_taken(tmp_path, monkeypatch, n_gpus):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_threads_of_every_library_are_limited_and_the_cores_are_counted_before():
     code = (
         "from llm4grn.sweep.resources import cores, share_threads; import numpy, torch; n = cores(); share_threads(1)\n"
