@@ -72,10 +72,22 @@ def boost() -> None:
     boosted_importances(csc_matrix(cells[:, :2]), csc_matrix(cells[:, 2:]), np.array([-1]), 0, 1)
 
 
+def score() -> None:
+    """Compile or load the kernels of the forest and the t-SNE behind the metrics."""
+    import numpy as np
+
+    from llm4grn.metrics.functional import milisi, rf_auroc
+
+    cells = np.random.default_rng(0).poisson(2.0, size=(2, 60, 5)).astype(np.float64)
+    rf_auroc(*cells, seed=0, n_trees=2)
+    milisi(*cells, seed=0)
+
+
 def kernels() -> None:
     """Compile or load every kernel of numba that a run uses."""
     train_targets()
     boost()
+    score()
 
 
 def parse() -> None:
