@@ -1,0 +1,112 @@
+"""How good are the cells of the causal GAN, by the options of its training?
+
+``python -m benchmarks.generator`` trains every variant of ``model=small`` named in :data:`VARIANTS` under each graph
+and seed, generates as many cells as there are validation cells, and prints all metrics, the share of cells of no real
+type, and the processor time of both trainings. A finished training is kept in ``--store`` and not repeated.
+
+``--split test`` is for the last look, at what was chosen before.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+import llm4grn as lg
+from llm4grn.evaluation.cells.hallucination import hallucination
+
+_SPACES = {"critic_spaces": ["counts", "log1p"]}
+_QUICK = {"batch_size": 64, "critic_updates": 3}
+#: Data sets, and what differs from the defaults in their preprocessing.
+DATASETS: Mapping[str, Mapping[str, Any]] = {"pbmc3k": {}, "pbmc68k_reduced": {"n_test": 150, "n_validation": 150}}
+#: Hyperparameters of both stages in place of those of ``model=small``, by the name of the variant.
+VARIANTS: Mapping[str, Mapping[str, Any]] = {
+    "small": {},
+    "two spaces": _SPACES,
+    "two spaces, quick": _SPACES | _QUICK,
+    "observed": _SPACES | _QUICK | {"observation": "poisson"},
+    "observed, counts first": _SPACES | _QUICK | {"observation": "poisson", "critic_weights": [1.0, 0.5]},
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One training to judge."""
+
+    variant: str
+    graph: str
+    seed: int
+
+
+def judge(case: Case, cells: lg.SplitCells, split: str, store: Path, n_samples: int, steps: int | None) -> pd.Series:
+    """Train a variant, and return the means of its scores over ``n_samples`` sets of cells."""
+    real = getattr(cells, split)
+    grn = lg.infer_grn(cells, tfs="human", inferer=case.graph, seed=case.seed)
+    options = dict(VARIANTS[case.variant]) | ({} if steps is None else {"steps": steps})
+    begin = time.process_time()
+    model = lg.CausalGenerator.fit(
+        cells, grn.top(10), controller=options, causal_gan=options, store=store, seed=case.seed
+    )
+    seconds = time.process_time() - begin
+    rows = []
+    for sample in range(n_samples):
+        generated = model.generate(real.n_obs, seed=sample)
+        scores = lg.score(real, generated, seed=sample)["value"]
+        foreign = hallucination(real.X, generated.X, sample).in_foreign_cluster.mean()
+        rows.append(pd.concat([scores, pd.Series({"no real type": foreign})]))
+    return pd.concat([pd.DataFrame(rows).mean(), pd.Series({"CPU seconds": seconds})])
+
+
+def table(found: Mapping[Case, pd.Series]) -> pd.DataFrame:
+    """Return mean and standard deviation over the seeds, one row per variant and graph."""
+    frame = pd.DataFrame(list(found.values()), index=pd.MultiIndex.from_tuples([(c.variant, c.graph) for c in found]))
+    groups = frame.groupby(level=[0, 1], sort=False)
+    spread = groups.std(ddof=1).fillna(0.0)
+    return groups.mean().map("{:.4g}".format) + " ± " + spread.map("{:.2g}".format)
+
+
+def control(cells: lg.SplitCells, split: str) -> pd.Series:
+    """Return the scores of training cells, the best that a generator can reach."""
+    real = getattr(cells, split)
+    chosen = np.random.default_rng(0).permutation(cells.train.n_obs)[: real.n_obs]
+    return lg.score(real, cells.train[chosen], seed=0)["value"]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dataset", default="pbmc3k", choices=list(DATASETS))
+    parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=list(VARIANTS), metavar="VARIANT")
+    parser.add_argument("--graphs", nargs="+", default=["grnboost2", "random"], metavar="INFERER")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[1000, 2000, 3000], metavar="SEED")
+    parser.add_argument("--split", default="validation", choices=("validation", "test"))
+    parser.add_argument("--samples", type=int, default=4, help="sets of cells per training")
+    parser.add_argument("--steps", type=int, help="generator steps of both stages, to try the benchmark itself")
+    parser.add_argument("--store", type=Path, default=Path("outputs/store"))
+    parser.add_argument("--output", type=Path, default=Path("outputs/generator.json"))
+    args = parser.parse_args(arguments)
+    found: dict[Case, pd.Series] = {}
+    for seed in args.seeds:
+        cells = lg.preprocess(getattr(lg.datasets, args.dataset)(), seed=seed, **DATASETS[args.dataset])
+        print(f"seed {seed}, real cells:\n{control(cells, args.split).to_string()}", flush=True)
+        for variant in args.variants:
+            for graph in args.graphs:
+                case = Case(variant, graph, seed)
+                found[case] = judge(case, cells, args.split, args.store, args.samples, args.steps)
+                print(f"{case}:\n{found[case].to_string()}", flush=True)
+    print(table(found).T.to_string())
+    args.output.parent.mkdir(parents=True, exist_ok=True)
+    rows = [{"dataset": args.dataset, "split": args.split, **vars(case), **row} for case, row in found.items()]
+    args.output.write_text(json.dumps(rows, indent=1))
+    print(args.output)
+
+
+if __name__ == "__main__":
+    main()
