@@ -1,4 +1,4 @@
-"""A random forest of two classes, with the trees of scikit-learn at a tenth of its time (compiled).
+"""A random forest of two classes, with the trees of scikit-learn in a fraction of its time (compiled).
 
 Every tree is the one that ``sklearn.ensemble.RandomForestClassifier`` grows from the same seed: exact splits by Gini's
 criterion, grown until leaves are pure, the square root of the number of features tried at each node. The time is saved
