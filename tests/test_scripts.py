@@ -248,7 +248,7 @@ def test_killed_in_the_midst_of_its_stages_and_run_elsewhere_it_ends_with_the_sa
     for stage in "data", "controller", "causal_gan", "scores":
         process = WarmProcess("train.py", *options(counts, outputs), cwd=tmp_path, environment=ENVIRONMENT)
         assert any(f"running {stage}" in line or f"resuming {stage}" in line for line in process.stderr)
-        time.sleep(waits.uniform(0, 1))
+        time.sleep(waits.uniform(0, 0.2))  # less than the next of these stages takes to begin
         assert process.poll() is None
         process.kill()
         process.communicate()

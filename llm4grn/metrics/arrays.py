@@ -39,7 +39,7 @@ class RealCells:
     Examples
     --------
     >>> real = RealCells(np.eye(2))
-    >>> [real.once("sum", lambda: real.cells.sum()) for _ in range(2)]
+    >>> [real.once("sum", lambda: float(real.cells.sum())) for _ in range(2)]
     [2.0, 2.0]
     """
 
