@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from llm4grn.gan.distributed import n_ranks, share, sum_over_ranks
 from llm4grn.gan.hyperparameters import AdversarialHyperparameters
 from llm4grn.gan.losses import CriticLoss, critic_gradients
-from llm4grn.gan.marginals import Marginals, expected_gaussians, rectified_gaussians
+from llm4grn.gan.marginals import Marginals, rectified_gaussians
 from llm4grn.gan.networks import Critics
 from llm4grn.gan.observation import ObservableGenerator
 from llm4grn.gan.training_cells import Cells, DenseCells
@@ -262,14 +262,10 @@ class AdversarialModule(pl.LightningModule, ABC):
             self.generator.observation.fit(self.cells)
 
     def marginals(self) -> Marginals:
-        """Fit the distribution of each gene in the training cells, or of what they show counts of."""
-        observation = self.generator.observation
+        """Fit the distribution of each gene in the training cells."""
 
         def fit(cells: Tensor) -> Tensor:
-            if observation is None:
-                marginals = rectified_gaussians(cells)
-            else:
-                marginals = expected_gaussians(cells, (self.library_size / observation.depths).mean())
+            marginals = rectified_gaussians(cells)
             return torch.stack([marginals.offset, marginals.unit])
 
         return Marginals(*self.cells.per_gene(fit))

@@ -10,8 +10,6 @@ from torch import Tensor
 
 # A gene that all cells or hardly any cells express would start where ReLU passes everything or nothing.
 _MIN_SHARE, _MAX_SHARE = 0.005, 0.998
-# A gene whose counts vary no more than Poisson's would start alike in all cells, and a rare one in few cells.
-_MIN_VARIATION, _MAX_VARIATION = 1 / 3, 2.0
 
 
 @dataclass(frozen=True)
@@ -55,42 +53,10 @@ def rectified_gaussians(cells: Tensor) -> Marginals:
     """
     cells = cells.double()
     share = (cells > 0).double().mean(dim=0).clamp(_MIN_SHARE, _MAX_SHARE)
-    return _with_mean(cells.mean(dim=0), torch.special.ndtri(share), share)
-
-
-def expected_gaussians(cells: Tensor, one: Tensor) -> Marginals:
-    """Fit rectified Gaussians to each gene's expected expression, of which the cells show counts.
-
-    What a Poisson distribution adds to the variance is the mean times the value of one count. The offset is one over
-    the coefficient of variation that is left, as for a Gaussian that hardly reaches 0.
-
-    Parameters
-    ----------
-    cells
-        Counts scaled to one library size, shape ``(n_cells, n_genes)``.
-    one
-        Mean value of one count, a scalar. Coefficients of variation are clamped to [1/3, 2].
-
-    Examples
-    --------
-    >>> random = torch.Generator().manual_seed(0)
-    >>> expected = 40 * torch.relu(2 + torch.randn(100_000, 1, generator=random))
-    >>> cells = 10 * torch.poisson(expected / 10, generator=random)
-    >>> marginals = expected_gaussians(cells, torch.tensor(10.0))
-    >>> round(marginals.offset.item(), 1), round(marginals.unit.item())
-    (2.0, 39)
-    """
-    cells = cells.double()
-    mean = cells.mean(dim=0)
-    variance = (cells.var(dim=0) - mean * one).clamp_min(0)
-    variation = (variance.sqrt() / mean.clamp_min(1e-30)).clamp(_MIN_VARIATION, _MAX_VARIATION)
-    return _with_mean(mean, 1 / variation, torch.special.ndtr(1 / variation))
-
-
-def _with_mean(mean: Tensor, offset: Tensor, share: Tensor) -> Marginals:
-    """Return the rectified Gaussians of these means, offsets and shares of values above 0."""
+    offset = torch.special.ndtri(share)
     density = torch.exp(-offset.square() / 2) / math.sqrt(2 * math.pi)
-    return Marginals(offset.float(), (mean / (density + offset * share)).float())
+    unit = cells.mean(dim=0) / (density + offset * share)
+    return Marginals(offset.float(), unit.float())
 
 
 @torch.no_grad()

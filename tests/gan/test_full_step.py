@@ -31,18 +31,11 @@ def depths_of(cells: torch.Tensor) -> torch.Tensor:
     return torch.quantile(n_counts, (torch.arange(256) + 0.5) / 256)
 
 
-def units_of(cells: np.ndarray, one: float | None) -> torch.Tensor:
-    """Of each gene, what one unit of its network is in counts: the mean over that of a rectified normal (scipy).
-
-    ``one``: the value of a count, if counts are drawn, whose variance is then not the generator's to make.
-    """
+def units_of(cells: np.ndarray) -> torch.Tensor:
+    """Of each gene, what one unit of its network is in counts: the mean over that of a rectified normal (scipy)."""
     units = []
     for gene in cells.T:
-        if one is None:
-            offset = norm.ppf(np.clip((gene > 0).mean(), 0.005, 0.998))
-        else:
-            spread = max(gene.var(ddof=1) - gene.mean() * one, 0) ** 0.5
-            offset = 1 / np.clip(spread / gene.mean(), 1 / 3, 2)
+        offset = norm.ppf(np.clip((gene > 0).mean(), 0.005, 0.998))
         units.append(gene.mean() / (norm.pdf(offset) + offset * norm.cdf(offset)))
     # kept in single precision, as all that a stage is saved with
     return torch.tensor(units).float().double()
@@ -55,9 +48,7 @@ class PlainGAN:
         self.gan, self.graph, self.hyper = gan, graph, gan.hyper
         self.cells, self.units = cells, torch.ones(len(graph.genes))
         if self.hyper.preconditioned:
-            is_drawn = self.hyper.observation == "poisson"
-            one = float((LIBRARY_SIZE / depths_of(cells)).mean()) if is_drawn else None
-            self.units = units_of(cells.numpy(), one)
+            self.units = units_of(cells.numpy())
         self.order = list(gan.generator.target_generators.target_names)
         self.targets = reference_networks(gan.generator.target_generators)
         self.controller, self.critic = deepcopy(gan.generator.controller), deepcopy(gan.critic)
