@@ -19,7 +19,7 @@ from torch import Tensor
 
 from benchmarks.causal_gan import LIBRARY_SIZE
 from benchmarks.gpu_speed import Job, Result, by_operators, relative, stage_2
-from llm4grn.gan import adversarial
+from llm4grn.gan import compilation
 from llm4grn.gan.causal_gan import CausalGAN, Noise
 
 #: How much farther from float64 a GPU's float32 may be than a CPU's, and the relative error below which both are equal.
@@ -151,7 +151,7 @@ def trained_small(job: Job, graph: Any, cells: Tensor, seed: int, captured: bool
     changes = {"steps": job.size(2000, 4), "monitor_every": job.size(250, 1000)}
     model, _ = model_named("small", changes, changes)
     trainer = {"accelerator": "gpu" if job.device == "cuda" else "cpu", "devices": 1, "compile": captured}
-    adversarial.BACKEND = "eager"  # a graph of plain operators, without the minutes of a compiler
+    compilation.BACKEND = "eager"  # a graph of plain operators, without the minutes of a compiler
     with tempfile.TemporaryDirectory() as folder:
         controller = CausalController(cells, model.controller, LIBRARY_SIZE, seed)
         fit(controller, Path(folder) / "controller", "controller", trainer)

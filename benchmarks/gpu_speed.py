@@ -20,7 +20,7 @@ import torch
 
 from benchmarks.causal_gan import MODELS, Ours, hyperparameters, problem
 from benchmarks.step_cost import Operation, count, roofline_seconds, totals
-from llm4grn.gan import adversarial
+from llm4grn.gan import compilation
 from llm4grn.gan.causal_gan import CausalGAN
 
 #: A result: its name and its value.
@@ -75,7 +75,7 @@ def environment(job: Job) -> Iterator[Result]:
     yield "python", platform.python_version()
     yield "torch", torch.__version__
     yield "cpus", os.cpu_count()
-    yield "missing_compiler", adversarial.missing_compiler(job.device == "cuda")
+    yield "missing_compiler", compilation.missing_compiler(job.device == "cuda")
     if job.device == "cuda":
         properties = torch.cuda.get_device_properties(0)
         yield "gpu", properties.name
@@ -141,10 +141,10 @@ def step_times(job: Job) -> Iterator[Result]:
     """
     model, precision, compiled = job.options["model"], job.options["precision"], job.options["compiled"]
     torch.set_float32_matmul_precision("high" if precision == "tf32" else "highest")
-    if compiled and (reason := adversarial.missing_compiler(job.device == "cuda")):
+    if compiled and (reason := compilation.missing_compiler(job.device == "cuda")):
         raise RuntimeError(f"torch.compile cannot work here: {reason}")
     if compiled and job.tiny:
-        adversarial.BACKEND = "eager"  # traced, but without the minutes of a compiler
+        compilation.BACKEND = "eager"  # traced, but without the minutes of a compiler
     reference, limits = yield from eager_step(job, model, precision, timing=not compiled)
     for graph in (False, True) if compiled else (True,):
         name = "compiled graph" if compiled and graph else "graph" if graph else "compiled"

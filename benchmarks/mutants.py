@@ -43,6 +43,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "pipeline": (*WIRING, "tests/test_consensus_in_line.py", "tests/test_paper_keys.py"),
     "run": ("tests/test_scripts.py",),
     "data/preprocess": ("tests/data/test_preprocess.py", "tests/data/test_gene_selection.py", "tests/test_seeds.py"),
+    "gan/observation": ("tests/gan/test_observation.py", "tests/gan/test_full_step.py"),
     "gan/adversarial": (*GAN, "tests/gan/test_training.py", "tests/gan/test_monitor.py"),
     "gan/causal_gan": (*GAN, "tests/gan/test_interventions.py", "tests/gan/test_training.py"),
     "gan/losses": ("tests/gan/test_losses.py", "tests/gan/test_full_step.py"),

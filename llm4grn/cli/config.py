@@ -142,7 +142,7 @@ def trainer_arguments(cfg: DictConfig) -> dict[str, Any]:
     if accelerator in ("gpu", "cuda") and not _gpu_available(accelerator):
         raise UserError(f"trainer.accelerator={accelerator}: PyTorch sees no GPU here; use trainer=auto or trainer=cpu")
     if arguments.get("compile"):
-        from llm4grn.gan.adversarial import missing_compiler
+        from llm4grn.gan.compilation import missing_compiler
 
         if reason := missing_compiler(accelerator in ("gpu", "cuda", "auto") and _gpu_available("cuda")):
             raise UserError(f"trainer.compile=true: {reason}, which torch.compile needs; install it or drop the option")

@@ -4,7 +4,7 @@ import pytest
 import torch
 from test_training import causal_gan, controller
 
-from llm4grn.gan import adversarial, training
+from llm4grn.gan import compilation, training
 
 N_STEPS = 3
 
@@ -12,7 +12,7 @@ N_STEPS = 3
 @pytest.mark.slow
 def test_a_compiled_training_is_the_plain_one(tmp_path, monkeypatch):
     """All that is traced and differentiated ahead of time, without the minutes of writing C++ for it."""
-    monkeypatch.setattr(adversarial, "BACKEND", "aot_eager")
+    monkeypatch.setattr(compilation, "BACKEND", "aot_eager")
     trained = []
     for is_compiled in False, True:
         torch._dynamo.utils.counters.clear()
@@ -36,7 +36,7 @@ def test_compiled_kernels_give_the_plain_gradients():
     real, fake = torch.rand(2, 16, 12, generator=torch.Generator().manual_seed(0))
     epsilon = torch.rand(16, 1, generator=torch.Generator().manual_seed(1))
     loss, gradients = module.critic_gradients(real, fake, epsilon)
-    adversarial.compile_methods(module, ["critic_gradients"])
+    compilation.compile_methods(module, ["critic_gradients"])
     other, found = module.critic_gradients(real, fake, epsilon)
     torch.testing.assert_close(tuple(other), tuple(loss))
     torch.testing.assert_close(found, gradients)
