@@ -112,7 +112,7 @@ def _run(args: argparse.Namespace) -> None:
         from llm4grn.inference.boosting.dask import check_scheduler
 
         check_scheduler(method.scheduler)
-    grn = method.rank(_expression(source, args.tf_list, args.method), args.seed)
+    grn = method.rank(_expression(source, args.tf_list, type(method).__name__), args.seed)
     write_adjacencies(grn, args.output)
     n_tfs, n_targets = grn.edges["TF"].nunique(), grn.edges["target"].nunique()
     print(f"{len(grn.edges)} edges from {n_tfs} TFs to {n_targets} targets written to {args.output}")
@@ -151,7 +151,7 @@ def _expression(source: CellFile, tf_list: str, method: str) -> Expression:
 
     adata = source.expression()
     tfs = tfs_among(list(adata.var_names), tf_list)
-    return Expression.of(adata, tfs, {"grnboost2": "GRNBoost2", "genie3": "GENIE3"}[method], every_gene=True)
+    return Expression.of(adata, tfs, method, every_gene=True)
 
 
 def _reworded(line: str) -> str:

@@ -324,4 +324,4 @@ def _corrected(pairs: Sequence[Difference]) -> list[Difference]:
     if not tested:
         return list(pairs)
     corrected = iter(holm([pair.p for pair in tested if pair.p is not None]))
-    return [pair if pair.p is None else replace(pair, p_holm=float(next(corrected))) for pair in pairs]
+    return [pair if pair.p is None else replace(pair, p_holm=next(corrected)) for pair in pairs]
