@@ -66,11 +66,11 @@ def judge(case: Case, cells: lg.SplitCells, split: str, store: Path, n_samples: 
 
 
 def table(found: Mapping[Case, pd.Series]) -> pd.DataFrame:
-    """Return mean and standard deviation over the seeds, one row per variant and graph."""
+    """Return mean and, of several seeds, standard deviation, one row per variant and graph."""
     frame = pd.DataFrame(list(found.values()), index=pd.MultiIndex.from_tuples([(c.variant, c.graph) for c in found]))
     groups = frame.groupby(level=[0, 1], sort=False)
-    spread = groups.std(ddof=1).fillna(0.0)
-    return groups.mean().map("{:.4g}".format) + " ± " + spread.map("{:.2g}".format)
+    spread = groups.std(ddof=1).map(lambda value: "" if np.isnan(value) else f" ± {value:.2g}")
+    return groups.mean().map("{:.4g}".format) + spread
 
 
 def control(cells: lg.SplitCells, split: str) -> pd.Series:
