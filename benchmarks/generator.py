@@ -2,7 +2,8 @@
 
 ``python -m benchmarks.generator`` trains every variant of ``model=small`` named in :data:`VARIANTS` under each graph
 and seed, generates as many cells as there are validation cells, and prints all metrics, the share of cells of no real
-type, and the processor time of both trainings. A finished training is kept in ``--store`` and not repeated.
+type, and the processor time of both trainings. A finished training is kept in ``--store`` and not repeated;
+its processor time is then only that of reading it.
 
 ``--split test`` is for the last look, at what was chosen before.
 """
