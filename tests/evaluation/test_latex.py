@@ -79,21 +79,11 @@ def test_letters_beyond_ascii_are_set_or_replaced():
     assert escaped("CD8⁺ 細") == "CD8+ ?"
 
 
-def test_a_table_that_fits_needs_no_more_than_booktabs():
-    assert to_latex(SMALL).splitlines()[0] == r"% In the preamble: \usepackage{booktabs}"
-
-
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
-def test_parts_hold_every_row_once_and_say_all_labels_anew(table):
+def test_every_row_and_note_is_there_once(table):
     text = to_latex(table)
-    parts = re.findall(r"\\midrule\n(.*?)\\bottomrule", text, re.S)
-    rows = [[line for line in part.splitlines() if line.endswith(r"\\")] for part in parts]
-    assert sum(map(len, rows)) == len(table.rows)
-    assert text.count(r"\label{") == 1
-    if len(parts) > 1:
-        assert all(part[0].startswith("pbmc3k & metric ") for part in rows)
-        assert f"({len(parts)} of {len(parts)})" in text
-        assert all(len(part) % 10 == 0 for part in rows)  # metrics are not torn apart
+    (rows,) = re.findall(r"\\midrule\n(.*)\\bottomrule", text, re.S)
+    assert rows.count(r" \\") == len(table.rows)
     for note in set(table.lines_below):
         assert text.count(escaped(note)) >= table.lines_below.count(note)
 
@@ -101,7 +91,7 @@ def test_parts_hold_every_row_once_and_say_all_labels_anew(table):
 def compile_latex(tables: list[Table], folder) -> str:
     """The log of an article of these tables, each in a group of its own; skips without pdfLaTeX."""
     if shutil.which("pdflatex") is None:
-        pytest.skip("no pdflatex on this machine: apt-get install texlive-latex-recommended")
+        pytest.skip("no pdflatex on this machine: apt-get install texlive-latex-extra")
     texts = [to_latex(table) for table in tables]
     packages = sorted({name for text in texts for name in re.search(r"\\usepackage\{(.+)\}", text)[1].split(",")})
     body = "\n\\clearpage\n".join(texts)
@@ -120,6 +110,5 @@ def test_pdflatex_sets_all_of_them_on_their_pages(tmp_path):
 
 
 def test_the_check_sees_what_is_too_wide(tmp_path, monkeypatch):
-    monkeypatch.setattr("llm4grn.report.latex._LETTER", 0.01)  # as if letters had no width
-    monkeypatch.setattr("llm4grn.report.latex._GAP", 0.01)
+    monkeypatch.setattr("llm4grn.report.latex._LARGEST", r"max width=2\linewidth")
     assert "Overfull" in compile_latex([wide(5, 9, [])], tmp_path)

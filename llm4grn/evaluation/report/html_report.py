@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from io import BytesIO
@@ -11,13 +12,14 @@ from pathlib import Path
 
 from llm4grn.evaluation.scores.verdicts import Verdict
 from llm4grn.report.blocks import Block, Cards, Cell, Figure, Table
-from llm4grn.report.latex import column_letters, to_latex
+from llm4grn.report.latex import to_latex
 from llm4grn.report.renderers import to_csv
 from llm4grn.report.terminal import cells_of
 from llm4grn.store import atomic_write
 
 _TEMPLATES = Path(__file__).parent / "html"
 _CSS_DPI = 96  # CSS pixels per inch, by definition
+_LEAST_HEADER = 8  # letters to which a header may be wrapped
 _MOST_LETTERS = 135  # maximum width of a table on an upright page; report.css turns the page of a wider one
 
 
@@ -139,7 +141,8 @@ def _block(block: Block, ids: _Ids) -> dict[str, object]:
 
 
 def _table(table: Table) -> dict[str, object]:
-    rows, letters = cells_of(table), [letters + 1 for letters in column_letters(table)]
+    rows = cells_of(table)
+    letters = [_letters(name, [row[i].text for row in rows]) + 1 for i, name in enumerate(table.header)]
     one_data_set = table.header[0] == "Data set" and len({row[0].text for row in rows}) == 1
     width = sum(letters[one_data_set:])
     above = [None, *rows[:-1]]
@@ -161,6 +164,13 @@ def _table(table: Table) -> dict[str, object]:
         "definitions": table.definitions,
         "downloads": _downloads(table),
     }
+
+
+def _letters(name: str, entries: Sequence[str]) -> int:
+    """Return the width of a column in letters; a browser wraps a header wider than the entries."""
+    width = max(map(len, entries), default=0)
+    wrapped = textwrap.wrap(_unbroken(name), max(width, _LEAST_HEADER), break_long_words=False)
+    return max([width, *map(len, wrapped)])
 
 
 def _cards(cards: Cards) -> dict[str, object]:
