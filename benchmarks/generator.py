@@ -24,17 +24,19 @@ import pandas as pd
 import llm4grn as lg
 from llm4grn.evaluation.cells.hallucination import hallucination
 
-_SPACES = {"critic_spaces": ["counts", "log1p"]}
-_QUICK = {"batch_size": 64, "critic_updates": 3}
 #: Data sets, and what differs from the defaults in their preprocessing.
 DATASETS: Mapping[str, Mapping[str, Any]] = {"pbmc3k": {}, "pbmc68k_reduced": {"n_test": 150, "n_validation": 150}}
+_COUNTS = {"critic_spaces": ["counts"], "observation": "none"}
+_TWO = {"critic_spaces": ["counts", "log1p"], "observation": "none"}
 #: Hyperparameters of both stages in place of those of ``model=small``, by the name of the variant.
 VARIANTS: Mapping[str, Mapping[str, Any]] = {
+    "former": _COUNTS | {"batch_size": 128, "critic_updates": 5},
+    "two spaces": _TWO | {"batch_size": 128, "critic_updates": 5},
+    "two spaces, quick": _TWO | {"critic_updates": 3},
+    "three updates": {"critic_updates": 3},
     "small": {},
-    "two spaces": _SPACES,
-    "two spaces, quick": _SPACES | _QUICK,
-    "observed": _SPACES | _QUICK | {"observation": "poisson"},
-    "observed, counts first": _SPACES | _QUICK | {"observation": "poisson", "critic_weights": [1.0, 0.5]},
+    "one update": {"critic_updates": 1},
+    "counts first": {"critic_updates": 3, "critic_weights": [1.0, 0.5]},
 }
 
 

@@ -149,7 +149,7 @@ class Pipeline:
         """Return the stage that scores the cells of ``control``, ``stage1`` or ``run``."""
         args = {"metrics": sorted(self.setting.metrics), "seed": self.setting.seed}
         args |= {"exact": True} if self.setting.exact else {}
-        return Stage("scores", 1, args, {"data": self.data, "cells": self.cells(source)})
+        return Stage("scores", 2, args, {"data": self.data, "cells": self.cells(source)})
 
     @property
     def stages(self) -> list[Stage]:
