@@ -1,4 +1,4 @@
-"""Time of the default job, ``python train.py`` in an empty folder: now, and with the former ``model=small``.
+"""Time of the default job, ``python train.py`` in an empty folder: now, and with ``model=small`` as it was before.
 
     python -m benchmarks.default_job                 both, alternating, three times; half an hour on an idle machine
     python -m benchmarks.default_job 1 small         one of them, once
@@ -16,10 +16,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.generator import VARIANTS
+from benchmarks.generator import hyperparameters
 from llm4grn.store import Store
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -27,19 +27,19 @@ STAGES = ("data", "tfs", "grn", "graph", "predictive_ruler", "predictive", "cont
 MEASURED = ("cells", "scores", "tsne")  # of control, stage 1 and run
 
 
-def overrides(hyperparameters: Mapping[str, object]) -> list[str]:
-    """Return what sets the hyperparameters of both stages on the command line."""
+def overrides(variant: str) -> list[str]:
+    """Return what sets the hyperparameters of a variant on the command line."""
     return [
         f"model.{stage}.{name}={json.dumps(value, separators=(',', ':')).replace(chr(34), '')}"
-        for stage in ("controller", "causal_gan")
-        for name, value in hyperparameters.items()
+        for stage, values in hyperparameters(variant).items()
+        for name, value in values.items()
     ]
 
 
-def run(variant: str, arguments: Sequence[str] = ()) -> dict[str, float]:
+def run(variant: str) -> dict[str, float]:
     """Run the job in an empty folder, and return its seconds by stage, processor seconds and peak memory (GB)."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, str(ROOT / "train.py"), *overrides(VARIANTS[variant]), *arguments]
+        command = [sys.executable, str(ROOT / "train.py"), *overrides(variant)]
         before, begin = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
         subprocess.run(command, cwd=folder, check=True, capture_output=True)
         seconds = time.perf_counter() - begin
@@ -55,7 +55,7 @@ def run(variant: str, arguments: Sequence[str] = ()) -> dict[str, float]:
     }
 
 
-def main(repeats: int = 3, *variants: str) -> None:
+def main(repeats: int = 3, variants: Sequence[str] = ()) -> None:
     chosen = variants or ("former", "small")
     runs: dict[str, list[dict[str, float]]] = {variant: [] for variant in chosen}
     for _ in range(repeats):
@@ -72,4 +72,4 @@ def main(repeats: int = 3, *variants: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:2]), *sys.argv[2:])
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 3, sys.argv[2:])
