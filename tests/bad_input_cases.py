@@ -324,6 +324,7 @@ COMPARISONS = [
         ["reference=e.tsv", "without the column TF, target among a, b, c", "TF and target"],
         both(RUN, file("e.tsv", "a\tb\tc\nSPI1\tCD14\tx\n")),
     ),
+    comparison("one of two references", ["reference=[e.tsv,9]"], ["reference=9", "list"], TWO_RUNS),
     comparison("no CollecTRI", ["reference=collectri"], ["reference=collectri", "put the CollecTRI edges there"]),
     comparison("reference of others", ["reference=truth"], ["reference=truth", "not simulated"]),
     comparison("no such screen", ["perturbation=s.h5ad"], ["perturbation.path", "no file s.h5ad", "give the path"]),

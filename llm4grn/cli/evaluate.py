@@ -32,10 +32,12 @@ def evaluate(cfg: DictConfig) -> Path:
 
     check_tracker(tracker)
     folders = find_runs(patterns)
-    if cfg.reference not in (None, "truth"):
-        from llm4grn.evaluation.graphs.reference import load_reference
+    references = checked_references(cfg)
+    for reference in references:
+        if reference != "truth":
+            from llm4grn.evaluation.graphs.reference import load_reference
 
-        load_reference(cfg.reference, folder=cfg.paths.data)  # reports a wrong path before any scoring
+            load_reference(reference, folder=cfg.paths.data)  # reports a wrong path before any scoring
 
     from llm4grn.evaluation.report.comparison_files import write_comparison
     from llm4grn.evaluation.report.comparison_report import Options, compare_graphs, compare_runs
@@ -44,7 +46,8 @@ def evaluate(cfg: DictConfig) -> Path:
     from llm4grn.report.renderers import to_terminal
 
     options = Options(
-        **{name: cfg[name] for name in ("paper", "rescore", "plausibility", "recovery", "reference", "seed")},
+        **{name: cfg[name] for name in ("paper", "rescore", "plausibility", "recovery", "seed")},
+        references=references,
         celltypist=cfg.celltypist and Path(cfg.celltypist),
         perturbation=screen,
         data=Path(cfg.paths.data),
@@ -85,15 +88,30 @@ def checked_patterns(cfg: DictConfig) -> list[str]:
     earlier = folder.is_dir() and (written or not any(folder.iterdir()))
     if (folder.exists() and not earlier) or folder.absolute() == Path(cfg.paths.store).absolute():
         raise UserError(f"name={cfg.name}: {folder} is no comparison; choose another name")
-    for field in "reference", "celltypist":
-        if not (cfg[field] is None or (isinstance(cfg[field], str) and cfg[field])):
-            raise UserError(f"{field}={cfg[field]}: expected the path of a file")
+    checked_references(cfg)
+    if not (cfg.celltypist is None or (isinstance(cfg.celltypist, str) and cfg.celltypist)):
+        raise UserError(f"celltypist={cfg.celltypist}: expected the path of a file")
     if cfg.celltypist is not None and not Path(cfg.celltypist).is_file():
         raise UserError(f"celltypist={cfg.celltypist}: there is no such file; give a model that celltypist downloaded")
     patterns: list[object] = plain(cfg.runs) if OmegaConf.is_list(cfg.runs) else [cfg.runs]
     if wrong := [pattern for pattern in patterns if not isinstance(pattern, str | int) or isinstance(pattern, bool)]:
         raise UserError(f"runs={wrong[0]}: expected a folder of a run, a pattern like 'outputs/*', or a list of them")
     return [str(pattern) for pattern in patterns]
+
+
+def checked_references(cfg: DictConfig) -> tuple[str, ...]:
+    """Return the references to score ranked edges against, one or a list, each once.
+
+    Raises
+    ------
+    UserError
+        If one is no text.
+    """
+    given: list[object] = plain(cfg.reference) if OmegaConf.is_list(cfg.reference) else [cfg.reference]
+    names = [name for name in given if name is not None]
+    if wrong := [name for name in names if not isinstance(name, str) or not name]:
+        raise UserError(f"reference={wrong[0]}: expected the path of a file, or a list of them")
+    return tuple(dict.fromkeys(str(name) for name in names))
 
 
 def checked_screen(cfg: DictConfig) -> Screen | None:

@@ -14,6 +14,7 @@ from llm4grn.evaluation.graphs.ranking import PermutationTest, Ranking
 from llm4grn.evaluation.graphs.reference_table import merged_p, reference_table, simulated_source
 from llm4grn.evaluation.graphs.runs import read_graph_runs
 from llm4grn.evaluation.graphs.tables import graph_blocks
+from llm4grn.report.blocks import Figure, Table
 
 TFS, TARGETS = "ABCD", "mnopqrstuvwxyz"
 
@@ -127,12 +128,30 @@ def test_truth_of_simulated_data_and_other_data_beside_it(case, tmp_path):
 
 def test_as_a_block_with_a_reference_only(case, tmp_path):
     path, folders, *_ = case
-    names = [getattr(block, "name", "") for block in graph_blocks(folders, tmp_path / "figures", path)]
+    names = [getattr(block, "name", "") for block in graph_blocks(folders, tmp_path / "figures", [str(path)])]
     assert "graph_reference" in names
     assert "graph_calibration" in names
     assert "graph_reference" not in [getattr(b, "name", "") for b in graph_blocks(folders, tmp_path / "figures")]
     with pytest.raises(UserError, match="reference=collectri: there is no"):
-        graph_blocks(folders, tmp_path / "figures", "collectri", data=tmp_path)
+        graph_blocks(folders, tmp_path / "figures", ["collectri"], data=tmp_path)
+
+
+def test_each_reference_has_tables_and_pictures_of_its_own(case, tmp_path):
+    path, folders, _, true = case
+    edges = pd.read_csv(path, sep="\t")
+    edges.head(len(edges) // 2).to_csv(tmp_path / "half.tsv", sep="\t", index=False)
+    references = [str(path), str(tmp_path / "half.tsv")]
+    blocks = graph_blocks(folders, tmp_path / "figures", references)
+    tables = [block for block in blocks if getattr(block, "name", "").startswith("graph_reference")]
+    assert [table.title for table in tables] == ["Ranked edges against net.tsv", "Ranked edges against half.tsv"]
+    assert column(tables[0], "True edges") == [true.sum()] * 3
+    assert column(tables[1], "True edges") == [true.sum() // 2] * 3
+    assert len({block.name for block in blocks if isinstance(block, Table)}) == sum(
+        isinstance(block, Table) for block in blocks
+    )
+    assert len({block.path for block in blocks if isinstance(block, Figure)}) == sum(
+        isinstance(block, Figure) for block in blocks
+    )
 
 
 def test_p_values_under_the_null_are_about_uniform(case):

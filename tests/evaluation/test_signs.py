@@ -84,11 +84,23 @@ def test_the_table_reads_the_training_cells_from_the_store(tmp_path):
     (folder / "stages.json").write_text(json.dumps({"data": "key"}))
     (tmp_path / "curated.tsv").write_text("TF\ttarget\tsign\nA\tx\t1\nA\ty\t1\n")
     runs = read_graph_runs([folder, plain])
-    table = sign_table(runs, tmp_path / "curated.tsv", store=tmp_path / "store")
+    table = sign_table(runs, [str(tmp_path / "curated.tsv")], store=tmp_path / "store")
     assert [row[2:] for row in texts(table)] == [
         ["grnboost2", "correlation", "1", "3", "66.7", "3", "66.7", "44.4"],
         ["grnboost2", "correlation within cell types", "1", "3", "66.7", "3", "66.7", "44.4"],
         ["grnboost2", "curated.tsv", "1", "3", "66.7", "2", "50.0", "50.0"],
     ]
+    (tmp_path / "other.tsv").write_text("TF\ttarget\tsign\nA\ty\t-1\n")
+    references = [str(tmp_path / name) for name in ("curated.tsv", "other.tsv")]
+    with_both = sign_table(runs, references, store=tmp_path / "store")
+    assert texts(with_both)[3][3:] == [
+        "other.tsv",
+        "1",
+        "3",
+        "66.7",
+        "1",
+        "100.0",
+        "100.0",
+    ]
     assert sign_table(runs) is None  # nothing to compare with
-    assert sign_table(runs[1:], tmp_path / "curated.tsv") is None
+    assert sign_table(runs[1:], [str(tmp_path / "curated.tsv")]) is None

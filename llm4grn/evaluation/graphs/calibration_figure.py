@@ -24,7 +24,12 @@ _HEADER = ("Data set", "KB", "Inferer", "By", "Group", "Graphs", "Edges", "Confi
 
 
 def calibration_blocks(
-    runs: Sequence[GraphRun], reference: str | Path, figures: Path, *, data: str | Path = "data"
+    runs: Sequence[GraphRun],
+    reference: str | Path,
+    figures: Path,
+    *,
+    data: str | Path = "data",
+    name: str = "graph_calibration",
 ) -> list[Table | Figure]:
     """Build the table and one figure per data set; no blocks if the reference is of no use for any run.
 
@@ -38,27 +43,31 @@ def calibration_blocks(
         Folder for the PNGs.
     data
         Folder of downloaded data (``paths.data``).
+    name
+        Name of the table, and first part of the figures' file names.
     """
     curves = _curves(runs, reference, data)
     if not curves:
         return []
-    name = reference_name(reference)
+    label = reference_name(reference)
     rows = [row for (dataset, kb, inferer, by), of in curves.items() for row in _rows(dataset, kb, inferer, by, of)]
     notes = [
-        f"Share of a network's edges that {name} confirms, by their rank among the TFs of the target or, for several "
+        f"Share of a network's edges that {label} confirms, by their rank among the TFs of the target or, for several "
         "answers of a language model, by the share of answers that name them; from .. to: 95 % interval (Wilson). A "
         "network that knows what it knows has a falling curve.",
         "Over several graphs, edges and confirmed edges are means; the interval is that of one graph. An edge that "
-        f"{name} lacks may still be true: compare the shares with that of all candidates, at random.",
+        f"{label} lacks may still be true: compare the shares with that of all candidates, at random.",
     ]
     blocks: list[Table | Figure] = [
-        Table("graph_calibration", f"Edges confirmed by {name}", _HEADER, rows, 5, notes),
+        Table(name, f"Edges confirmed by {label}", _HEADER, rows, 5, notes),
     ]
     for dataset in dict.fromkeys(key[0] for key in curves):
         own = {key[1:]: of for key, of in curves.items() if key[0] == dataset}
-        path = plot_calibration(own, figures / f"graph_calibration_{file_name(dataset)}.png", name)
-        caption = f"As in the table, in percent. Dashed: share of all candidate pairs in {name}, as for a random order."
-        blocks.append(Figure(f"Edges of {dataset} confirmed by {name}", path, caption))
+        path = plot_calibration(own, figures / f"{name}_{file_name(dataset)}.png", label)
+        caption = (
+            f"As in the table, in percent. Dashed: share of all candidate pairs in {label}, as for a random order."
+        )
+        blocks.append(Figure(f"Edges of {dataset} confirmed by {label}", path, caption))
     return blocks
 
 

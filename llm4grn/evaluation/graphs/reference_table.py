@@ -43,6 +43,7 @@ def reference_table(
     data: str | Path = "data",
     seed: int = 0,
     permutations: int = PERMUTATIONS,
+    name: str = "graph_reference",
 ) -> Table:
     """Tabulate means over seeds, with p-values, one row per data set, KB and inferer.
 
@@ -61,13 +62,15 @@ def reference_table(
         Folder of downloaded data (``paths.data``), for ``collectri``.
     seed, permutations
         Seed of the random references for the p-values, and their number.
+    name
+        Name of the table.
 
     Raises
     ------
     UserError
         If the reference cannot be read, or has nothing to score for any run.
     """
-    name, edges_of = reference_name(reference), reference_loader(reference, data)
+    label, edges_of = reference_name(reference), reference_loader(reference, data)
     scores: dict[tuple[str, str, str], dict[tuple, ReferenceScores]] = defaultdict(dict)
     refused = {}
     for run in runs:
@@ -76,20 +79,20 @@ def reference_table(
             continue
         try:
             genes, organism = run.causal_graph.genes, run.config["dataset"].get("organism")
-            edges, _ = reference_among(edges_of(run), genes, organism, aliases=False, name=name)
+            edges, _ = reference_among(edges_of(run), genes, organism, aliases=False, name=label)
             scores[group][key] = score_against(
-                run.grn, edges, genes, run.candidates, name=name, permutations=permutations, seed=seed
+                run.grn, edges, genes, run.candidates, name=label, permutations=permutations, seed=seed
             )
         except UserError as error:
             refused[run.dataset] = error
     scored = {group: list(of.values()) for group, of in scores.items() if of}
     if not scored:
-        raise next(iter(refused.values()), UserError(f"reference={name}: there is no network to score"))
+        raise next(iter(refused.values()), UserError(f"reference={label}: there is no network to score"))
     notes = [
-        *_notes(name, permutations, scored),
+        *_notes(label, permutations, scored),
         *(f"Not scored: {dataset}: {why}" for dataset, why in refused.items()),
     ]
-    return Table("graph_reference", f"Ranked edges against {name}", _HEADER, _rows(scored), 3, notes)
+    return Table(name, f"Ranked edges against {label}", _HEADER, _rows(scored), 3, notes)
 
 
 def reference_name(reference: str | Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,7 @@ _HEADER = (
 
 def sign_table(
     runs: Sequence[GraphRun],
-    reference: str | Path | None = None,
+    references: Sequence[str] = (),
     *,
     data: str | Path = "data",
     store: str | Path | None = None,
@@ -35,26 +36,27 @@ def sign_table(
     ----------
     runs
         Runs from :func:`~llm4grn.evaluation.graphs.runs.read_graph_runs`.
-    reference
-        ``truth``, ``collectri`` or the path of a table; None to compare with none.
+    references
+        What to compare with beside correlations, each ``truth``, ``collectri`` or the path of a table.
     data, store
         Folders of downloaded data and of finished stages, which has the training cells.
     """
+    import pandas as pd
+
     signed = [run for run in runs if run.grn.signs]
     if not signed:
         return None
-    edges_of = None if reference is None else reference_loader(reference, data)
+    loaders = [(reference_name(reference), reference_loader(reference, data)) for reference in references]
     rows: list[list[Cell | str]] = []
     for setting, members in by_setting(signed).items():
         tables = []
         for run in members:
-            try:
-                edges = None if edges_of is None else edges_of(run)
-            except UserError:  # the table of scores says why
-                edges = None
             cells = training_cells(run.folder, None if store is None else Path(store))
-            name = "" if reference is None else reference_name(reference)
-            tables.append(sign_agreement(run.grn, cells, edges, name=name).set_index("with"))
+            agreements = [sign_agreement(run.grn, cells)]
+            for name, edges_of in loaders:
+                with suppress(UserError):  # the table of scores says why
+                    agreements.append(sign_agreement(run.grn, None, edges_of(run), name=name))
+            tables.append(pd.concat(agreements).set_index("with"))
         signs = [list((run.grn.signs or {}).values()) for run in members]
         numbers = [
             Cell(str(len(members)), len(members)),

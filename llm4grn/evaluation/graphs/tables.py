@@ -12,6 +12,7 @@ from llm4grn.evaluation.graphs.calibration_figure import calibration_blocks
 from llm4grn.evaluation.graphs.overlap import Overlap, overlaps
 from llm4grn.evaluation.graphs.plots import out_degrees, plot_all_degrees, plot_overlaps
 from llm4grn.evaluation.graphs.predictive_table import predictive_tables
+from llm4grn.evaluation.graphs.reference import file_label
 from llm4grn.evaluation.graphs.reference_table import reference_table
 from llm4grn.evaluation.graphs.regression_table import regression_table
 from llm4grn.evaluation.graphs.runs import GraphRun, by_setting, file_name, over_seeds, read_graph_runs
@@ -25,7 +26,7 @@ _SETTING = ("Data set", "KB", "Inferer")
 def graph_blocks(
     folders: Sequence[Path],
     figures: Path,
-    reference: str | Path | None = None,
+    references: Sequence[str] = (),
     *,
     data: str | Path = "data",
     store: Path | None = None,
@@ -39,8 +40,8 @@ def graph_blocks(
         Folders of ``train.py`` or ``infer_grn.py``.
     figures
         Folder for the PNGs.
-    reference
-        Reference for the ranked edges: ``truth``, ``collectri`` or the path of a table; None to score nothing.
+    references
+        References for the ranked edges, each ``truth``, ``collectri`` or the path of a table.
     data
         Folder of downloaded data (``paths.data``), for ``collectri``.
     store
@@ -51,7 +52,7 @@ def graph_blocks(
     Raises
     ------
     UserError
-        If a folder holds no graph, or the reference cannot be read or used for any of them.
+        If a folder holds no graph, or a reference cannot be read or used for any of them.
     """
     runs = read_graph_runs(folders)
     compared = overlaps(runs)
@@ -64,10 +65,11 @@ def graph_blocks(
     blocks += predictive_tables(runs, store)
     if (regression := regression_table(runs, seed)) is not None:
         blocks.append(regression)
-    if reference is not None:
-        blocks.append(reference_table(runs, reference, data=data, seed=seed))
-        blocks += calibration_blocks(runs, reference, figures, data=data)
-    if signs := sign_table(runs, reference, data=data, store=store):
+    for reference in references:
+        label = f"_{file_label(reference)}" if len(references) > 1 else ""
+        blocks.append(reference_table(runs, reference, data=data, seed=seed, name=f"graph_reference{label}"))
+        blocks += calibration_blocks(runs, reference, figures, data=data, name=f"graph_calibration{label}")
+    if signs := sign_table(runs, references, data=data, store=store):
         blocks.append(signs)
     return blocks
 

@@ -33,8 +33,9 @@ class Options:
     ----------
     paper
         Whether to show the paper's numbers beside ours.
-    reference
-        Reference for the ranked edges: ``collectri``, ``truth`` or the path of a table; None to score no edges.
+    references
+        References for the ranked edges, each ``collectri``, ``truth`` or the path of a table; cards of edges show the
+        first.
     rescore
         Whether to score the saved cells again instead of reading their scores.
     plausibility
@@ -55,7 +56,7 @@ class Options:
     """
 
     paper: bool = False
-    reference: str | None = None
+    references: Sequence[str] = ()
     rescore: bool = False
     plausibility: bool = True
     celltypist: Path | None = None
@@ -124,7 +125,7 @@ def compare_runs(folders: Sequence[Path], folder: Path, options: Options) -> Com
     Raises
     ------
     UserError
-        If a run lacks a file, or the runs, the reference or the CellTypist model cannot be used.
+        If a run lacks a file, or the runs, a reference or the CellTypist model cannot be used.
     """
     from llm4grn.evaluation.report.run_check import check_runs
     from llm4grn.evaluation.scores.score_plot import with_figures
@@ -183,14 +184,18 @@ def _graph_parts(folders: Sequence[Path], figures: Path, options: Options, texts
         from llm4grn.evaluation.graphs.tables import graph_blocks
 
         return graph_blocks(
-            folders, figures, options.reference, data=options.data, store=options.store, seed=options.seed
+            folders, figures, options.references, data=options.data, store=options.store, seed=options.seed
         )
 
     def edges() -> Sequence[Block]:
         from llm4grn.evaluation.graphs.edge_cards import edge_cards
 
         return edge_cards(
-            folders, options.reference, data=options.data, store=options.store, knock_outs=options.knock_outs
+            folders,
+            next(iter(options.references), None),
+            data=options.data,
+            store=options.store,
+            knock_outs=options.knock_outs,
         )
 
     def perturbations() -> Sequence[Block]:
