@@ -44,7 +44,8 @@ def train(folder: Path, steps: int) -> None:
     rates = {name: [1e-3, 1e-4] for name in ("generator_lr", "critic_lr", "labeler_lr")}
     sizes = {"batch_size": 64, "critic_layers": [32, 16], "labeler_layers": [32]}
     looks = {"monitor_every": 100, "validate_every": steps // 2, "checkpoint": "best", "validation_metric": "mmd"}
-    hyper = CausalGANHyperparameters(steps=steps, preconditioned=True, **rates, **sizes, **looks)
+    small = {"preconditioned": True, "revive": True, "critic_spaces": ["counts", "log1p"], "observation": "poisson"}
+    hyper = CausalGANHyperparameters(steps=steps, **small, **rates, **sizes, **looks)
     torch.manual_seed(0)
     gan = CausalGAN(cells[100:], graph, CellGenerator(16, [32], len(genes)), hyper, 20_000, seed=1)
     print(READY, flush=True)
