@@ -14,6 +14,8 @@ from llm4grn.gan.training_cells import Cells
 N_DEPTHS = 256
 #: Number of training cells that are looked at at once.
 _CELLS_AT_ONCE = 4096
+#: Most counts that a cell's lowest expression above 0 may stand for.
+_MOST_COUNTS = 32
 
 Space = Callable[[Tensor], Tensor]
 
@@ -44,7 +46,7 @@ class Observation(nn.Module):
 
     @torch.no_grad()
     def fit(self, cells: Cells) -> None:
-        """Take the depths of training cells, in which the lowest expression above 0 is one count."""
+        """Take the depths of training cells, see :func:`_n_counts`."""
         index = torch.arange(len(cells), device=cells.index_device)
         depths = torch.cat([_n_counts(cells.rows(some)) for some in index.split(_CELLS_AT_ONCE)])
         at = (torch.arange(N_DEPTHS, dtype=torch.float64, device=depths.device) + 0.5) / N_DEPTHS
@@ -117,6 +119,18 @@ class _Seen(torch.autograd.Function):
 
 
 def _n_counts(cells: Tensor) -> Tensor:
-    """Return the number of counts of cells that were scaled to a library size, shape ``(n_cells,)``."""
-    one = torch.where(cells > 0, cells, torch.inf).amin(dim=1)
-    return cells.sum(dim=1) / one
+    """Return the number of counts of cells that were scaled to a library size, shape ``(n_cells,)``.
+
+    The lowest expression above 0 is one count, or the fewest counts, up to :data:`_MOST_COUNTS`, that make all others
+    whole numbers. Where none does, as in cells that are no counts, it is one.
+    """
+    lowest = torch.where(cells > 0, cells, torch.inf).amin(dim=1)
+    in_lowest = cells / lowest[:, None]
+    counts_of_lowest = torch.ones_like(lowest)
+    unknown = torch.arange(len(cells), device=cells.device)
+    for counts in range(1, _MOST_COUNTS + 1):
+        multiples = in_lowest[unknown] * counts
+        whole = ((multiples - multiples.round()).abs() < 0.02).all(dim=1)
+        counts_of_lowest[unknown[whole]] = counts
+        unknown = unknown[~whole]
+    return cells.sum(dim=1) / lowest * counts_of_lowest

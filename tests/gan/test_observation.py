@@ -34,6 +34,26 @@ def test_depths_are_those_of_the_training_cells():
     torch.testing.assert_close(observation.depths.double(), torch.quantile(depths, at), rtol=1e-4, atol=0)
 
 
+def test_depths_of_cells_in_which_no_gene_has_a_single_count():
+    counts = torch.poisson(torch.rand(300, 40, generator=random()) * 60 + 9, generator=random(1))
+    assert (counts.amin(dim=1) > 1).float().mean() > 0.9
+    observation = Observation()
+    observation.fit(DenseCells(scaled(counts)))
+    at = (torch.arange(N_DEPTHS, dtype=torch.float64) + 0.5) / N_DEPTHS
+    torch.testing.assert_close(
+        observation.depths.double(), torch.quantile(counts.sum(dim=1).double(), at), rtol=1e-4, atol=0
+    )
+
+
+def test_cells_that_are_no_counts_have_a_depth_nonetheless():
+    cells = scaled(torch.rand(50, 40, generator=random()) + 0.5)
+    observation = Observation()
+    observation.fit(DenseCells(cells))
+    lowest = torch.quantile((cells.sum(dim=1) / cells.amin(dim=1)).double(), torch.tensor([0.0, 1.0]).double())
+    assert (observation.depths >= lowest[0]).all()
+    assert (observation.depths <= lowest[1]).all()
+
+
 def test_what_is_seen_are_poisson_counts_scaled_to_the_library_size():
     expected = scaled(torch.tensor([[0.0, 0.5, 1.0, 3.0, 40.0]])).expand(20_000, -1)
     depth = 60.0
