@@ -186,6 +186,27 @@ def test_model_has_the_numbers_of_section_5(option, causal_gan):
         assert {name: getattr(part, name) for name in expected} == expected
 
 
+SMALL = {
+    "batch_size": 64,
+    "critic_updates": 2,
+    "critic_spaces": ["counts", "log1p"],
+    "critic_weights": None,
+    "observation": "poisson",
+    "preconditioned": True,
+    "amsgrad": False,
+    "precision": "float32",
+}
+
+
+def test_small_is_what_the_results_were_measured_with():
+    """Whoever changes one of these measures ``docs/results.md`` again."""
+    model = build_setting(chosen("train", "model", "small")).model
+    first = {"steps": 1800, "penalty_weight": 10, "critic_lr": [2e-3, 1e-4]}
+    second = {"steps": 2400, "penalty_weight": 5, "critic_lr": [6e-3, 6e-4], "revive": True}
+    for part, own in (model.controller, first), (model.causal_gan, second):
+        assert {name: getattr(part, name) for name in SMALL | own} == SMALL | own
+
+
 def test_learning_rates_decay_as_in_section_5():
     model = build_setting(chosen("train", "model", "paper")).model
     assert model.controller.learning_rate(model.controller.generator_lr, 200_000) == pytest.approx(1e-5)
