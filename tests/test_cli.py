@@ -60,13 +60,17 @@ def test_every_kind_of_error_becomes_one_line_with_all_its_words(kind):
     )
 
 
+SEE = "--help lists the common ones, --cfg job all of them"
+
+
 @pytest.mark.parametrize(
     ("overrides", "line"),
     [
         (["model=tiny"], "model=tiny: no such option; choose one of groundgan, paper, small"),
-        (["grahp.k=3"], "grahp.k: there is no such option; --help lists the common ones, --cfg job all of them"),
-        (["kb.lst=a"], "kb.lst: there is no such option; --help lists the common ones, --cfg job all of them"),
-        (["optimizer=a"], "optimizer: there is no such option; --help lists the common ones, --cfg job all of them"),
+        (["grahp.k=3"], "grahp.k: there is no such option; did you mean graph.k? " + SEE),
+        (["kb.lst=a"], "kb.lst: there is no such option; did you mean kb.list? " + SEE),
+        (["n_test=9"], "n_test: there is no such option; did you mean dataset.preprocessing.n_test? " + SEE),
+        (["optimizer=a"], "optimizer: there is no such option; " + SEE),
         (["seed=[1"], "cannot read the option seed=[1; write field=value, and quote what the shell would change"),
         (["seed"], "cannot read the option seed; write field=value, and quote what the shell would change"),
         (["seed=1,2"], "seed=1,2: one value is expected; a text is seed=\"'1,2'\", several runs need --multirun"),

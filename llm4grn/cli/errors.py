@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, InstantiationException, OverrideParseException
 from omegaconf.errors import OmegaConfBaseException
 
+from llm4grn.cli.program import CONF
 from llm4grn.errors import UserError, WriteError
 from llm4grn.runtime.write_failures import write_failure
 
@@ -117,8 +120,35 @@ def one_line(error: Exception) -> str:
         return meant
     unknown = re.search(r"Could not override '([^']+)'", text)
     if unknown:
-        return f"{unknown[1]}: there is no such option; --help lists the common ones, --cfg job all of them"
+        meant = _nearest(unknown[1])
+        hint = f"did you mean {meant}? " if meant else ""
+        return f"{unknown[1]}: there is no such option; {hint}--help lists the common ones, --cfg job all of them"
     return " ".join(text.split())
+
+
+def _nearest(field: str) -> str | None:
+    """Return the option that is most like an unknown one, of those whose last name is; None if there is none."""
+    options = {option: option.rpartition(".")[2] for option in sorted(_options())}
+    near = difflib.get_close_matches(field.rpartition(".")[2], list(options.values()), n=1, cutoff=0.75)
+    found = [option for option, name in options.items() if name in near]
+    return max(found, key=lambda option: difflib.SequenceMatcher(None, field, option).ratio(), default=None)
+
+
+def _options() -> set[str]:
+    """Return all fields that the YAML files set, by their place in the configuration."""
+
+    def below(node: object, place: str) -> set[str]:
+        if not isinstance(node, dict):
+            return {place}
+        inner = (below(value, f"{place}.{key}".lstrip(".")) for key, value in node.items() if str(key)[0] != "_")
+        return set().union(*inner)
+
+    found: set[str] = set()
+    for path in CONF.rglob("*.yaml"):
+        group, node = ".".join(path.relative_to(CONF).parts[:-1]), yaml.safe_load(path.read_text(encoding="utf-8"))
+        if isinstance(node, dict) and group.partition(".")[0] != "hydra":
+            found |= below({key: value for key, value in node.items() if key not in ("defaults", "hydra")}, group)
+    return found
 
 
 # Groups of which users give a file as the option, and the options that read one.

@@ -39,6 +39,8 @@ SPLITS = ("train", "validation", "test")
 # At their defaults, which follow the protocol, these fields are left out of the key, so that older keys stay valid.
 _OPTIONAL = {"optional": True}
 _AUTO_TFS = 200
+#: Number of training cells below which a user is warned.
+FEW_CELLS = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -201,7 +203,15 @@ class Preprocessing:
             raise UserError(
                 f"dataset.preprocessing.n_test={self.n_test} and dataset.preprocessing.n_validation="
                 f"{self.n_validation} leave no cell to train on: {n_cells} of the {n_loaded} loaded are usable; "
-                f"lower them"
+                f"lower them, for instance dataset.preprocessing.n_test={max(1, n_cells // 4)} "
+                f"dataset.preprocessing.n_validation={max(1, n_cells // 8)}"
+            )
+        n_train = n_cells - self.n_test - self.n_validation
+        if n_train < FEW_CELLS:
+            logger.warning(
+                "%d cells are left to train on (dataset.preprocessing.n_test=%d, n_validation=%d): too few to infer a "
+                "network or to train a generator, so the scores will tell little",
+                *(n_train, self.n_test, self.n_validation),
             )
 
     def _chosen(

@@ -18,6 +18,8 @@ from llm4grn.knowledge.base import KnowledgeBase, TFSet
 
 logger = logging.getLogger("llm4grn")
 
+#: Number of names that are not in other case by chance.
+_MANY = 5
 _FOLDER = Path(__file__).with_name("curated")
 # The first list of an organism is its default.
 _SHIPPED = {
@@ -107,7 +109,10 @@ class CuratedList(KnowledgeBase):
 
     def report(self, genes: Sequence[str]) -> str:
         """Return one line on what became of the symbols, and of the entries of the user's own file."""
-        line = f"{self._label}: {self.match(genes).report('TFs')}"
+        matched = self.match(genes)
+        line = f"{self._label}: {matched.report('TFs')}"
+        if len(matched.other_case) == len(matched.genes) >= _MANY:
+            line += "; all match in other case only: is this a list of another species?"
         if not self._by_alias:
             more = match_names(self.symbols, genes, self.organism)
             if names := [*more.other_case, *more.other_symbol]:
@@ -130,7 +135,9 @@ class CuratedList(KnowledgeBase):
 
     @property
     def _label(self) -> str:
-        return f"the {self.organism} list {self.path or self.list_name}".replace("the  ", "the ")
+        if self.path is not None:
+            return f"the list {self.path}"
+        return f"the {self.organism} list {self.list_name}"
 
     def transcription_factors(self, genes: Sequence[str], context: str = "", seed: int = 0) -> TFSet:
         """Return the genes that are on the list; ``context`` and ``seed`` are not used."""

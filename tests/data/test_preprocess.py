@@ -194,3 +194,19 @@ def test_impossible_values_name_the_field(field, value):
     arguments = {"min_cells": 10, "n_test": 10, "n_validation": 10} | {field: value}
     with pytest.raises(UserError, match=rf"dataset\.preprocessing\.{field}"):
         Preprocessing(**arguments)
+
+
+def test_few_cells_to_train_on_are_warned_of_and_none_refused_with_sizes_that_fit(adata, caplog):
+    few = Preprocessing(n_genes=40, min_cells=20, n_test=60, n_validation=adata.n_obs - 120)
+    few.run(adata, 1)
+    assert "55 cells are left to train on" in caplog.text
+    caplog.clear()
+    PREPROCESSING.run(adata, 1)
+    assert "left to train on" not in caplog.text
+    with pytest.raises(
+        UserError, match=r"for instance dataset\.preprocessing\.n_test=(\d+) \S+n_validation=(\d+)"
+    ) as told:
+        Preprocessing(n_genes=40, min_cells=20, n_test=500, n_validation=500).run(adata, 1)
+    n_test, n_validation = (int(part.partition(" ")[0].strip(".")) for part in str(told.value).split("=")[-2:])
+    assert 0 < n_validation < n_test
+    Preprocessing(n_genes=40, min_cells=20, n_test=n_test, n_validation=n_validation).run(adata, 1)

@@ -131,7 +131,7 @@ def test_an_edge_that_predicts_its_target_is_missed_when_it_is_dropped(runs, tmp
     assert follows.r2_gain_within > 0.5
     assert abs(other.r2_gain) < 0.1
     assert (absent.r2_gain, absent.r2_gain_within) == (None, None)  # it is in no graph
-    assert ("held-out R² lost without it", f"{follows.r2_gain:+.4f}") in follows.facts()
+    assert ("held-out R² lost without it", f"{follows.r2_gain:+.4f} (human · grnboost2)") in follows.facts()
 
 
 def test_the_model_is_quoted_from_the_stored_answers(runs, tmp_path):
@@ -158,7 +158,7 @@ def test_knock_outs_are_asked_of_generators_with_the_edge(runs):
     first, second = evidence(list(runs.values()), [("A", "x"), ("A", "z")], knock_outs=knock_outs)
     assert seen == [("cells", [("A", "x")])]
     assert (first.knock_out, second.knock_out) == (-0.5, None)
-    assert ("log2 fold change under do(A = 0)", "-0.500") in first.facts()
+    assert ("log2 fold change under do(A = 0)", "-0.500 (human · grnboost2)") in first.facts()
 
 
 def test_a_second_run_on_the_same_graph_lends_its_generator_but_no_second_line(runs, tmp_path):

@@ -138,3 +138,14 @@ def test_a_file_that_is_no_tf_set_is_refused(tmp_path, content):
     (tmp_path / "tfs.json").write_text(content)
     with pytest.raises(UserError, match=r"tfs\.json: not a set of TFs"):
         TFSet.from_json(tmp_path / "tfs.json")
+
+
+def test_a_file_all_of_whose_names_are_in_other_case_is_asked_about(tmp_path):
+    genes = ["SPI1", "GATA3", "TCF7", "CEBPB", "BACH1", "TP53", "CD14"]
+    path = tmp_path / "mouse.txt"
+    path.write_text("Spi1\nGata3\nTcf7\nCebpb\nBach1\n")
+    line = CuratedList(path=str(path)).report(genes)
+    assert line.startswith(f"the list {path}: 5 TFs found")
+    assert "is this a list of another species?" in line
+    path.write_text("Spi1\nGata3\nTcf7\nCebpb\nBACH1\n")
+    assert "another species" not in CuratedList(path=str(path)).report(genes)

@@ -69,6 +69,8 @@ class EdgeEvidence:
         R² of the target in test cells that is lost when the edge is dropped from the imposed graph (ridge regression on
         the regulators that are imposed), raw and with cell type and depth regressed out. Near 0 where the other
         regulators can stand in for the TF.
+    r2_gain_of, knock_out_of
+        Name of the network whose imposed graph, and whose generator, the numbers are of.
     reference, in_reference, reference_sign
         Name of the reference, whether it has the edge, and the sign it gives it (0: unknown).
     knock_out
@@ -87,6 +89,8 @@ class EdgeEvidence:
     in_reference: bool | None = None
     reference_sign: int = 0
     knock_out: float | None = None
+    r2_gain_of: str = ""
+    knock_out_of: str = ""
 
     @property
     def name(self) -> str:
@@ -96,12 +100,14 @@ class EdgeEvidence:
     def facts(self) -> list[tuple[str, str]]:
         """Return label and text of everything but the words, in the order shown; what is not known is left out."""
         facts = [(rank.network, rank.text) for rank in self.ranks]
+        several = len({rank.network for rank in self.ranks}) > 1
+        of_gain, of_knock_out = (f" ({of})" if several and of else "" for of in (self.r2_gain_of, self.knock_out_of))
         numbers = {
             "correlation": (self.correlation, "{:+.3f}"),
             "correlation within cell types": (self.correlation_within, "{:+.3f}"),
-            "held-out R² lost without it": (self.r2_gain, "{:+.4f}"),
-            "the same within cell types": (self.r2_gain_within, "{:+.4f}"),
-            f"log2 fold change under do({self.tf} = 0)": (self.knock_out, "{:+.3f}"),
+            "held-out R² lost without it": (self.r2_gain, "{:+.4f}" + of_gain),
+            "the same within cell types": (self.r2_gain_within, "{:+.4f}" + of_gain),
+            f"log2 fold change under do({self.tf} = 0)": (self.knock_out, "{:+.3f}" + of_knock_out),
         }
         facts += [(label, form.format(value)) for label, (value, form) in numbers.items() if value is not None]
         if self.reference is not None and self.in_reference is not None:

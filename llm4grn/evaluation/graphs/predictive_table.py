@@ -26,12 +26,12 @@ logger = logging.getLogger("llm4grn")
 
 NOTES = (
     "Gain: how much better a target's expression in test cells is predicted from its regulators in the graph than from "
-    "as many random TFs (R², mean over targets); 0 for a random graph. All TFs: the gain of all TFs together, the most "
-    "that these cells show. Share: the gain over that of all TFs.",
+    "as many random TFs (R², mean over targets); 0 for a random graph. All TFs: the gain of all TFs together; where "
+    "cells are few, fewer regulators can exceed it. Share: the gain over that of all TFs.",
     "Within cell type: with cell type and sequencing depth regressed out. A graph that only names what marks a cell "
     "type gains nothing there.",
     "Better: targets predicted better than from random TFs (false discovery rate 5 %), among those of which all TFs "
-    "explain anything in the training cells.",
+    "explain anything in the training cells. The mean gain can be above 0 although no single target passes this test.",
 )
 _DIGITS = 4
 _Setting = tuple[str, str, str]

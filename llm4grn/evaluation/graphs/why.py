@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from llm4grn.evaluation.graphs.held_out import HeldOut
 
 Edge = tuple[str, str]
+# R² lost without an edge, raw and within cell types, and the network that was scored.
+_Gain = tuple[float | None, float | None, str]
+_NO_GAIN: _Gain = (None, None, "")
 #: Function of a run's folder and edges, which returns the log2 fold change of each target when its TF is knocked out.
 KnockOuts = Callable[[Path, Sequence[Edge]], Mapping[Edge, float]]
 
@@ -66,20 +69,21 @@ def evidence(
         If a gene is in none of the runs, or the reference cannot be read.
     """
     _check_genes(runs, edges)
-    ranks = [_ranks(run, name, edges) for run, name in zip(runs, _names(runs), strict=True)]
+    names = _names(runs)
+    ranks = [_ranks(run, name, edges) for run, name in zip(runs, names, strict=True)]
     said = _said(runs, edges, answers)
     place = None if store is None else Path(store)
     cells = next((found for run in runs if (found := training_cells(run.folder, place)) is not None), None)
     correlations = _correlations(cells, edges)
-    gains = _gains(runs, edges, place)
+    gains = _gains(runs, names, edges, place)
     curated = _curated(runs[0], reference, data)
-    changes: dict[Edge, float] = {}
-    for run in runs if knock_outs is not None else ():
+    changes: dict[Edge, tuple[float, str]] = {}
+    for run, name in zip(runs, names, strict=True) if knock_outs is not None else ():
         imposed = [
             edge for edge in edges if edge not in changes and edge[0] in run.causal_graph.regulators.get(edge[1], ())
         ]
         if imposed and knock_outs is not None and (run.folder / "generator.pt").is_file():
-            changes |= knock_outs(run.folder, imposed)
+            changes |= {edge: (change, name) for edge, change in knock_outs(run.folder, imposed).items()}
     return [
         EdgeEvidence(
             *edge,
@@ -87,12 +91,14 @@ def evidence(
             said=said.get(edge),
             correlation=correlations[edge][0],
             correlation_within=correlations[edge][1],
-            r2_gain=gains.get(edge, (None, None))[0],
-            r2_gain_within=gains.get(edge, (None, None))[1],
+            r2_gain=gains.get(edge, _NO_GAIN)[0],
+            r2_gain_within=gains.get(edge, _NO_GAIN)[1],
+            r2_gain_of=gains.get(edge, _NO_GAIN)[2],
             reference=None if reference is None else reference_name(reference),
             in_reference=None if curated is None else edge in curated,
             reference_sign=0 if curated is None else curated.get(edge, 0),
-            knock_out=changes.get(edge),
+            knock_out=changes[edge][0] if edge in changes else None,
+            knock_out_of=changes[edge][1] if edge in changes else "",
         )
         for edge in edges
     ]
@@ -169,21 +175,21 @@ def _correlations(
 
 
 def _gains(
-    runs: Sequence[GraphRun], edges: Sequence[Edge], store: Path | None
-) -> dict[Edge, tuple[float | None, float | None]]:
+    runs: Sequence[GraphRun], names: Sequence[str], edges: Sequence[Edge], store: Path | None
+) -> dict[Edge, _Gain]:
     """Return the R² that is lost without each edge, raw and within cell types, in the first graph that has it."""
     from llm4grn.evaluation.graphs.held_out import SPACES
     from llm4grn.evaluation.graphs.predictive import dropped_edge_gains
 
-    found: dict[Edge, tuple[float | None, float | None]] = {}
-    for run in runs:
+    found: dict[Edge, _Gain] = {}
+    for run, name in zip(runs, names, strict=True):
         regulators = run.causal_graph.regulators
         own = [edge for edge in edges if edge not in found and edge[0] in regulators.get(edge[1], ())]
         path = data_file(run.folder, store)
         if own and path is not None:
             table = dropped_edge_gains(_held_out(path), run.causal_graph, own)
             for edge, raw, within in zip(own, *(table[space] for space in SPACES), strict=True):
-                found[edge] = _number(raw), _number(within)
+                found[edge] = _number(raw), _number(within), name
     return found
 
 
