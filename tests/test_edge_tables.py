@@ -102,3 +102,14 @@ def test_a_file_of_ours_is_read_as_it_is(tmp_path, caplog):
     (tmp_path / "grn.json").write_text('{"method": "correlation"}')
     assert GRN.read(tmp_path / "grn.tsv").edges.values.tolist() == [["A", "t", 1.0], ["B", "t", -2.0]]
     assert not caplog.text
+
+
+def test_the_network_in_the_folder_of_a_run_is_ours_too(tmp_path, caplog):
+    path = tmp_path / "grn.tsv"
+    path.write_text("TF\ttarget\timportance\nA\tx\t1.0\nB\tx\t1.0\n")
+    (tmp_path / "graph.json").touch()
+    GRN.read(path)
+    assert not caplog.text
+    (tmp_path / "graph.json").unlink()
+    GRN.read(path)
+    assert "ties are ranked by name" in caplog.text

@@ -339,10 +339,11 @@ def _refuse(table: pd.DataFrame, wrong: pd.Series, what: str) -> None:
 
 
 def _is_own(path: Path) -> bool:
-    """Return True for a file of :meth:`GRN.write`, known by its header and the provenance beside it."""
+    """Return True for a file of :meth:`GRN.write`: beside it is its provenance or, in the folder of a run, a graph."""
     try:
         with path.open(encoding="utf-8") as file:
-            return file.readline().startswith("\t".join(COLUMNS)) and path.with_suffix(".json").is_file()
+            is_ours = path.with_suffix(".json").is_file() or path.with_name("graph.json").is_file()
+            return is_ours and file.readline().startswith("\t".join(COLUMNS))
     except (OSError, UnicodeDecodeError):
         return False
 
