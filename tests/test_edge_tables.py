@@ -112,4 +112,4 @@ def test_the_network_in_the_folder_of_a_run_is_ours_too(tmp_path, caplog):
     assert not caplog.text
     (tmp_path / "graph.json").unlink()
     GRN.read(path)
-    assert "ties are ranked by name" in caplog.text
+    assert "ranking is by name" in caplog.text
