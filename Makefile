@@ -1,4 +1,4 @@
-# make demo: does a language model know the network? Answered in minutes.   make table1: the same with tests, in two hours.
+# make demo: does a language model know the network? Answered in minutes.   make table1: the same with tests, in an hour.
 # make figure2: how steady each network is.   make demo-llm: a language model on this machine.   make test: the tests.
 # make docs: the documentation site.   make tutorials: its notebooks, executed again.
 # Each sets everything up first; again, it does not.
