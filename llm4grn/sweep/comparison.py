@@ -44,10 +44,11 @@ def compare(sweep: Path, jobs: Sequence[Job], *, store: Path, data: Path, comman
         from llm4grn.evaluation.report.comparison_files import write_comparison
         from llm4grn.evaluation.report.comparison_report import Options, compare_graphs, compare_runs
         from llm4grn.evaluation.scores.verdicts import text_of
+        from llm4grn.gan.knock_outs import knock_outs
         from llm4grn.report.renderers import to_terminal
 
         compared = compare_runs if scored else compare_graphs
-        comparison = compared(scored or done, sweep, Options(store=store, data=data))
+        comparison = compared(scored or done, sweep, Options(store=store, data=data, knock_outs=knock_outs))
         if missing:
             subtitle = f"{comparison.subtitle}; {len(missing)} of {len(jobs)} jobs are not done: {'; '.join(missing)}"
             comparison = replace(comparison, subtitle=subtitle.removeprefix("; "))

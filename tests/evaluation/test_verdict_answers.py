@@ -317,3 +317,29 @@ def test_at_most_three_sentences_and_no_claim_without_its_test(drawn):
         claims = [test for tests in answer.tests.values() for test in tests if test.is_beyond_chance and test.better]
         text = "; ".join(answer.sentences())
         assert bool(claims) == bool(re.search(r"\bis (closer|farther)\b", text))
+
+
+UNEVEN = {1: (0.011, 0.70), 2: (0.012, 0.71), 3: (0.011, 0.72)}
+
+
+@pytest.mark.parametrize(
+    ("others", "told"),
+    [
+        # Better on each seed by both metrics, by a hair on the second, so that no test can be significant.
+        (
+            {1: (0.030, 0.90), 2: (0.0121, 0.711), 3: (0.020, 0.80)},
+            "came closer to real cells, though not beyond chance, than a random network on each of 3 seeds (MMD 0.0113",
+        ),
+        (
+            {1: (0.005, 0.60), 2: (0.0119, 0.709), 3: (0.008, 0.65)},
+            "came less close to real cells, though not beyond chance, than a random network on each of 3 seeds (MMD",
+        ),
+        # One metric leans, the other does not.
+        ({1: (0.030, 0.90), 2: (0.0121, 0.709), 3: (0.020, 0.80)}, "cannot be told from a random network with 3 seeds"),
+        # Two seeds are too few to speak of a direction.
+        ({1: (0.030, 0.90), 2: (0.0121, 0.711)}, "cannot be told from a random network with 2 "),
+    ],
+    ids=["closer on each", "farther on each", "one metric", "two seeds"],
+)
+def test_what_is_on_one_side_on_each_seed_but_not_significant_is_said_so(others, told):
+    assert told in said([*seeds_of(values=UNEVEN, **LLM), *seeds_of("random", others)])[0]

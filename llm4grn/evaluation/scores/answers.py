@@ -25,10 +25,18 @@ _NETWORKS = {
     "file": "the network from a file",
 }
 _TFS = {"random": "With TFs drawn at random", "truth": "With the true TFs", "none": "With TFs read off the ranking"}
+#: Number of seeds on each of which a network must lead for the answer to say so without a significant test.
+_MANY_SEEDS = 3
 #: Verb, preposition before the other network, and the verb where both were named just before.
 _OUTCOMES = {
     "closer": ("is closer to real cells", "than", "is closer"),
     "farther": ("is farther from real cells", "than", "is farther"),
+    "leans closer": ("came closer to real cells, though not beyond chance,", "than", "came closer, not beyond chance,"),
+    "leans farther": (
+        "came less close to real cells, though not beyond chance,",
+        "than",
+        "came less close, not beyond chance,",
+    ),
     "open": ("cannot be told", "from", "cannot be told from it"),
     "seems closer": ("came closer to real cells", "than", "came closer"),
     "seems farther": ("came less close to real cells", "than", "came less close"),
@@ -110,8 +118,9 @@ class Answer:
         others = [other for first, other in self.pairs if first is consensus]
         clauses = _joined([self._clause(consensus, other) for other in others], "and")
         who = _capital(network(consensus))
-        outcomes = [{_outcome(test) for test in self._of(consensus, other)} for other in others]
-        if len(others) == 1 or not any(own & {"closer", "farther", "open"} for own in outcomes):
+        outcomes = [set(_outcomes(self._of(consensus, other))) for other in others]
+        tested = {"closer", "farther", "leans closer", "leans farther", "open"}
+        if len(others) == 1 or not any(own & tested for own in outcomes):
             return f"{who} {clauses}"
         beaten = [network(other) for other, own in zip(others, outcomes, strict=True) if own == {"closer"}]
         lead = ("is not shown to beat either", f"beats only {''.join(beaten)}", "beats both")[len(beaten)]
@@ -126,8 +135,8 @@ class Answer:
         if not tests:
             return f"shares no seed with {other} to be compared on"
         outcomes: dict[str, list[str]] = {}
-        for test in tests:
-            outcomes.setdefault(_outcome(test), []).append(METRICS[test.metric].label)
+        for test, outcome in zip(tests, _outcomes(tests), strict=True):
+            outcomes.setdefault(outcome, []).append(METRICS[test.metric].label)
         verb, preposition, _ = _OUTCOMES[next(iter(outcomes))]
         words = f"{verb} {preposition} {other}"
         if len(outcomes) > 1:
@@ -203,13 +212,21 @@ def _loss(row: Row) -> tuple[float, ...]:
     return tuple(row.mean.get(name, float("inf")) for name in DECISIVE)
 
 
+def _outcomes(tests: Sequence[Difference]) -> list[str]:
+    """Return the key of ``_OUTCOMES`` for each test of a pair; what leans in one metric only is open."""
+    outcomes = [_outcome(test) for test in tests]
+    leaning = {outcome for outcome in outcomes if outcome.startswith("leans")}
+    return ["open" if outcome in leaning and len({*outcomes}) > 1 else outcome for outcome in outcomes]
+
+
 def _outcome(test: Difference) -> str:
     """Return the key of ``_OUTCOMES`` for a test; without a p-value it only describes the observed means."""
+    side = "closer" if test.better is test.first else "farther"
     if test.p_holm is not None and not test.is_beyond_chance:
-        return "open"
+        same_on_each = test.better is not None and test.leads == len(test.seeds) >= _MANY_SEEDS
+        return f"leans {side}" if same_on_each else "open"
     if test.better is None:
         return "level"
-    side = "closer" if test.better is test.first else "farther"
     return side if test.p_holm is not None else f"seems {side}"
 
 
