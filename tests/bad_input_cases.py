@@ -86,9 +86,9 @@ MATRICES = [
     Case("no cells", H5AD, ["counts.h5ad", "empty", "0 cells x 40 genes", "give"], h5ad(COUNTS[:0])),
     Case("too few cells for the splits", H5AD[:2], ["n_test=500", "n_validation=500", "60", "lower"], h5ad()),
     Case(
-        "fewer genes than asked: goes on",
+        "few cells to train on: goes on",
         [*H5AD[:2], *SPLITS, "inferer=random"],
-        ["dataset.preprocessing.n_genes", "1000 asked", "40"],
+        ["dataset.preprocessing.n_test=10", "40 cells are left to train on"],
         h5ad(),
         script="infer_grn.py",
         status=0,

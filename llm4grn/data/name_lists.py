@@ -118,8 +118,10 @@ def read_names(lines: Sequence[str]) -> NameList:
         lines = [row[0] for row in rows]
     if max(map(len, rows)) == 1:
         return _plain(lines, [row[0] if row else "" for row in rows])
-    if len(rows) == 1 and not _is_table(rows[0]):
+    if len(rows) == 1:
         entries = [clean(entry.strip("[]()")) for entry in rows[0]]
+        if _is_table(rows[0]) and not share_known(entries):  # the header of an empty table
+            raise UserError("no symbol in it")
         return _collected(entries, [True] * len(entries), 0, "")
     return _column(rows)
 

@@ -150,3 +150,9 @@ def test_renamed_edges_stay_as_many(pairs, genes):
 def test_paths_that_are_none(path):
     with pytest.raises(UserError, match="cannot be read"):
         read_text(path)
+
+
+def test_one_line_of_names_is_a_list_whatever_titles_are_among_them():
+    assert read_names(["GATA1, TF, GATA2"]).names == ("GATA1", "TF", "GATA2")
+    with pytest.raises(UserError, match="no symbol"):
+        read_names(["Symbol,Family"])

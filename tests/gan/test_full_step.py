@@ -26,9 +26,15 @@ def float64():
 
 
 def depths_of(cells: torch.Tensor) -> torch.Tensor:
-    """Quantiles of the number of counts of a cell, in which the lowest value above 0 is one count."""
-    n_counts = torch.tensor([float(cell.sum() / cell[cell > 0].min()) for cell in cells])
-    return torch.quantile(n_counts, (torch.arange(256) + 0.5) / 256)
+    """Quantiles of the number of counts of a cell, whose lowest value is as few counts as make all values whole."""
+
+    def n_counts(cell: np.ndarray) -> float:
+        in_lowest = cell[cell > 0] / cell[cell > 0].min()
+        whole = (k for k in range(1, 33) if np.abs(in_lowest * k - np.rint(in_lowest * k)).max() < 0.02)
+        return in_lowest.sum() * next(whole, 1)
+
+    depths = torch.tensor([n_counts(cell) for cell in cells.numpy()])
+    return torch.quantile(depths, (torch.arange(256) + 0.5) / 256)
 
 
 def units_of(cells: np.ndarray) -> torch.Tensor:
