@@ -22,7 +22,7 @@ FLAGS = ("paper", "rescore", "plausibility", "recovery", "html")
 
 def evaluate(cfg: DictConfig) -> Path:
     """Compare the runs that ``cfg.runs`` matches, and return the folder of the comparison."""
-    patterns = checked_patterns(cfg)
+    patterns, references = checked_patterns(cfg), checked_references(cfg)
     folder = Path(cfg.paths.outputs) / cfg.name
     screen = checked_screen(cfg)
     tracker = instantiate(cfg.logger)
@@ -32,7 +32,6 @@ def evaluate(cfg: DictConfig) -> Path:
 
     check_tracker(tracker)
     folders = find_runs(patterns)
-    references = checked_references(cfg)
     for reference in references:
         if reference != "truth":
             from llm4grn.evaluation.graphs.reference import load_reference
@@ -68,7 +67,7 @@ def evaluate(cfg: DictConfig) -> Path:
 
 
 def checked_patterns(cfg: DictConfig) -> list[str]:
-    """Check every option, and return the patterns of runs.
+    """Check every option but references and screen, and return the patterns of runs.
 
     Raises
     ------
@@ -88,7 +87,6 @@ def checked_patterns(cfg: DictConfig) -> list[str]:
     earlier = folder.is_dir() and (written or not any(folder.iterdir()))
     if (folder.exists() and not earlier) or folder.absolute() == Path(cfg.paths.store).absolute():
         raise UserError(f"name={cfg.name}: {folder} is no comparison; choose another name")
-    checked_references(cfg)
     if not (cfg.celltypist is None or (isinstance(cfg.celltypist, str) and cfg.celltypist)):
         raise UserError(f"celltypist={cfg.celltypist}: expected the path of a file")
     if cfg.celltypist is not None and not Path(cfg.celltypist).is_file():

@@ -339,10 +339,11 @@ def _refuse(table: pd.DataFrame, wrong: pd.Series, what: str) -> None:
 
 
 def _is_own(path: Path) -> bool:
-    """Return True for a file of :meth:`GRN.write`: beside it is its provenance or, in the folder of a run, a graph."""
+    """Return True for a file of :meth:`GRN.write`: beside it is its provenance or, in a run's folder, its graph."""
     try:
         with path.open(encoding="utf-8") as file:
-            is_ours = path.with_suffix(".json").is_file() or path.with_name("graph.json").is_file()
+            of_run = path.name == "grn.tsv" and path.with_name("graph.json").is_file()
+            is_ours = of_run or path.with_suffix(".json").is_file()
             return is_ours and file.readline().startswith("\t".join(COLUMNS))
     except (OSError, UnicodeDecodeError):
         return False

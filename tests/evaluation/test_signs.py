@@ -93,14 +93,6 @@ def test_the_table_reads_the_training_cells_from_the_store(tmp_path):
     (tmp_path / "other.tsv").write_text("TF\ttarget\tsign\nA\ty\t-1\n")
     references = [str(tmp_path / name) for name in ("curated.tsv", "other.tsv")]
     with_both = sign_table(runs, references, store=tmp_path / "store")
-    assert texts(with_both)[3][3:] == [
-        "other.tsv",
-        "1",
-        "3",
-        "66.7",
-        "1",
-        "100.0",
-        "100.0",
-    ]
+    assert texts(with_both)[3][3:] == ["other.tsv", "1", "3", "66.7", "1", "100.0", "100.0"]
     assert sign_table(runs) is None  # nothing to compare with
     assert sign_table(runs[1:], [str(tmp_path / "curated.tsv")]) is None
