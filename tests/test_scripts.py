@@ -90,7 +90,9 @@ def test_a_run_prints_its_table_and_writes_its_folder(finished):
     of_network = {row["metric"] for row in rows if row["metric"].startswith("predictive_")}
     assert of_network == {"predictive_raw_ridge", "predictive_within_type_ridge"}
     assert (run / "predictive.tsv").is_file()
-    assert "Held-out predictive score of the graph" in (run / "report.md").read_text()
+    report = (run / "report.md").read_text()
+    assert "Held-out predictive score of the graph" in report
+    assert "Language model" not in report  # none took part
     assert {row["source"] for row in rows} == {"control", "stage1", "run"}
     described = json.loads((run / "results.json").read_text())["run"]
     assert described["graph"]["edges"] == 2 * 25

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from pathlib import Path
 from typing import Any, cast
@@ -18,6 +19,8 @@ from llm4grn.cli.program import plain
 from llm4grn.errors import UserError
 from llm4grn.runtime.secrets import without_secrets
 from llm4grn.setting import Dataset, Model, Setting
+
+_ENDING = re.compile(r"(\.(csv|tsv|mtx|txt|h5ad|h5mu|h5|loom|zarr))?(\.(gz|zip))?$")
 
 
 def build_setting(cfg: DictConfig) -> Setting:
@@ -101,6 +104,17 @@ def check_is_set(cfg: DictConfig, *groups: str) -> None:
             raise UserError(f"{group}.{missing[0]} is not set; add {group}.{missing[0]}=VALUE to the command")
 
 
+def name_of_file(path: str) -> str:
+    """Return the name of a data set in a file or folder; the YAML files call this as ``name_of_file``.
+
+    Examples
+    --------
+    >>> name_of_file("~/data/GSE1234_counts.csv.gz"), name_of_file("op.v2.h5ad"), name_of_file("run 1.2/")
+    ('GSE1234_counts', 'op.v2', 'run 1.2')
+    """
+    return _ENDING.sub("", Path(str(path)).name) or "file"
+
+
 def instantiate(node: DictConfig) -> Any:
     """Return the object that a config node with ``_target_`` describes."""
     # Plain lists and dictionaries: stage keys are hashed from them, and the library does not know OmegaConf.
@@ -181,3 +195,6 @@ def _gpu_available(accelerator: str) -> bool:
     import torch
 
     return torch.cuda.is_available() or (accelerator == "gpu" and torch.backends.mps.is_available())
+
+
+OmegaConf.register_new_resolver("name_of_file", name_of_file, replace=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from functools import lru_cache
 
 _PIECE = re.compile(r"[^\W\d_]+|\d+|[^\w\s]|_|\n+")
 _LETTERS_OF_A_WORD, _LETTERS_OF_A_SYMBOL, _DIGITS = 7, 2, 3  # letters or digits per token
@@ -42,6 +43,7 @@ def most_tokens(text: str) -> int:
     return math.ceil(estimate_tokens(text) * MARGIN)
 
 
+@lru_cache(maxsize=2**16)  # of thousands of questions that share their words
 def _tokens(piece: str) -> int:
     if not piece.isascii():
         return len(piece.encode("utf-8", "surrogatepass"))  # no tokenizer makes more tokens than bytes
