@@ -38,8 +38,8 @@ VERDICTS = ("tests/evaluation/test_verdicts.py", "tests/evaluation/test_verdict_
 GAN = ("tests/gan/test_optimizers.py", "tests/gan/test_full_step.py", "tests/gan/test_recorded_step.py")
 #: The tests of each module, those that notice most first.
 MODULES: dict[str, tuple[str, ...]] = {
-    "setting": ("tests/test_keys.py", "tests/test_cli.py"),
-    "store": ("tests/test_store.py",),
+    "setting": ("tests/test_setting.py", "tests/test_keys.py", "tests/test_cli.py"),
+    "store": ("tests/test_store.py", "tests/sweep/test_plan.py", "tests/test_setting.py"),
     "pipeline": (*WIRING, "tests/test_consensus_in_line.py", "tests/test_paper_keys.py"),
     "run": ("tests/test_scripts.py",),
     "data/preprocess": ("tests/data/test_preprocess.py", "tests/data/test_gene_selection.py", "tests/test_seeds.py"),

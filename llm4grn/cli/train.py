@@ -33,7 +33,7 @@ def train(cfg: DictConfig) -> Path:
     )
     results = run.execute()
     table = run.table(results, explained=not is_job())  # a sweep explains its one table instead
-    print(f"\n{audit_text(run.pipeline.audits())}{table}")
+    print(f"\n{table}\n{audit_text(run.pipeline.audits())}", end="")
     for name in "tsne.png", "losses.png", "report.md", "results.csv":
         print(f"{name:12} {run.folder / name}")
     return run.folder

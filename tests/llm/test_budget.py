@@ -112,3 +112,34 @@ def test_one_that_is_cancelled_lets_the_others_go_on():
         return budget.spent
 
     assert asyncio.run(both(Budget(1.0))) == 0.75
+
+
+def test_attempts_without_an_answer_are_spent_and_counted_apart():
+    async def ask(budget):
+        async with budget.reserve(0.5) as reservation:
+            reservation.lose(0.0)  # nothing was sent
+            assert (budget.spent, budget.lost, budget.n_lost) == (0.0, 0.0, 0)
+            reservation.lose(0.125)
+            assert (budget.spent, budget.lost, budget.n_lost) == (0.125, 0.125, 1)
+            await reservation.again(0.25)
+            assert (budget.spent, budget.lost, budget.n_lost, budget.reserved) == (0.375, 0.375, 2, 0.5)
+            reservation.pay(0.125)
+        assert (budget.spent, budget.lost, budget.reserved) == (0.5, 0.375, 0.0)
+        with pytest.raises(BudgetExceeded, match=r"\$0.5000 is spent \(\$0.3750 of it, at most, for attempts without"):
+            async with budget.reserve(0.75):
+                pass
+
+    asyncio.run(ask(Budget(1.0)))
+
+
+def test_one_that_gives_up_waiting_takes_nothing_from_another_that_costs_as_much():
+    async def ask(budget):
+        async with budget.reserve(0.5):
+            async with budget.reserve(0.5) as other:
+                waiting = asyncio.create_task(other.again(0.5))
+                await asyncio.sleep(0)
+                assert not waiting.done()  # 0.5 is spent and 0.5 reserved
+                waiting.cancel()
+            assert (budget.spent, budget.reserved) == (0.5, 0.5)
+
+    asyncio.run(ask(Budget(1.0)))
