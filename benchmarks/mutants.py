@@ -52,7 +52,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "grn/causal_graph": ("tests/test_causal_graph.py", "tests/test_grn_commands.py"),
     "inference/genie3": ("tests/inference/test_genie3.py", "tests/inference/test_invariants.py"),
     "inference/grnboost2": BOOSTING,
-    "evaluation/scores/statistics": SCORES,
+    "evaluation/scores/statistics": (*SCORES, *VERDICTS),
     "evaluation/scores/verdicts": VERDICTS,
     "evaluation/scores/answers": VERDICTS,
     "evaluation/scores/summary": (*SCORES, *VERDICTS),

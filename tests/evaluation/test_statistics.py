@@ -18,6 +18,7 @@ from llm4grn.evaluation.scores.statistics import (
     differences_from,
     holm,
     intervals,
+    mean_interval,
     share_interval,
 )
 from llm4grn.evaluation.scores.summary import summarise
@@ -90,6 +91,28 @@ def test_a_single_value_has_no_interval_and_a_seed_gives_the_same_one_again():
     assert bootstrap_interval({1: (0.5,)}, seed=0) is None
     samples = {1: (0.1, 0.2, 0.4), 2: (0.3, 0.2, 0.6)}
     assert bootstrap_interval(samples, 5) == bootstrap_interval(samples, 5) != bootstrap_interval(samples, 6)
+
+
+def test_interval_over_units_is_the_plain_bootstrap_and_a_lone_one_has_none():
+    values = RNG.normal(5, 1, 200)
+    low, high = mean_interval(values, seed=3)
+    known = stats.bootstrap((values,), np.mean, method="percentile", n_resamples=20_000, rng=0).confidence_interval
+    assert low == pytest.approx(known.low, abs=0.02)
+    assert high == pytest.approx(known.high, abs=0.02)
+    assert (low, high) == mean_interval(values, seed=3) != mean_interval(values, seed=4)
+    assert mean_interval(np.array([1.0, 2.0]), seed=0) == (1.0, 2.0)
+    for few in np.array([]), np.array([1.0]):
+        assert all(map(math.isnan, mean_interval(few, seed=0)))
+
+
+def test_number_of_seeds_on_which_the_better_one_leads():
+    rows = summarise(
+        [*runs("pidc", {1: (0.6,), 2: (0.7,), 3: (0.5,)}), *runs("genie3", {1: (0.7,), 2: (0.6,), 3: (0.8,)})]
+    )
+    (test,) = [one for one in differences(rows) if one.metric == "rf_auroc"]
+    assert test.better.inferer == "pidc"
+    assert test.leads == 2  # of three
+    assert test.means == pytest.approx((0.7, 0.6)) or test.means == pytest.approx((0.6, 0.7))
 
 
 def test_coverage_is_what_the_docstring_admits(monkeypatch):

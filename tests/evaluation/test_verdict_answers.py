@@ -49,6 +49,14 @@ def test_a_model_clearly_better_than_random():
     assert sentence.endswith("p < 0.001 for both)")
 
 
+def test_a_lead_on_more_seeds_by_one_metric_than_by_the_other_is_told_for_each():
+    model = {seed: (0.01 + seed * 1e-4, 0.6 + seed * 1e-3) for seed in range(8)}
+    random = {seed: (0.02 - seed * 1e-4, 0.7 + seed * 2e-3 if seed else 0.5999) for seed in range(8)}
+    (sentence,) = said([*seeds_of(values=model, **LLM), *seeds_of("random", random)])
+    assert "MMD 0.0103 against 0.0197, lower on each of 8 seeds, p < 0.001" in sentence
+    assert "RF AUROC 0.603 against 0.694, lower on 7 of 8 seeds, p < 0.001" in sentence
+
+
 def test_a_model_worse_than_random():
     (sentence,) = said([*seeds_of(values=around(0.035, 0.9), **LLM), *RANDOM])
     assert (

@@ -1,5 +1,7 @@
 """The cases without an answer, and what an answer rests on; its sentences are in test_answers.py."""
 
+import re
+
 import pytest
 from results_by_hand import around, seeds_of
 from scipy import stats
@@ -34,6 +36,7 @@ def test_one_setting_is_compared_with_nothing():
     verdict = only([*CONTROL, *STAGE1, *BOOST])
     assert verdict.answer == ("One setting only, human / grnboost2: there is nothing to compare it with.",)
     assert "human / grnboost2 is better by MMD" in about(verdict, STAGE1_LEAD)
+    assert not [line for line in verdict.details if "owest mean" in line]
 
 
 @pytest.mark.parametrize(
@@ -129,12 +132,22 @@ def test_tests_are_named_with_what_few_seeds_can_show():
     assert line.startswith("paired t-tests over 4 seeds, two-sided, at 5%.")
     assert "Holm's method, per metric over the 2 comparisons that the answer makes" in line
     assert f"only differences above {stats.t.ppf(0.975, 3):.1f} standard errors show" in line
-    many = [
-        one
-        for inferer, mean in (("pidc", 0.01), ("random", 0.02))
-        for one in seeds_of(inferer, {seed: (mean * (1 + seed % 3 / 9), 0.6 + mean) for seed in range(5)})
-    ]
-    assert "standard errors" not in about(only(many), "Tests")
+    for n_seeds in 5, 6:
+        many = [
+            one
+            for inferer, mean in (("pidc", 0.01), ("random", 0.02))
+            for one in seeds_of(inferer, {seed: (mean * (1 + seed % 3 / 9), 0.6 + mean) for seed in range(n_seeds)})
+        ]
+        assert "standard errors" not in about(only(many), "Tests")
+
+
+def test_what_the_network_of_a_language_model_was_not_compared_with_is_asked_for():
+    llm = seeds_of("llm", around(0.01, 0.6), llm="claude")
+    dealt_out = seeds_of("shuffled llm", around(0.015, 0.7), llm="claude")
+    assert re.findall(r"inferer=(\w+)", about(only([*llm, *RANDOM]), "Missing")) == ["grnboost2", "shuffled"]
+    assert re.findall(r"inferer=(\w+)", about(only([*llm, *RANDOM, *BOOST]), "Missing")) == ["shuffled"]
+    assert re.findall(r"inferer=(\w+)", about(only([*llm, *RANDOM, *dealt_out]), "Missing")) == ["grnboost2"]
+    assert not [line for line in only([*llm, *RANDOM, *BOOST, *dealt_out]).details if line.startswith("Missing")]
 
 
 def test_one_seed_has_no_tests_and_is_told():
