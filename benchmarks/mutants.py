@@ -3,6 +3,7 @@
     python -m benchmarks.mutants                       every module, a sample of its mutants
     python -m benchmarks.mutants setting store         some modules
     python -m benchmarks.mutants setting --all         every mutant of one
+    python -m benchmarks.mutants --seed 1              another sample: mutants that no test was written for
 
 cosmic-ray makes the mutants (an operator replaced, a number changed, a condition turned round, ...). Each is put into a
 copy of the repository, and the tests of its module run until one fails. The processes that run them are forked from one
@@ -48,7 +49,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "gan/causal_gan": (*GAN, "tests/gan/test_interventions.py", "tests/gan/test_training.py"),
     "gan/losses": ("tests/gan/test_losses.py", "tests/gan/test_full_step.py"),
     "gan/target_generators": ("tests/gan/test_target_generators.py", "tests/gan/test_interventions.py"),
-    "grn/network": ("tests/test_grn.py", "tests/api/test_python_interface.py"),
+    "grn/network": ("tests/test_grn.py", "tests/test_edge_tables.py", "tests/api/test_python_interface.py"),
     "grn/causal_graph": ("tests/test_causal_graph.py", "tests/test_grn_commands.py"),
     "inference/genie3": ("tests/inference/test_genie3.py", "tests/inference/test_invariants.py"),
     "inference/grnboost2": BOOSTING,
@@ -122,14 +123,14 @@ def _executed(code: str) -> str:
     return ast.dump(tree)
 
 
-def sampled(module: str, n: int | None) -> list[Mutant]:
-    """Return ``n`` mutants at as many places, the same ones each time; all of them for None."""
+def sampled(module: str, n: int | None, seed: int = 0) -> list[Mutant]:
+    """Return ``n`` mutants at as many places, the same ones for each seed; all of them for None."""
     by_place: dict[tuple[int, int], list[Mutant]] = {}
     for place, mutant in mutants(module):
         by_place.setdefault(place, []).append(mutant)
     if n is None:
         return [mutant for group in by_place.values() for mutant in group]
-    rng = random.Random(module)
+    rng = random.Random(f"{module} {seed}")
     places = rng.sample(sorted(by_place), min(n, len(by_place)))
     return [rng.choice(by_place[place]) for place in places]
 
@@ -167,6 +168,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("modules", nargs="*", help="names below llm4grn without .py; all of the list by default")
     parser.add_argument("--sample", type=int, default=40, help="mutants per module (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="which sample (default: %(default)s)")
     parser.add_argument("--all", action="store_true", help="every mutant")
     args = parser.parse_args()
     if strangers := [name for name in args.modules if name not in MODULES]:
@@ -182,12 +184,12 @@ def main() -> None:
         for script in ROOT.glob("*.py"):
             shutil.copy(script, copy)
         for module in args.modules or MODULES:
-            tests = MODULES[module]
+            tests = (f"llm4grn/{module}.py", *MODULES[module])  # its doctests first
             started = time.monotonic()
             if not survives(None, copy, tests, 3600):
                 raise SystemExit(f"{module}: its tests fail without a mutant")
             limit_s = 3 * (time.monotonic() - started) + 30
-            chosen = sampled(module, None if args.all else args.sample)
+            chosen = sampled(module, None if args.all else args.sample, args.seed)
             alive = [mutant for mutant in chosen if survives(mutant, copy, tests, limit_s)]
             figures[module] = {"mutants": len(chosen), "killed": len(chosen) - len(alive)}
             share = 1 - len(alive) / max(len(chosen), 1)

@@ -47,6 +47,12 @@ def test_unusable_edges_are_refused(rows, message):
         GRN.from_edges(edges(*rows))
 
 
+def test_the_first_unusable_edge_is_named_and_all_are_counted():
+    rows = ("A", "t", 1.0), ("B", "B", 2.0), ("C", "C", 3.0), ("D", "D", 4.0)
+    with pytest.raises(UserError, match=r"'B' -> 'B' with importance 2.0 \(3 such edges\)"):
+        GRN.from_edges(edges(*rows))
+
+
 def test_a_missing_column_is_named():
     with pytest.raises(UserError, match="column importance"):
         GRN.from_edges(pd.DataFrame({"TF": ["A"], "target": ["t"], "weight": [1.0]}))
