@@ -33,7 +33,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 COPIED = ("llm4grn", "tests", "conf", "multirun_sweeps", "benchmarks", "pyproject.toml")
 WIRING = ("tests/test_leakage.py", "tests/test_keys.py", "tests/test_seeds.py", "tests/test_inferers_in_line.py")
-BOOSTING = tuple(f"tests/inference/test_{name}.py" for name in ("grnboost2", "boosting", "invariants"))
+BOOSTING = tuple(f"tests/inference/test_{name}.py" for name in ("grnboost2", "boosting", "invariants", "distributed"))
 SCORES = ("tests/evaluation/test_statistics.py", "tests/evaluation/test_tables.py")
 VERDICTS = ("tests/evaluation/test_verdicts.py", "tests/evaluation/test_verdict_answers.py")
 GAN = ("tests/gan/test_optimizers.py", "tests/gan/test_full_step.py", "tests/gan/test_recorded_step.py")

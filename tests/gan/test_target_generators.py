@@ -6,7 +6,7 @@ from target_reference import GRAPHS, reference_cells, reference_networks
 from torch import nn
 
 from llm4grn.gan.marginals import rectified_gaussians
-from llm4grn.gan.target_generators import TargetGenerators, TargetGroup
+from llm4grn.gan.target_generators import TargetGenerators, TargetGroup, rectify
 from llm4grn.grn import CausalGraph
 
 
@@ -189,3 +189,26 @@ def test_a_silent_gene_is_revived(by_operators, monkeypatch):
             else:
                 torch.testing.assert_close(other.first.grad[i], group.first.grad[i])
                 torch.testing.assert_close(other.bias.grad[i], group.bias.grad[i])
+
+
+def test_a_gene_just_below_zero_is_silent_and_one_that_a_cell_expresses_is_not():
+    values = torch.tensor([[-0.5, -0.25, 0.0], [-0.5, 0.25, 0.0]], requires_grad=True)
+    seen = rectify(values, revive=True)
+    assert seen.tolist() == [[0.0, 0.0, 0.0], [0.0, 0.25, 0.0]]
+    seen.sum().backward()
+    assert values.grad.tolist() == [[1.0, 1.0, 1.0], [0.0, 1.0, 0.0]]
+
+
+def test_weights_begin_xavier_uniform_within_each_network():
+    """Glorot and Bengio 2010: variance 2 / (inputs + outputs), and none beyond sqrt(6 / (inputs + outputs))."""
+    tfs = [f"tf{i}" for i in range(10)]
+    targets = [f"t{i}" for i in range(200)]
+    torch.manual_seed(0)
+    (group,) = TargetGenerators(
+        CausalGraph((*tfs, *targets), {target: tuple(tfs) for target in targets}), 2, 2, 2
+    ).groups
+    for weights in group.first, group.inner:
+        n_outputs, n_inputs = weights.shape[-2:]
+        bound = (6 / (n_inputs + n_outputs)) ** 0.5
+        assert 0.99 * bound < weights.abs().max() <= bound
+        assert weights.var().item() == pytest.approx(2 / (n_inputs + n_outputs), rel=0.05)

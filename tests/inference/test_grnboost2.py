@@ -187,3 +187,20 @@ def test_engine_that_is_not_installed_says_how(monkeypatch):
     with pytest.raises(UserError, match=r"inferer.engine=arboreto: run pip install 'llm4grn\[arboreto\]'"):
         GRNBoost2(engine="arboreto")
     GRNBoost2()
+
+
+@pytest.mark.parametrize("backend", ["threads", "dask"])
+def test_it_runs_where_it_is_told_to(adata, monkeypatch, backend):
+    ran = []
+
+    def recorded(name):
+        def boost(problem, seeds, *where):
+            ran.append((name, where))
+            return np.ones((len(seeds), 3, len(TFS)))  # the fourth of the targets is constant
+
+        return boost
+
+    monkeypatch.setattr("llm4grn.inference.boosting.dask.boost_on_dask", recorded("dask"))
+    monkeypatch.setattr("llm4grn.inference.boosting.engine.boost_on_threads", recorded("threads"))
+    GRNBoost2(n_jobs=3, backend=backend).infer(adata, TFS, 0)
+    assert ran == [(backend, (None, 3) if backend == "dask" else (3,))]
