@@ -126,6 +126,19 @@ def test_lowest_means_and_distances_are_told_without_a_claim():
     assert about(verdict, lead) == "human / pidc by Cosine distance and Euclidean distance."
 
 
+def test_lowest_means_of_two_and_of_settings_that_are_level():
+    assert about(only([*BOOST, *RANDOM]), "Lowest means of the 2 settings").startswith("human / grnboost2 by MMD")
+    level = only([*BOOST, *seeds_of("pidc", around(0.01, 0.65, 2))])
+    assert not [line for line in level.details if line.startswith(("Lowest means", "Distances of mean cells"))]
+
+
+def test_a_baseline_that_is_not_there_is_not_spoken_of():
+    for results, absent in ([*BOOST, *RANDOM, *CONTROL], STAGE1_LEAD), ([*BOOST, *RANDOM, *STAGE1], CONTROL_LEAD):
+        details = only(results).details
+        assert sum(line.startswith((STAGE1_LEAD, CONTROL_LEAD)) for line in details) == 1
+        assert not [line for line in details if line.startswith(absent)]
+
+
 def test_tests_are_named_with_what_few_seeds_can_show():
     llm = seeds_of("llm", around(0.01, 0.6), llm="claude")
     line = about(only([*llm, *BOOST, *RANDOM]), "Tests")
