@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from llm4grn.errors import UserError
+from llm4grn.errors import UserError, WriteError
 from llm4grn.store import Stage, Store, atomic_write
 
 DATA = Stage("data", 1, {"min_cells": 20, "genes": ("A", "B")})
@@ -144,6 +144,23 @@ def test_a_failed_build_is_kept_to_go_on_from_but_not_after_a_users_mistake(tmp_
     with pytest.raises(UserError, match="no such file"):
         store.get_or_run(GRN, mistake)
     assert not list((tmp_path / "grn").iterdir())
+
+
+def test_after_a_full_disk_only_a_checkpoint_is_kept(tmp_path):
+    store = Store(tmp_path)
+
+    def full(folder):
+        raise WriteError("no space left")
+
+    def full_later(folder):
+        (folder / "checkpoint").write_text("half")
+        raise WriteError("no space left")
+
+    for build, kept in (full, []), (full_later, ["checkpoint"]), (full, ["checkpoint"]):
+        with pytest.raises(WriteError):
+            store.get_or_run(GRN, build)
+        assert [path.name for path in (tmp_path / "grn").glob("*.partial/*")] == kept
+        assert len(list((tmp_path / "grn").iterdir())) == len(kept)
 
 
 def test_a_folder_without_its_description_counts_as_absent(tmp_path):

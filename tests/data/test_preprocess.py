@@ -16,12 +16,16 @@ PREPROCESSING = Preprocessing(n_genes=40, min_cells=20, min_genes=10, n_test=60,
 
 @pytest.fixture(scope="module")
 def adata():
-    """300 cells x 120 genes; 5 cells and 6 genes that the filters drop; names not in order."""
+    """300 cells x 120 genes; 5 cells and 6 genes that the filters drop, one of each just kept; names not in order."""
     rng = np.random.default_rng(1)
     mean = rng.gamma(0.6, 2.0, 120) * rng.uniform(0.7, 1.5, (300, 1)) + 0.05
     counts = rng.negative_binomial(1.5, 1.5 / (1.5 + mean))
     counts[:5, 4:] = 0
     counts[10:, :6] = 0
+    counts[:, 6] = 0
+    counts[100:120, 6] = 30
+    counts[200] = 0
+    counts[200, 20:30] = 1
     obs = pd.DataFrame({"cell_type": pd.Categorical(rng.choice(["T", "B"], 300))}, index=[f"c{i}" for i in range(300)])
     var = pd.DataFrame(index=rng.permutation([f"G{i:03d}" for i in range(120)]))
     return anndata.AnnData(sp.csr_matrix(counts.astype(np.int32)), obs=obs, var=var)
