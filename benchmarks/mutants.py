@@ -23,6 +23,7 @@ import multiprocessing
 import os
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -143,9 +144,9 @@ def survives(mutant: Mutant | None, copy: Path, tests: tuple[str, ...], limit_s:
     process = multiprocessing.get_context("fork").Process(target=_test, args=(copy, tests))
     process.start()
     process.join(limit_s)
-    if process.is_alive():
-        process.kill()
-        process.join()
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)  # one that hangs, and what a failed test has left running
+    process.join()
     if mutant and path:
         path.write_text(mutant.original)
     return process.exitcode == 0
