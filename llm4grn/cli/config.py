@@ -104,7 +104,7 @@ def check_is_set(cfg: DictConfig, *groups: str) -> None:
             raise UserError(f"{group}.{missing[0]} is not set; add {group}.{missing[0]}=VALUE to the command")
 
 
-def name_of_file(path: str) -> str:
+def name_of_file(path: object) -> str:
     """Return the name of a data set in a file or folder; the YAML files call this as ``name_of_file``.
 
     Examples
