@@ -23,7 +23,7 @@ QUANTILE = 0.99
 MAX_CELLS = 2000
 
 RULE = (
-    f"Real test cells and synthetic cells are clustered together (log1p, {N_COMPONENTS} principal components, Louvain "
+    f"Real test cells and synthetic cells are clustered together (log1p, {N_COMPONENTS} principal components, Leiden "
     f"communities of the {N_NEIGHBOURS}-nearest-neighbour graph at resolution {RESOLUTION:g}). A cluster is of no real "
     f"type if its share of real cells is below {MAX_REAL_SHARE:g} of their share of all cells, and lower than chance "
     f"makes it (one-sided binomial test, P < {ALPHA:g} over the number of clusters). A cell is far from real ones "
