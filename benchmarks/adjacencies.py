@@ -211,9 +211,8 @@ def large(folder: Path, tfs: Path, args: argparse.Namespace) -> dict[str, object
             address = cluster.scheduler_address
             found["dask"] = timed(command(cells, tfs, outputs["dask"], args.workers, f"--dask={address}"), *pids)
         print("dask", found["dask"], flush=True)
-    digests = {hashlib.file_digest(path.open("rb"), "sha256").hexdigest() for path in outputs.values()}
+    found["sha256"] = {way: hashlib.file_digest(path.open("rb"), "sha256").hexdigest() for way, path in outputs.items()}
     found["edges"] = sum(1 for _ in next(iter(outputs.values())).open("rb")) - 1
-    found["identical"] = len(digests) == 1
     return found
 
 

@@ -11,7 +11,8 @@ from llm4grn.cli.config import build_setting
 from llm4grn.pipeline import Pipeline
 from llm4grn.store import Store
 
-#: As they were before gene selection could be chosen, for files whose digest is 64 zeros; model=paper.
+#: As they were before gene selection could be chosen, scores as they are since a second version of their metrics, for
+#: files whose digest is 64 zeros; model=paper.
 KEYS = {
     "pbmc": {
         "data": "abd12d4eb9cc45ce4a9c",
@@ -23,6 +24,9 @@ KEYS = {
         "cells of control": "f415e1ca53616a567862",
         "cells of stage1": "8bc6a86d6d41baeb698b",
         "cells of run": "68b3e5c95ee27cd5391f",
+        "scores of control": "686c507c41504bdf726a",
+        "scores of stage1": "373d340747e7d1b7588d",
+        "scores of run": "78599394b3ac5350d29f",
     },
     "pbmc_ctl": {
         "data": "abd12d4eb9cc45ce4a9c",
@@ -34,6 +38,9 @@ KEYS = {
         "cells of control": "f415e1ca53616a567862",
         "cells of stage1": "8bc6a86d6d41baeb698b",
         "cells of run": "e6b32cf58c72bd9b658d",
+        "scores of control": "686c507c41504bdf726a",
+        "scores of stage1": "373d340747e7d1b7588d",
+        "scores of run": "45dc98422ec26832715c",
     },
     "bone_marrow": {
         "data": "6e777c2e37e8c0df48d8",
@@ -45,6 +52,9 @@ KEYS = {
         "cells of control": "f4f91fefc46da75402a5",
         "cells of stage1": "d41060d22ac9da58810f",
         "cells of run": "bebecda2da2e586ef4a2",
+        "scores of control": "494b2e6cbd3a785ac0cb",
+        "scores of stage1": "b0eb513066b96fa918a8",
+        "scores of run": "ef1e95720a1f0621e1aa",
     },
 }
 
@@ -65,5 +75,7 @@ def test_the_keys_of_the_papers_data_sets_are_what_they_were(dataset, tmp_path):
     source = dataclasses.replace(setting.dataset, source=Fixed())
     pipeline = Pipeline(dataclasses.replace(setting, dataset=source), Store(Path(tmp_path)))
     keys = {stage.name: stage.key for stage in pipeline.stages if stage.name not in ("cells", "scores")}
-    keys |= {f"cells of {name}": pipeline.cells(name).key for name in ("control", "stage1", "run")}
+    sources = ("control", "stage1", "run")
+    keys |= {f"cells of {name}": pipeline.cells(name).key for name in sources}
+    keys |= {f"scores of {name}": pipeline.scores(name).key for name in sources}
     assert keys == KEYS[dataset]
