@@ -113,3 +113,108 @@ def test_the_network_in_the_folder_of_a_run_is_ours_too(tmp_path, caplog):
     (tmp_path / "graph.json").unlink()
     GRN.read(path)
     assert "ranking is by name" in caplog.text
+
+
+# -- as people have them ----------------------------------------------------------------------------------------------
+
+FOUND = {
+    "a decimal comma in each row": "TF;target;importance\nSPI1;CD14;3,5\nGATA1;HBB;2,5\n",
+    "decimal commas without a header": "SPI1;CD14;3,5\nGATA1;HBB;2,5\n",
+    "decimal commas and exponents": "TF\ttarget\timportance\nSPI1\tCD14\t3,5\nGATA1\tHBB\t25e-1\n",
+    "tabs behind rows": "TF\ttarget\timportance\nSPI1\tCD14\t3.5\t\nGATA1\tHBB\t2.5\t\n\t\t\n",
+    "an indented remark": "TF\ttarget\timportance\nSPI1\tCD14\t3.5\n  # end\nGATA1\tHBB\t2.5\n",
+    "quoted lists": 'TF,target,importance,genes\nSPI1,CD14,3.5,"a;b"\nGATA1,HBB,2.5,"c;d"\n',
+}
+
+
+@pytest.mark.parametrize("text", FOUND.values(), ids=list(FOUND))
+def test_untidy_tables_are_read(text):
+    edges = read_edges(text.splitlines()).edges[["TF", "target", "importance"]]
+    assert edges.values.tolist() == [["SPI1", "CD14", 3.5], ["GATA1", "HBB", 2.5]]
+
+
+@pytest.mark.parametrize(
+    ("word", "sign"),
+    [
+        *(("Activator", 1), ("->", 1), ("up-regulation", 1), ("pos", 1), ("Inhibits", -1), ("Inhibitor", -1)),
+        *(("-|", -1), ("Down-Regulation", -1), ("?", 0), ("Activation;Repression", 0), ("Repression; Unknown", -1)),
+        *(("+/-", 0), ("+|-", 0), ("inhibition|", -1)),
+    ],
+)
+def test_words_for_signs(word, sign):
+    edges = read_edges(["source,target,effect", "A,x,activation", f'B,y,"{word}"']).edges
+    assert dict(zip(edges["TF"], edges["sign"], strict=True)) == {"A": 1, "B": sign}
+
+
+def test_a_word_that_is_no_sign_is_named_and_costs_its_row_only():
+    table = read_edges(["source,target,regulation", "A,x,activation", "B,y,inhibits", "C,z,binding"])
+    assert table.edges["sign"].tolist() == [1, -1, 0]
+    assert "binding among the signs is not known" in table.report()
+
+
+def test_opposite_signs_of_an_edge_are_counted():
+    table = read_edges(["source,target,weight,sign", "A,x,1,+", "A,x,1,-", "A,y,1,+"])
+    assert table.edges["sign"].tolist() == [0, 1]
+    assert "1 edges have opposite signs" in table.report()
+
+
+def test_targets_in_a_list_are_an_edge_each():
+    table = read_edges(["TF\ttarget\timportance", "SPI1\tCD14;LYZ\t2", "GATA1\tHBB, HBA1\t1"])
+    assert table.edges.values.tolist() == [
+        ["SPI1", "CD14", 2], ["SPI1", "LYZ", 2], ["GATA1", "HBB", 1], ["GATA1", "HBA1", 1]
+    ]  # fmt: skip
+    assert "2 rows list several targets" in table.report()
+
+
+def test_a_base_grn_binds_where_it_says_so():
+    lines = ["peak_id,gene_short_name,A,B,C,D", "p,t,True,False,nan,0.00", "q,u,0,yes,,1"]
+    assert read_edges(lines).edges[["TF", "target"]].values.tolist() == [["A", "t"], ["B", "u"], ["D", "u"]]
+
+
+@pytest.mark.parametrize("text", ["SPI1 pd CD14 LYZ\nJUN pd FOS\n", "SPI1\tpp\tCD14\nSPI1\tpp\tLYZ\nJUN\tpp\tFOS\n"])
+def test_simple_interactions(text, tmp_path):
+    (tmp_path / "net.sif").write_text(text)
+    edges = read_edge_file(tmp_path / "net.sif").edges
+    assert edges[["TF", "target"]].values.tolist() == [["SPI1", "CD14"], ["SPI1", "LYZ"], ["JUN", "FOS"]]
+    if "\t" in text:  # recognised without the ending, too
+        assert len(read_edges(text.splitlines()).edges) == 3
+
+
+def test_missing_names_are_none():
+    table = read_edges(["TF\ttarget\timportance", "nan\tCD14\t1", "SPI1\tNaN\t1", "SPI1\tNA\t2"])
+    assert table.edges["target"].tolist() == ["NA"]  # sodium's symbol of a gene is no missing value
+    assert table.nameless == 2
+
+
+def test_columns_of_numbers_that_are_not_used_are_named():
+    table = read_edges(["TF\ttarget\tp_value", "A\tx\t0.01", "B\ty\t0.2"])
+    assert "the column p_value is not used" in table.report()
+    assert "not used" not in read_edges(["TF\ttarget\tsource_db", "A\tx\tdb1", "B\ty\tdb2"]).report()
+
+
+def test_trrust_without_a_known_sign_is_read():
+    assert len(read_edges(["A\tx\tUnknown\t1", "B\ty\tUnknown\t2"]).edges) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("TF\ttarget\timportance\nA\tx\t1,234\nB\ty\t999\n", "could be 1234 or 1.234"),
+        ("TF\ttarget\timportance\nA\tx\t2\nB\ty\t\n", "'' in edge 2"),
+        ('{"nodes": []}', "begins with '{'"),
+        ("version https://git-lfs.github.com/spec/v1\noid a\nsize 1\n", "begins with 'version https://git-lfs'"),
+        (",A,B\nx,0.1,0.2\ny,0,1\n", "a matrix of weights"),
+        ("0,1,0\n1,0,1\n", "names are numbers"),
+        ("1 2\n3 4\n", "names are numbers"),
+    ],
+)
+def test_what_is_no_table_of_edges_is_refused(text, message):
+    with pytest.raises(UserError, match=message):
+        read_edges(text.splitlines())
+
+
+def test_another_tool_s_json_beside_does_not_make_a_file_ours(tmp_path, caplog):
+    (tmp_path / "adjacencies.tsv").write_text("TF\ttarget\timportance\nA\tA\t2\nA\tx\t1\nA\tx\t1\n")
+    (tmp_path / "adjacencies.json").write_text('{"tool": "other"}')
+    assert len(GRN.read(tmp_path / "adjacencies.tsv").edges) == 1
+    assert "1 rows of genes that regulate themselves" in caplog.text

@@ -108,5 +108,70 @@ def test_convert_writes_a_table_that_is_read_again(tmp_path):
     command = [sys.executable, "-m", "llm4grn.grn", "convert", str(pickled), str(table), "--keys", "target"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (0, f"3 edges from 2 TFs to 2 targets written to {table}\n")
-    assert "no importances" in done.stderr
+    assert "all importances are equal" in done.stderr
     assert GRN.read(table).edges.values.tolist() == [["A", "t", 1.0], ["A", "u", 1.0], ["B", "t", 1.0]]
+
+
+# -- what a conversion writes -----------------------------------------------------------------------------------------
+
+SIGNED = "TF\ttarget\timportance\tsign\nSPI1\tCD14\t3\t1\nSPI1\tMPO\t2\t-1\nJUN\tCD14\t1\t0\n"
+
+
+@pytest.mark.parametrize("ending", [".tsv", ".txt", ".csv", ".tsv.gz", ".csv.gz", ".decoupler.csv", ".gmt"])
+def test_every_form_is_read_again(ending, tmp_path, capsys):
+    (tmp_path / "net.tsv").write_text(SIGNED)
+    main(["convert", str(tmp_path / "net.tsv"), str(tmp_path / f"out{ending}")])
+    edges = GRN.read(tmp_path / f"out{ending}").edges
+    assert {*zip(edges["TF"], edges["target"], strict=True)} == {("SPI1", "CD14"), ("SPI1", "MPO"), ("JUN", "CD14")}
+    said = capsys.readouterr().out
+    assert ("holds no importances" in said) is (ending == ".gmt")
+    assert ("holds no signs" in said) is (ending in (".csv", ".tsv.gz", ".csv.gz"))
+    if "sign" in edges and ending != ".decoupler.csv":  # whose weight has the sign
+        assert edges.set_index(["TF", "target"])["sign"].to_dict() == {
+            ("SPI1", "CD14"): 1, ("SPI1", "MPO"): -1, ("JUN", "CD14"): 0
+        }  # fmt: skip
+
+
+def test_a_table_with_commas_has_commas(tmp_path):
+    (tmp_path / "net.tsv").write_text(SIGNED)
+    main(["convert", str(tmp_path / "net.tsv"), str(tmp_path / "out.csv")])
+    assert (tmp_path / "out.csv").read_text().startswith("TF,target,importance\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"), [("out.xlsx", "says no form"), ("out.gmt.gz", "says no form"), ("", "folder")]
+)
+def test_no_form_is_guessed(name, message, tmp_path, capsys):
+    (tmp_path / "net.tsv").write_text(SIGNED)
+    with pytest.raises(SystemExit, match="2"):
+        main(["convert", str(tmp_path / "net.tsv"), str(tmp_path / name)])
+    assert message in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["net.tsv"]
+
+
+def test_networks_of_other_names_are_told_apart(tmp_path, capsys):
+    (tmp_path / "a.tsv").write_text(SIGNED)
+    (tmp_path / "b.tsv").write_text("TF\ttarget\timportance\nENSG00000000001\tENSG00000000002\t1\n")
+    with pytest.raises(SystemExit, match="2"):
+        main(["compare", str(tmp_path / "a.tsv"), str(tmp_path / "b.tsv")])
+    assert "b.tsv: ENSG00000000002); give all the same names" in capsys.readouterr().err
+
+
+def test_a_folder_that_is_no_run_is_named(networks, tmp_path, capsys):
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(SystemExit, match="2"):
+        main(["compare", networks[0], str(tmp_path / "folder")])
+    assert "is a folder without graph.json" in capsys.readouterr().err
+
+
+def test_a_pickled_frame_has_the_columns_of_any_tool(tmp_path, capsys):
+    frame = pd.DataFrame({"source": ["A", "A", "A"], "target": ["x", "x", "A"], "weight": [2.0, 1.0, 3.0]})
+    (tmp_path / "net.pkl").write_bytes(pickle.dumps(frame))
+    main(["convert", str(tmp_path / "net.pkl"), str(tmp_path / "out.tsv")])
+    assert GRN.read(tmp_path / "out.tsv").edges.values.tolist() == [["A", "x", 2.0]]
+
+
+def test_a_name_for_a_list_is_one_gene(tmp_path):
+    (tmp_path / "net.pkl").write_bytes(pickle.dumps({"SPI1": "CD14"}))
+    main(["convert", str(tmp_path / "net.pkl"), str(tmp_path / "out.tsv"), "--keys", "tf"])
+    assert GRN.read(tmp_path / "out.tsv").edges["target"].tolist() == ["CD14"]

@@ -64,7 +64,7 @@ def test_a_graph_without_weights_gives_all_edges_1_and_a_warning(tmp_path, caplo
     with caplog.at_level("WARNING", logger="llm4grn"):
         edges = read_pickled_graph(written(tmp_path, digraph(None))).edges
     assert edges.values.tolist() == UNWEIGHTED
-    assert "no importances" in caplog.text
+    assert "all importances are equal" in caplog.text
 
 
 BY_TF = {"A": ["t", "u"], "B": ["t"]}
@@ -180,7 +180,7 @@ def test_no_library_is_imported_by_a_pickle(tmp_path):
         ({}, "without edges"),
         ([1, 2], "holds list, no graph"),
         (np.zeros(3), "holds numpy"),
-        (TABLE.drop(columns="importance"), "without the column importance"),
+        (TABLE.drop(columns="target"), "without the column target"),
         (pd.DataFrame(EDGES), "columns have no names"),
         (TABLE.assign(TF=TABLE["TF"].astype("category")), "which is not opened"),
         (TABLE.assign(when=pd.Timestamp(0)), "which is not opened"),

@@ -6,6 +6,7 @@ import argparse
 import logging
 import sys
 from collections.abc import Sequence
+from itertools import combinations
 from pathlib import Path
 
 from llm4grn.cli.why import OPTIONS, why_text
@@ -37,7 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     convert.add_argument(
         "table",
         type=Path,
-        help="file to write: .tsv (TF, target, importance), .decoupler.csv, .celloracle.csv (base GRN), .gmt (AUCell)",
+        help="file to write: .tsv or .csv (TF, target, importance), .decoupler.csv, .celloracle.csv (base GRN), "
+        ".gmt (AUCell)",
     )
     convert.add_argument("--k", type=int, help="regulators per target that are kept, the best ones (default: all)")
     convert.add_argument("--keys", choices=["tf", "target"], help="what the keys of a dictionary are")
@@ -74,9 +76,10 @@ def _convert(args: argparse.Namespace) -> str:
         if args.k < 1:
             raise UserError(f"--k={args.k}: expected a whole number, 1 or more")
         grn = GRN.from_edges(grn.edges.groupby("target", sort=False).head(args.k), grn.provenance)
-    write_network(grn, args.table)
+    left_out = write_network(grn, args.table)
     n_tfs, n_targets = grn.edges["TF"].nunique(), grn.edges["target"].nunique()
-    return f"{len(grn.edges)} edges from {n_tfs} TFs to {n_targets} targets written to {args.table}"
+    without = f", which holds no {left_out}" if left_out else ""
+    return f"{len(grn.edges)} edges from {n_tfs} TFs to {n_targets} targets written to {args.table}{without}"
 
 
 def _is_pickle(path: Path) -> bool:
@@ -95,6 +98,10 @@ def _compare(paths: Sequence[Path], k: int) -> str:
         raise UserError(f"--k={k}: expected a whole number, 1 or more")
     graphs = [read_regulators(path, k) for path in paths]
     legend = [f"{_letter(i)}  {path}" for i, path in enumerate(paths)]
+    targets = [set(graph.regulators) for graph in graphs]
+    if not any(a & b for a, b in combinations(targets, 2)):
+        shown = "; ".join(f"{path}: {min(own, default='none')}" for path, own in zip(paths, targets, strict=True))
+        raise UserError(f"compare: no two of these networks share a target ({shown}); give all the same names of genes")
     body = _pair_table(*graphs) if len(graphs) == 2 else _overlap_matrix(graphs)
     return "\n".join([*legend, "", body])
 
@@ -116,6 +123,8 @@ def read_regulators(path: Path, k: int) -> CausalGraph:
     UserError
         If the file cannot be read.
     """
+    if path.is_dir() and not (path / "graph.json").is_file():
+        raise UserError(f"{path} is a folder without graph.json; give a run's folder, or a file of edges")
     path = path / "graph.json" if path.is_dir() else path
     if path.suffix == ".json":
         return CausalGraph.from_json(path)

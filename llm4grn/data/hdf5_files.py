@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -84,19 +84,55 @@ def read_zarr(path: Path, field: str) -> AnnData:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            if path.is_dir():
-                return anndata.read_zarr(path)
             import zarr
             from zarr.storage import ZipStore
 
+            if path.is_dir():
+                return anndata.read_zarr(_cells_of(zarr.open_group(path, mode="r"), path, field))
             with closing(ZipStore(path, mode="r")) as store:
-                return anndata.read_zarr(zarr.open_group(store, path=zarr_root(path), mode="r"))
+                group = zarr.open_group(store, path=zarr_root(path), mode="r")
+                return anndata.read_zarr(_cells_of(group, path, field))
     except ImportError as error:
         raise UserError(f"{field}: {path} is zarr, which needs a package: run pip install zarr") from error
-    except MemoryError:
+    except (MemoryError, UserError):
         raise
     except Exception as error:  # of zarr, its codecs and anndata, which have no common class
         raise UserError(f"{field}: {path} cannot be read as zarr ({one_line(error)}); write it again") from error
+
+
+def _cells_of(group: Any, path: Path, field: str) -> Any:
+    """Return the group of the cells in a zarr store: its top, the RNA of a MuData, or the table of a SpatialData.
+
+    Raises
+    ------
+    UserError
+        If there is no such group, or chunks of its matrix are missing, which zarr would read as zeros.
+    """
+    for kind in "mod", "tables":
+        if kind in group:
+            names = sorted(name for name, _ in group[kind].groups())
+            chosen = _only_or_rna(names)
+            if chosen is None:
+                raise UserError(f"{field}: {path} holds {kind}/{', '.join(names)}; give one of these folders")
+            logger.warning("%s: %s/%s is read, and nothing else of it", path, kind, chosen)
+            group = group[kind][chosen]
+            break
+    matrix = group.get("X")
+    is_sparse = hasattr(matrix, "groups")
+    for part in ("data", "indices") if is_sparse else ("",) if matrix is not None else ():
+        stored: Any = matrix[part] if is_sparse else matrix
+        n_missing = stored.nchunks - stored.nchunks_initialized
+        text = f"{n_missing} of {stored.nchunks} chunks of X{'/' * is_sparse}{part} are not there"
+        if n_missing and is_sparse:  # what is stored of a sparse matrix is never a chunk of zeros
+            raise UserError(f"{field}: {path} is not whole: {text}; copy it again")
+        if n_missing:
+            logger.warning("%s: %s and count as zeros: copy it again, unless it was written so", path, text)
+    return group
+
+
+def _only_or_rna(names: Sequence[str]) -> str | None:
+    """Return the name of the modality or table with the RNA; None if it cannot be told."""
+    return next((name for name in names if name.casefold() in _RNA), names[0] if len(names) == 1 else None)
 
 
 def zarr_root(path: Path) -> str | None:
@@ -160,8 +196,8 @@ def _pieces(group: Any, name: str) -> AnnData:
         except Exception as error:
             logger.warning("%s: the layer %s cannot be read and is left out (%s)", name, key, one_line(error))
     adata = anndata.AnnData(_matrix(group["X"]) if "X" in group else None, obs=obs, var=var, layers=layers)
-    if "raw" in group:
-        raw = group["raw"]
+    raw = group.get("raw")
+    if hasattr(raw, "keys"):  # newer files without raw counts have an empty array there
         adata.raw = anndata.AnnData(_matrix(raw["X"]), obs=obs[[]], var=_table(raw["var"], f"{name}: raw.var"))
     return adata
 
@@ -212,13 +248,18 @@ def _read_tenx_h5(path: Path, field: str) -> AnnData:
     except MemoryError:
         raise
     except Exception as error:  # scanpy passes on what h5py says about a damaged file
+        if "specify the genome" in str(error):
+            raise UserError(
+                f"{field}: {path} holds several genomes ({one_line(error)}); read one of them with "
+                "scanpy.read_10x_h5(path, genome=...), and write it as .h5ad"
+            ) from error
         raise UserError(f"{field}: {path} cannot be read as 10x .h5 ({one_line(error)}); copy it again") from error
 
 
 def _read_h5mu(path: Path, field: str) -> AnnData:
     with _opened(path, field) as file:
         names = list(file["mod"])
-        chosen = next((name for name in names if name.casefold() in _RNA), names[0] if len(names) == 1 else None)
+        chosen = _only_or_rna(names)
         if chosen is None:
             raise UserError(f"{field}: {path} has no modality rna (modalities: {', '.join(names)}); give its .h5ad")
         others = [name for name in names if name != chosen]

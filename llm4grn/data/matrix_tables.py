@@ -5,35 +5,82 @@ from __future__ import annotations
 import csv
 import gzip
 import logging
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from llm4grn.data.hdf5_files import one_line
+from llm4grn.data.names import shortened
 from llm4grn.data.symbols import are_barcodes, share_known
-from llm4grn.data.text_tables import GZIP_MAGIC, clean
+from llm4grn.data.text_tables import CONTROL, GZIP_MAGIC, clean
 from llm4grn.errors import UserError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
     from anndata import AnnData
 
 logger = logging.getLogger(__name__)
 
 _CHUNK = 2000  # rows in memory at once
+_SEPARATORS = "\t", ",", ";", "|", " "
+_SAMPLE = 30  # lines are enough to see how a table is written
+_MOST_TITLES = 5  # lines above the table
+# Sums and descriptions that tools write among the counts, and that are no genes or cells.
+_NO_GENE = re.compile(
+    r"__(no_feature|ambiguous|too_low_aqual|not_aligned|alignment_not_unique)|N_(unmapped|multimapping|noFeature|"
+    r"ambiguous)|total|sum|n_?umis?|n_?genes?(_by_counts)?|n(Count|Feature)_\w+|(log1p_)?(total|n)_(counts|umis?|genes?)"
+    r"\w*|(pct|percent)[._]\w+|\w*clusters?|leiden|louvain|labels?|batch|sample|group|cell_?types?|orig\.ident|"
+    r"(S|G2M)[._]score",
+    re.IGNORECASE,
+)
+_NO_CELL = re.compile(
+    r"length|width|chr(om(osome)?)?|start|end|strand|total|sum|mean|average|gc(_content)?|(entrez|gene)[_ ]?id|"
+    r"description",
+    re.IGNORECASE,
+)
 GenesIn = Literal["auto", "rows", "columns"]
+
+
+class _Layout(NamedTuple):
+    """How a table is written: the lines above its header, and how its first lines split into fields."""
+
+    n_skipped: int
+    header: list[str]
+    rows: list[list[str]]  # some lines below the header
+    separator: str
+    encoding: str
+
+    @property
+    def width(self) -> int:
+        return len(self.rows[0])
+
+    @property
+    def n_texts(self) -> int:
+        """Number of columns before the counts: the names, and what is text in most rows behind them."""
+        columns = list(zip(*self.rows, strict=False))[1:]
+        is_text = [sum(not _is_number(value) for value in column) > len(column) / 2 for column in columns]
+        return 1 + next((i for i, text in enumerate(is_text) if not text), len(is_text))
+
+    @property
+    def decimal(self) -> str:
+        values = [value for row in self.rows for value in row[1:]]
+        with_comma = any(re.fullmatch(r"-?\d+,\d+", value) for value in values)
+        return "," if with_comma and not any(re.fullmatch(r"-?\d+\.\d+", value) for value in values) else "."
 
 
 def read_matrix_table(path: Path, field: str, genes_in: GenesIn = "auto") -> AnnData:
     """Read a table of counts, of which the first row and the first column are names.
 
-    The header may be one field short, as R writes it. Text columns between the names and the counts, such as gene ids,
-    are left out and named. Lines before the table that begin with ``#`` are skipped.
+    The header may be one field short, as R writes it. Columns between the names and the counts, such as gene ids, are
+    kept in ``var`` or ``obs``, and so are numbers that describe genes or cells by the names of their columns. Titles
+    above the table, and lines there that begin with ``#``, are skipped.
 
     Parameters
     ----------
     path
-        Text file, gzip-compressed or not.
+        Text file, gzip-compressed or not, in UTF-8, UTF-16 or Latin-1.
     field
         Config field of the path, for messages.
     genes_in
@@ -42,35 +89,36 @@ def read_matrix_table(path: Path, field: str, genes_in: GenesIn = "auto") -> Ann
     Raises
     ------
     UserError
-        If the file is no table of numbers, or its orientation cannot be recognised.
+        If the file is no table of numbers, has no names, or its orientation cannot be recognised.
     """
     import anndata
+    import numpy as np
     import pandas as pd
     from scipy.sparse import csr_matrix, vstack
 
-    n_skipped, header, first, separator = _beginning(path, field)
-    n_texts = next((i for i, text in enumerate(first[1:], 1) if _is_number(text)), len(first))
-    columns = header[len(header) - (len(first) - n_texts) :]
-    if len(header) not in (len(first), len(first) - 1) or not columns:
-        raise UserError(
-            f"{field}: {path} is no table of counts: its first line has {len(header)} fields, its second {len(first)}"
-        )
-    blocks, rows = [], []
+    layout = _layout(path, field)
+    width, n_texts = layout.width, layout.n_texts
+    columns = layout.header[len(layout.header) - (width - n_texts) :]
+    titles = layout.header[: len(layout.header) - len(columns)][1 - n_texts :] if n_texts > 1 else []
+    blocks, rows, texts = [], [], []
     try:
         for chunk in pd.read_csv(
             path,
-            sep=separator,
+            sep=layout.separator,
+            decimal=layout.decimal,
             header=None,
-            skiprows=n_skipped + 1,
+            skiprows=layout.n_skipped + 1,
+            usecols=range(width),
             chunksize=_CHUNK,
             compression="gzip" if _is_gzip(path) else None,
             dtype=dict.fromkeys(range(n_texts), str),
             keep_default_na=False,
-            na_values={i: ["", "NA", "NaN", "nan"] for i in range(n_texts, len(first))},  # type: ignore[misc]
+            na_values={i: ["", "NA", "NaN", "nan"] for i in range(n_texts, width)},  # type: ignore[misc]
             skipinitialspace=True,
-            encoding="utf-8-sig",
+            encoding=layout.encoding,
         ):
             rows += [clean(name) for name in chunk[0].astype(str)]
+            texts.append(chunk.iloc[:, 1:n_texts])
             blocks.append(csr_matrix(_numbers(chunk.iloc[:, n_texts:], columns, rows[-len(chunk) :])))
     except UserError as error:
         raise UserError(f"{field}: {path}: {error}") from error
@@ -78,46 +126,144 @@ def read_matrix_table(path: Path, field: str, genes_in: GenesIn = "auto") -> Ann
         raise UserError(
             f"{field}: {path} is no table of counts ({one_line(error)}); copy or export it again"
         ) from error
-    if n_texts > 1:
-        logger.warning("%s: %d columns of text behind the names are left out", path, n_texts - 1)
+    for names, what in (columns, "line"), (rows, "column"):
+        if _are_values(names):
+            raise UserError(
+                f"{field}: {path} holds numbers ({', '.join(names[:3])}, ...) and no names in its first {what}; write "
+                "the names of its rows and columns, too"
+            )
     genes_are_rows = _genes_are_rows(rows, columns, genes_in, path, field)
+    of_rows, of_columns = (_NO_GENE, _NO_CELL) if genes_are_rows else (_NO_CELL, _NO_GENE)
+    keep_rows, keep_columns = _are_counts(rows, of_rows), _are_counts(columns, of_columns)
     matrix = vstack(blocks, format="csr")
-    matrix = matrix.T.tocsr() if genes_are_rows else matrix
-    genes, cells = (rows, columns) if genes_are_rows else (columns, rows)
-    logger.info(
-        "%s: %d genes in its %s, %d cells", path, len(genes), "rows" if genes_are_rows else "columns", len(cells)
-    )
-    return anndata.AnnData(matrix, obs=pd.DataFrame(index=cells), var=pd.DataFrame(index=genes))
+    beside = pd.concat(texts).set_axis(titles, axis=1).set_axis(rows, axis=0).apply(lambda text: text.map(clean))
+    others = [name for name, keep in zip(columns, keep_columns, strict=True) if not keep]
+    for name, at in zip(others, np.flatnonzero(~keep_columns), strict=True):
+        beside[name] = matrix[:, at].toarray().ravel()
+    beside = beside.loc[:, ~beside.columns.duplicated()][keep_rows]
+    left_out = [name for name, keep in zip(rows, keep_rows, strict=True) if not keep]
+    if left_out:
+        logger.warning("%s: %d rows are no %s and left out (%s)", path, len(left_out),
+                       "genes" if genes_are_rows else "cells", shortened(left_out))  # fmt: skip
+    if len(beside.columns):
+        logger.warning(
+            "%s: %d columns are no counts and describe the %s (%s)",
+            *(path, len(beside.columns), "genes" if genes_are_rows else "cells", shortened(list(beside.columns))),
+        )
+    matrix = matrix[np.flatnonzero(keep_rows)][:, np.flatnonzero(keep_columns)]
+    across = pd.DataFrame(index=np.array(columns, dtype=object)[keep_columns])
+    obs, var = (across, beside) if genes_are_rows else (beside, across)
+    logger.info("%s: %d genes in its %s, %d cells", path, len(var), "rows" if genes_are_rows else "columns", len(obs))
+    return anndata.AnnData(matrix.T.tocsr() if genes_are_rows else matrix, obs=obs, var=var)
 
 
-def _beginning(path: Path, field: str) -> tuple[int, list[str], list[str], str]:
-    """Return the number of lines to skip, the fields of the header and of the first row, and the separator."""
+def _layout(path: Path, field: str) -> _Layout:
+    """Find how a table is written from its first lines."""
+    lines, numbers, encoding = _first_lines(path, field)
+    if len(lines) < 2 or "\0" in lines[0]:
+        raise UserError(f"{field}: {path} is no table of counts: it needs a line of names and lines of counts")
+    found = []
+    for separator in _SEPARATORS:
+        if not any(separator in line for line in lines):
+            continue
+        try:
+            rows = [
+                [clean(text) for text in next(csv.reader([line], delimiter=separator, skipinitialspace=True))]
+                for line in lines
+            ]
+        except csv.Error:  # a field of more than 131,072 letters: this is not the separator
+            continue
+        for start in range(min(_MOST_TITLES + 1, len(rows) - 1)):
+            header, body = _trimmed(rows[start], rows[start + 1 :])
+            fits = len(body[0]) > 1 and len(header) > 1 and len(header) in (len(body[0]), len(body[0]) - 1)
+            if (fits or (len(header) == 1 and len(body[0]) == 2)) and _is_number(body[0][-1]) and body[0][-1]:
+                found.append((start, separator, header, body, rows[:start]))
+                break
+    if not found:
+        raise UserError(f"{field}: {path} is no table of counts: {_why_not(lines)}")
+    start, separator, header, body, above = min(found, key=lambda each: each[0])
+    if any(len(row) >= len(header) for row in above):
+        raise UserError(
+            f"{field}: {path} has more than one line of names ({', '.join(above[0][:3])}, ...; "
+            f"{', '.join([*above, header][1][:3])}, ...); keep the one that names cells or genes"
+        )
+    if above:
+        logger.warning("%s: %d lines above the table are skipped", path, start)
+    return _Layout(numbers[start], header, [row for row in body if len(row) == len(body[0])], separator, encoding)
+
+
+def _first_lines(path: Path, field: str) -> tuple[list[str], list[int], str]:
+    """Return the first lines that are neither empty nor comments, how many lines precede each, and the encoding."""
     try:
-        with gzip.open(path, "rt", encoding="utf-8-sig") if _is_gzip(path) else path.open(encoding="utf-8-sig") as file:
-            lines: list[str] = []
-            n_skipped = 0
-            for line in file:
-                if not lines and (line.startswith("#") or not line.strip()):
-                    n_skipped += 1
-                elif len(lines) < 2:
-                    lines.append(line.rstrip("\r\n"))
-                else:
-                    break
+        with gzip.open(path) if _is_gzip(path) else path.open("rb") as file:
+            raw = [file.readline() for _ in range(_SAMPLE)]
+            if raw[0][:2] in (b"\xff\xfe", b"\xfe\xff"):
+                encoding, content = "utf-16", b"".join(raw) + file.read(2)
+                text = content[: len(content) // 2 * 2].decode("utf-16", errors="replace")
+            else:
+                content = b"".join(raw)
+                encoding = "utf-8-sig" if _is_utf8(content) else "latin-1"
+                text = content.decode(encoding)
     except (OSError, EOFError, UnicodeDecodeError) as error:
         raise UserError(
             f"{field}: {path} is neither a table of text nor of any other known format ({one_line(error)}); "
             f"give .h5ad, 10x .h5 or folder, .loom, .h5mu, .zarr, or a table of counts"
         ) from error
-    if len(lines) < 2 or "\0" in lines[0]:
-        raise UserError(f"{field}: {path} is no table of counts: it needs a line of names and lines of counts")
-    for separator in ("\t", ",", ";", " "):
-        header, first = (next(csv.reader([line], delimiter=separator, skipinitialspace=True)) for line in lines)
-        if len(first) > 1 and len(header) in (len(first), len(first) - 1):
-            return n_skipped, [clean(name) for name in header], [clean(text) for text in first], separator
-    raise UserError(
-        f"{field}: {path} is no table of counts: no separator (tab, comma, semicolon, blank) gives its first two lines "
-        "the same number of fields"
+    if CONTROL.search(text):
+        raise UserError(
+            f"{field}: {path} is neither a table of text nor of any other known format; give .h5ad, 10x .h5 or folder, "
+            ".loom, .h5mu, .zarr, or a table of counts"
+        )
+    lines: list[str] = []
+    numbers: list[int] = []
+    for number, line in enumerate(text.splitlines()):
+        if line.strip() and (lines or not line.startswith("#")):
+            lines.append(line)
+            numbers.append(number)
+    return lines, numbers, encoding
+
+
+def _is_utf8(content: bytes) -> bool:
+    try:
+        content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _trimmed(header: list[str], body: list[list[str]]) -> tuple[list[str], list[list[str]]]:
+    """Return the fields without those that a separator at the end of lines adds."""
+    while len(header) > 1 and not header[-1]:
+        header = header[:-1]
+    while len(body[0]) > max(len(header), 2) and not any(row[-1] for row in body if len(row) == len(body[0])):
+        body = [row[:-1] if len(row) == len(body[0]) else row for row in body]
+    return header, body
+
+
+def _why_not(lines: Sequence[str]) -> str:
+    """Say what keeps lines of text from being a table of counts."""
+    shown = " | ".join(" ".join(line.split())[:40] for line in lines[:2])
+    values = {value.strip("\"'").casefold() for value in re.split(r"[\t,; ]", lines[1])[1:]}
+    if values and values <= {"true", "false"}:
+        return "its values are TRUE and FALSE; give counts"
+    return (
+        "no separator (tab, comma, semicolon, bar, blank) splits its first lines into a line of names and lines of a "
+        f"name and numbers ({shown}); remove what stands above or beside the table"
     )
+
+
+def _are_values(names: Sequence[str]) -> bool:
+    """Return True for what stands in the place of names if a table was written without them: repeated numbers."""
+    n_numbers = sum(_is_number(name) and name != "" for name in names)
+    return n_numbers > len(names) / 2 and len(set(names)) < len(names)
+
+
+def _are_counts(names: Sequence[str], not_counted: re.Pattern[str]) -> np.ndarray:
+    """Return the mask of the names that are not sums or descriptions."""
+    import numpy as np
+
+    is_gene = not_counted is _NO_GENE
+    return np.array([not not_counted.fullmatch(n) or (is_gene and share_known([n]) > 0) for n in names], dtype=bool)
 
 
 def _numbers(block: Any, columns: Sequence[str], rows: Sequence[str]) -> Any:
@@ -155,7 +301,7 @@ def _is_number(text: str) -> bool:
     if text in ("", "NA", "NaN", "nan"):
         return True
     try:
-        float(text)
+        float(text.replace(",", ".", 1))
     except ValueError:
         return False
     return True

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,7 +33,11 @@ _COLUMNS = (
 )
 _HEADERS = {*_COLUMNS, "x", "v1", "transcriptionfactors", "names", "tflist", "tfnames", "genelist"}
 _VERDICTS = ("istf", "tfyesno", "isatf")
+_TF = ("tf", "tfs", "transcriptionfactor", "transcriptionfactors")
+_SURE = ("symbol", "hgncsymbol", "mgisymbol", "genesymbol", "approvedsymbol")
+_WORDS = {"yes", "no", "true", "false"}  # "T" is a gene, too
 _YES = {"yes", "y", "true", "t", "1", "1.0"}
+_NO = {"no", "n", "false", "f", "0", "0.0"}
 #: What a list may look like, for messages.
 EXPECTED = "expected one gene symbol per line, or a tab- or comma-separated table with a column Symbol (AnimalTFDB)"
 
@@ -88,7 +95,13 @@ def read_name_file(path: str | Path) -> NameList:
     UserError
         If the file cannot be read, is empty, or is no list. The message does not name the file.
     """
-    return read_names(read_text(path).splitlines())
+    text = read_text(path)
+    if text.lstrip().startswith("["):  # JSON
+        with suppress(ValueError):
+            names = json.loads(text)
+            if names and all(isinstance(name, str) for name in names):
+                return read_names([name.replace("\n", " ") for name in names])
+    return read_names(text.splitlines())
 
 
 def read_names(lines: Sequence[str]) -> NameList:
@@ -107,7 +120,7 @@ def read_names(lines: Sequence[str]) -> NameList:
     >>> read_names(["GATA1, SPI1, PAX5"]).names
     ('GATA1', 'SPI1', 'PAX5')
     """
-    lines = [re.sub(r"\s#.*", "", line) for line in lines if line.strip() and not line.startswith("#")]
+    lines = [re.sub(r"\s#.*", "", line) for line in lines if line.strip() and not line.lstrip().startswith("#")]
     if not lines:
         raise UserError("no symbol in it")
     # A tab before or behind a name is a stray blank, and no empty field.
@@ -138,18 +151,19 @@ def _plain(lines: Sequence[str], entries: list[str]) -> NameList:
 
 
 def _column(rows: list[list[str]]) -> NameList:
-    width = max(map(len, rows))
+    width = Counter(map(len, rows[1:])).most_common(1)[0][0]
     header = ["", *rows[0]] if len(rows[0]) == width - 1 else rows[0]  # R's row names have no header
     names = [_header(name) for name in header]
-    at = next((names.index(name) for name in _COLUMNS if name in names), None)
+    verdict = _column_of_verdicts(names, rows)
+    at = next((i for n in (*_COLUMNS, "x", "v1") for i, have in enumerate(names) if have == n and i != verdict), None)
     if at is None:
-        body, at = rows, _column_of_symbols(rows)
+        at = _column_of_symbols(rows, verdict)
         if at is None:
             raise UserError(f"no column Symbol among {', '.join(rows[0][:6])}")
-        title, verdict = f"{at + 1}", None
+        is_header = verdict is not None and rows[0][verdict].casefold() not in _YES | _NO
+        body, title = rows[is_header:], f"{at + 1}"
     else:
         body, title = rows[1:], header[at]
-        verdict = next((names.index(name) for name in _VERDICTS if name in names), None)
     entries = [row[at] if len(row) > at else "" for row in body]
     wanted = [
         verdict is None or len(row) <= verdict or not row[verdict] or row[verdict].casefold() in _YES for row in body
@@ -157,12 +171,23 @@ def _column(rows: list[list[str]]) -> NameList:
     return _collected(entries, wanted, 0, title)
 
 
-def _column_of_symbols(rows: list[list[str]]) -> int | None:
+def _column_of_verdicts(names: Sequence[str], rows: list[list[str]]) -> int | None:
+    """Return the position of the column that says which genes are TFs: by its name, or as it says yes and no."""
+    for at, name in enumerate(names):
+        said = {row[at].casefold() for row in rows[1:] if len(row) > at} - {""}
+        if name in _VERDICTS or (said and said <= _YES | _NO and (name in _TF or said <= _WORDS) and name not in _SURE):
+            return at
+    return None
+
+
+def _column_of_symbols(rows: list[list[str]], verdict: int | None = None) -> int | None:
     """Return the position of the column that holds mostly known symbols, in a table without a header."""
     shares = {}
     for at in range(min(map(len, rows))):
+        if at == verdict:
+            continue
         column = [row[at] for row in rows]
-        if share_known(column[:1]) == 1 and not column[0].startswith("ENS"):
+        if (share_known(column[:1]) == 1 or verdict is not None) and not column[-1].startswith("ENS"):
             shares[at] = share_known(column)
     best = max(shares, key=shares.__getitem__, default=None)
     return best if best is not None and shares[best] > 0.5 else None

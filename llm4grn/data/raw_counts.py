@@ -16,6 +16,7 @@ _ENOUGH_CELLS = 20  # to say something about most of them
 _EMPTY = 10  # counts of an empty droplet at most
 _N_INSPECTED_CELLS = 200  # enough to determine whether all cells have the same library size
 _PARTIAL = {"ambiguous", "unspliced", "spanning"}
+_LARGEST_COUNT = 2**53  # beyond, not every integer is one in double precision
 _LARGEST_LOG = 20.0  # exp(20) is half a billion, larger than any count, so log1p of a count is smaller
 
 
@@ -40,6 +41,7 @@ def check_counts(adata: AnnData, name: str) -> None:
     remedy = f"raw counts are needed{_elsewhere(adata)}"
     counts = check_numbers(adata, name, f"repair the matrix: {remedy}")
     _check_unique(adata.obs_names, f"{name}: barcode", "make them unique (adata.obs_names_make_unique())")
+    _refuse(adata, name, counts, counts.data > _LARGEST_COUNT, f"larger than any count; {remedy}")
     if np.issubdtype(counts.dtype, np.unsignedinteger):
         return
     _refuse(adata, name, counts, counts.data < 0, f"negative (scaled or centred values?); {remedy}")
@@ -66,6 +68,8 @@ def check_numbers(adata: AnnData, name: str, remedy: str) -> csr_matrix:
     """
     import numpy as np
 
+    if adata.X is None:
+        raise UserError(f"{name}: the file has no matrix X{_elsewhere(adata)}")
     matrix = as_csr(adata.X, name)
     if min(matrix.shape) == 0 or not matrix.data.any():
         raise UserError(
@@ -105,6 +109,8 @@ def as_csr(matrix: Any, name: str) -> csr_matrix:
     dtype = getattr(matrix, "dtype", None)
     if dtype is None or dtype.kind not in "buif":
         raise UserError(f"{name}: the matrix holds {dtype} values and not numbers; give raw counts")
+    if dtype.itemsize not in (1, 4, 8) and dtype.kind == "f":  # scipy has no sparse matrices of half precision
+        matrix = matrix.astype("float32" if dtype.itemsize < 4 else "float64")
     return matrix if issparse(matrix) and matrix.format == "csr" else csr_matrix(matrix)
 
 

@@ -40,15 +40,29 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def is_hdf5(path: Path) -> bool:
+    """Return True if a file has the signature of HDF5, at its start or behind a block of 512, 1024, ... bytes.
+
+    mudata writes such a block.
+    """
+    offset, size = 0, path.stat().st_size
+    with path.open("rb") as file:
+        while offset < size:
+            file.seek(offset)
+            if file.read(len(HDF5_MAGIC)) == HDF5_MAGIC:
+                return True
+            offset = 2 * offset or 512
+    return False
+
+
 def check_is_h5ad(path: Path, field: str) -> None:
     """Raise UserError unless ``path``, given by the config field ``field``, has the signature of an HDF5 file."""
     if path.is_dir():
         raise UserError(f"{field}: {path} is a folder, not an .h5ad file; for a 10x folder use dataset=mtx")
     if not path.is_file():
         raise UserError(f"{field}: there is no file {path}; give the path of an .h5ad file")
-    with path.open("rb") as file:
-        if file.read(len(HDF5_MAGIC)) != HDF5_MAGIC:
-            raise UserError(f"{field}: {path} is not an .h5ad file (no HDF5 signature); write it with adata.write_h5ad")
+    if not is_hdf5(path):
+        raise UserError(f"{field}: {path} is not an .h5ad file (no HDF5 signature); write it with adata.write_h5ad")
 
 
 def read_h5ad(path: Path, field: str) -> AnnData:
@@ -105,7 +119,11 @@ def _with_prefix(folder: Path, field: str) -> dict[str, Path]:
     if "" in found or not whole:
         for role, names in TENX_FILES.items():
             if role not in found.get("", {}):
-                raise UserError(f"{field}: the 10x folder {folder} has no {' or '.join(names)}; put the file there")
+                have = ", ".join(path.name for path in sorted(folder.iterdir())[:6]) or "nothing"
+                raise UserError(
+                    f"{field}: the 10x folder {folder} has no {' or '.join(names)} (it has {have}); put the file "
+                    "there, and give all three the names of 10x, with one prefix or none"
+                )
         return {role: found[""][role] for role in TENX_FILES}
     if len(whole) > 1:
         raise UserError(
@@ -183,7 +201,7 @@ def read_10x(files: dict[str, Path], annotations: Path | None, field: str, annot
 
     if files["matrix"].name not in TENX_FILES["matrix"]:
         logger.info("read: %s", ", ".join(path.name for path in files.values()))
-    genes = _read_table(files["genes"], field, header=None)
+    genes = _in_columns(_read_table(files["genes"], field, header=None))
     barcode_table = _read_table(files["barcodes"], field, header=None)
     try:
         entries = scipy.io.mmread(files["matrix"])
@@ -201,8 +219,9 @@ def read_10x(files: dict[str, Path], annotations: Path | None, field: str, annot
             f"{files['genes'].name} has {len(genes)} lines and {files['barcodes'].name} has {len(barcodes)}; "
             f"take all three from one folder"
         )
-    if 2 in genes and genes[2].eq("Gene Expression").any():  # other features are antibodies, guides etc.
-        kept = genes[2].eq("Gene Expression").to_numpy()
+    types = genes[2].str.casefold() if 2 in genes else None
+    if types is not None and types.eq("gene expression").any():  # other features are antibodies, guides etc.
+        kept = types.eq("gene expression").to_numpy()
         if not kept.all():
             logger.warning("%s: %d features that are not genes are left out", files["genes"], (~kept).sum())
         matrix, genes = matrix[:, kept], genes[kept]
@@ -212,6 +231,13 @@ def read_10x(files: dict[str, Path], annotations: Path | None, field: str, annot
     if annotations is not None:
         adata.obs["cell_type"] = cell_types(annotations, barcodes, annotations_field).to_numpy()
     return adata
+
+
+def _in_columns(genes: pd.DataFrame) -> pd.DataFrame:
+    """Split ids and symbols that commas or blanks separate, where there should be tabs."""
+    if genes.shape[1] == 1 and genes[0].str.fullmatch(r"ENS\w+[, ]\s*\S+").mean() > 0.9:
+        return genes[0].str.split(r"[, ]\s*", n=1, expand=True, regex=True).fillna("")
+    return genes
 
 
 def _without_header(table: pd.DataFrame, sizes: set[int]) -> pd.DataFrame:
@@ -263,7 +289,9 @@ def _read_table(path: Path, field: str, header: int | None) -> pd.DataFrame:
     try:
         return pd.read_csv(path, sep=separator, header=header, dtype=str, keep_default_na=False, quoting=quoting)
     except (OSError, EOFError, ValueError, zlib.error) as error:
-        raise UserError(f"{field}: {path} is not a table ({one_line(error)}); copy it again") from error
+        raise UserError(
+            f"{field}: {path} is not a table ({one_line(error)}); copy it again, or write it without row names"
+        ) from error
 
 
 def as_counts(adata: AnnData, name: str, cell_types: Any | None, batch: Any | None = None) -> AnnData:
@@ -284,5 +312,6 @@ def as_counts(adata: AnnData, name: str, cell_types: Any | None, batch: Any | No
         known = pd.Series(cell_types).reset_index(drop=True).astype(object)
         obs["cell_type"] = pd.Categorical(known.where(known.notna(), "unknown").astype(str))
     if batch is not None:
-        obs["batch"] = pd.Categorical(pd.Series(batch).reset_index(drop=True).astype(str))
+        known = pd.Series(batch).reset_index(drop=True).astype(object)
+        obs["batch"] = pd.Categorical(known.where(known.notna(), "unknown").astype(str))
     return anndata.AnnData(counts, obs=obs, var=pd.DataFrame(index=adata.var_names.astype(str)))

@@ -57,6 +57,8 @@ class SymbolTable:
         """
         if name in self.approved:
             return (name,)
+        if name.isdecimal():  # a number of Entrez or of a row, though some are listed as aliases
+            return ()
         if match := _ENSEMBL.fullmatch(name):
             symbol = self.ensembl.get(int(match[2])) if f"ENS{match[1]}G" == ORGANISMS[self.organism] else None
             return () if symbol is None else (symbol,)

@@ -13,9 +13,9 @@ from pathlib import Path
 from llm4grn.errors import UserError
 
 GZIP_MAGIC = b"\x1f\x8b"
-_SEPARATORS = "\t", ",", ";", "|"
+_SEPARATORS = "\t", ";", ",", "|"  # a comma may be a decimal one between semicolons
 _SAMPLE = 50  # lines are enough to find the separator
-_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f]")
+CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f]")
 
 
 def read_text(path: str | Path) -> str:
@@ -44,7 +44,7 @@ def read_text(path: str | Path) -> str:
             text = content.decode(encoding)
         except UnicodeDecodeError:
             continue
-        if not _CONTROL.search(text):
+        if not CONTROL.search(text):
             return text
     raise UserError("not a text file")
 
@@ -52,7 +52,7 @@ def read_text(path: str | Path) -> str:
 def split_rows(lines: Sequence[str]) -> tuple[list[list[str]], str | None]:
     """Split lines into fields, of which blanks and quotes around them are stripped.
 
-    The separator is the first of tab, comma, semicolon and bar that splits the first lines into equally many fields;
+    The separator is the first of tab, semicolon, comma and bar that splits the first lines into equally many fields;
     failing that, the one that does so for most lines; failing that, blanks. A header may be one field short, as R
     writes it.
 
@@ -104,16 +104,17 @@ def clean(name: str) -> str:
 
 def _separator(lines: Sequence[str]) -> str | None:
     shares = {}
-    for separator in _SEPARATORS:
+    for separator in _SEPARATORS if lines else ():
         widths = [len(line.split(separator)) for line in lines]
-        (width, n), *_ = Counter(widths[1:] or widths).most_common(1) or [(1, 0)]
-        first_fits = widths[:1] in ([width], [width - 1])
+        (width, n), *_ = Counter(widths[1:] or widths).most_common(1)
+        # A first line without the separator can be R's header of one column, but hardly is if another splits it.
+        fit = 1.0 if widths[0] == width or 1 < widths[0] == width - 1 else 0.95 if widths[0] == width - 1 else 0.9
         if width > 1:
-            shares[separator] = n / max(len(widths) - 1, 1) * (1.0 if first_fits else 0.9)
+            shares[separator] = n / max(len(widths) - 1, 1) * fit
     best = max(shares.values(), default=0.0)
     # A separator inside the fields of another, as commas in a description, splits the lines unequally.
     if best > 0:
         return next(separator for separator, share in shares.items() if share == best)
-    widths = [len(line.split()) for line in lines]
+    widths = [len(line.split()) for line in lines] or [0]
     body = set(widths[1:] or widths)
     return " " if len(body) == 1 and max(body) > 1 and widths[0] in (max(body), max(body) - 1) else None

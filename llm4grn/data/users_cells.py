@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -24,10 +25,13 @@ _SYMBOL_COLUMNS = (
     *("feature_name", "gene_symbols", "gene_symbol", "gene_name", "gene_names", "symbol", "symbols", "hgnc_symbol"),
     *("mgi_symbol", "gene_short_name", "external_gene_name", "GeneName", "Symbol", "Gene", "name", "SYMBOL"),
 )
+_ID_COLUMNS = ("gene_ids", "gene_id", "ensembl_id", "Accession", "feature_id", "id")
 _TYPE_COLUMNS = ("feature_types", "feature_type", "feature_modality", "modality")
 _GENE_TYPES = {"gene expression", "gene", "rna", "genes", "gex"}
 _NAMELESS = {"", "nan", "NaN", "<NA>", "None"}
 _FEW = 0.01  # share of the cells that may be copies of others without a warning
+_MOST = 0.5  # share of known symbols in a column that holds the names of genes
+_SYMBOL_BESIDE_ID = re.compile(r"(.+)[|_:;](?:ENS[A-Z]*G\d{11}(?:\.\d+)?)|(?:ENS[A-Z]*G\d{11}(?:\.\d+)?)[|_:;](.+)")
 #: Value of ``gene_names`` that keeps the names of the file.
 INDEX = "index"
 
@@ -98,6 +102,9 @@ def chosen_counts(adata: AnnData, name: str, choice: CellChoice) -> AnnData:
     if choice.round:
         adata = _rounded(adata, shown)
     types, batches = (None if c is None else adata.obs[c] for c in (column, choice.batch))
+    for wanted, values in (column, types), (choice.batch, batches):
+        if values is not None and (n_missing := int(values.isna().sum())):
+            logger.warning("%s: %d cells have no value in obs.%s, and are called 'unknown'", shown, n_missing, wanted)
     counts = readers.as_counts(adata, shown, types, batches)
     lines = [*warnings_about(list(counts.var_names), choice.organism), *warnings_about_counts(counts.X)]
     if (copies := n_copies(counts.X)) > _FEW * counts.n_obs:
@@ -155,18 +162,28 @@ def with_layer(adata: AnnData, name: str, layer: str | None) -> AnnData:
 
 
 def _subset(adata: AnnData, query: str, name: str) -> AnnData:
+    import numpy as np
+    import pandas as pd
+
+    have = ", ".join(map(str, adata.obs.columns)) or "none"
     try:
-        kept = adata.obs.reset_index(drop=True).query(query, engine="python").index
+        fulfils = adata.obs.reset_index(drop=True).eval(query, engine="python")
     except Exception as error:  # of pandas and of Python's parser, which can be anything
-        have = ", ".join(map(str, adata.obs.columns)) or "none"
         reason = " ".join(str(error).split())[:120]
         raise UserError(
             f"dataset.subset={query}: not a query on obs ({reason}; columns: {have}); write it as \"cell_type == 'B'\""
         ) from error
+    # What is true or false of each cell, and not a column of numbers, which pandas would take for positions.
+    if np.shape(fulfils) != (adata.n_obs,) or not pd.api.types.is_bool_dtype(fulfils):
+        raise UserError(
+            f"dataset.subset={query}: is not true or false of each cell (columns: {have}); write it as "
+            "\"cell_type == 'B'\""
+        )
+    kept = np.flatnonzero(pd.Series(fulfils).fillna(False).to_numpy(bool))
     if len(kept) == 0:
         raise UserError(f"dataset.subset={query}: no cell of {name} fulfils it; check the values of the column")
     logger.info("%s: %d of %d cells fulfil dataset.subset=%s", name, len(kept), adata.n_obs, query)
-    return adata[kept.to_numpy()]
+    return adata[kept]
 
 
 def _only_genes(adata: AnnData, name: str) -> AnnData:
@@ -208,21 +225,40 @@ def gene_names(adata: AnnData, name: str, column: str | None) -> list[str]:
             have = ", ".join(map(str, adata.var.columns)) or "none"
             raise UserError(f"dataset.gene_names: {name} has no var column {column} (columns: {have}, or index)")
         names = _unique(adata.var[column], ids, name)
-    elif column is None and (are_ensembl_ids(ids) or all(gene.isdecimal() for gene in ids)):
-        found = next((c for c in _SYMBOL_COLUMNS if c in adata.var and _has_symbols(adata.var[c])), None)
-        if found is not None:
-            names = _unique(adata.var[found], ids, name)
-            logger.info(
-                "%s: the index holds ids, so genes are named by var.%s (dataset.gene_names=%s)", name, found, found
-            )
-        else:
-            names = _from_ids(ids, name)
+    elif column is None and (found := _column_of_symbols(adata, ids)) is not None:
+        names = _unique(adata.var[found], ids, name)
+        logger.info(
+            "%s: the index holds %s, so genes are named by var.%s (dataset.gene_names=%s)",
+            *(name, f"ids such as {ids[0]}", found, found),
+        )
+    elif column is None and all(gene.isdecimal() for gene in ids):
+        have = ", ".join(map(str, adata.var.columns)) or "none"
+        raise UserError(
+            f"{name}: the genes are named by numbers ({', '.join(ids[:3])}, ...) and no column of var holds symbols "
+            f"(columns: {have}); add one and give dataset.gene_names=COLUMN, or dataset.gene_names=index to keep them"
+        )
+    elif column is None and are_ensembl_ids(ids):
+        names = _from_ids(ids, name)
+    elif column is None and (split := _symbols_beside_ids(ids)) is not None:
+        names = _unique(split, ids, name)
+        logger.info("%s: gene names such as %s are symbols and ids in one; the symbols are used", name, ids[0])
     else:
-        names = ids
+        names = _with_ids(adata, ids, name)
     stripped = [clean(gene) for gene in names]
     if changed := sum(a != b for a, b in zip(names, stripped, strict=True)):
         logger.warning("%s: %d gene names lost blanks or quotes around them", name, changed)
     return _without_prefix(stripped, name)
+
+
+def _column_of_symbols(adata: AnnData, ids: Sequence[str]) -> str | None:
+    """Return the column of ``var`` with the symbols of genes, if the index holds ids or other names."""
+    columns = [str(column) for column in adata.var.columns if _has_symbols(adata.var[column])]
+    named = [column for name in _SYMBOL_COLUMNS for column in columns if column.casefold() == name.casefold()]
+    if named and (are_ensembl_ids(ids) or all(gene.isdecimal() for gene in ids)):
+        return named[0]
+    own = share_known(ids)
+    known = {column: share_known(adata.var[column].astype(str).tolist()) for column in [*named, *columns]}
+    return next((column for column, share in known.items() if share > max(_MOST, 2 * own)), None)
 
 
 def _has_symbols(column: pd.Series) -> bool:
@@ -230,9 +266,35 @@ def _has_symbols(column: pd.Series) -> bool:
     return not are_ensembl_ids(values) and not all(value.isdecimal() or value in _NAMELESS for value in values)
 
 
-def _unique(column: pd.Series, ids: Sequence[str], name: str) -> list[str]:
+def _symbols_beside_ids(names: Sequence[str]) -> list[str] | None:
+    """Return the symbols in names such as ``GATA1|ENSG00000102145`` or ``ENSG00000102145_GATA1``; None in others.
+
+    Examples
+    --------
+    >>> _symbols_beside_ids(["GATA1|ENSG00000102145.15", "ENSG00000229807_XIST"])
+    ['GATA1', 'XIST']
+    """
+    parts = [_SYMBOL_BESIDE_ID.fullmatch(name) for name in names]
+    if sum(map(bool, parts)) < 0.9 * len(names):
+        return None
+    return [part[1] or part[2] if part else name for part, name in zip(parts, names, strict=True)]
+
+
+def _with_ids(adata: AnnData, names: list[str], name: str) -> list[str]:
+    """Return names of which repeated ones got the id of another column appended, if there is one that tells them."""
+    import pandas as pd
+
+    if len(set(names)) == len(names):
+        return names
+    found = next((c for c in _ID_COLUMNS if c in adata.var and adata.var[c].is_unique), None)
+    return names if found is None else _unique(pd.Series(names), adata.var[found].astype(str).tolist(), name)
+
+
+def _unique(column: Sequence[str] | pd.Series, ids: Sequence[str], name: str) -> list[str]:
     """Return the names of a column; one that is missing is the id, and a repeated one gets its id appended."""
     names = [identifier if clean(str(n)) in _NAMELESS else str(n) for n, identifier in zip(column, ids, strict=True)]
+    if n_missing := sum(clean(str(n)) in _NAMELESS for n in column):
+        logger.warning("%s: %d genes have no symbol and keep their id", name, n_missing)
     seen: set[str] = set()
     unique, repeated = [], []
     for gene, identifier in zip(names, ids, strict=True):

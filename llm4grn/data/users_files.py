@@ -30,6 +30,11 @@ _FIELD = "dataset.path"
 # Raised whenever files are read differently, so that cells that were read before are read again.
 _READER = {"reader": "2"}
 _FOREIGN = {  # first bytes of files that no reader of Python should be expected to open
+    b"version https://git-lfs": "is a pointer of Git LFS and not the file; run git lfs pull",
+    b"!Series": "is a series matrix of GEO, which describes samples; take the counts among its supplementary files",
+    b"<!DOCTYPE": "is a web page; download the file itself",
+    b"<!doctype": "is a web page; download the file itself",
+    b"<html": "is a web page; download the file itself",
     b"PAR1": "is a Parquet file; write it with pandas as .csv, or as .h5ad",
     b"ARROW1": "is a Feather file; write it with pandas as .csv, or as .h5ad",
     b"PK\x03\x04": "is a zip archive or a spreadsheet (.xlsx); unpack it, or save the sheet as .csv (symbols such as "
@@ -248,6 +253,8 @@ def kind_of_file(path: Path, field: str) -> str:
             )
         readers.tenx_files(path, field)
         return "tenx"
+    if path.is_symlink() and not path.exists():
+        raise UserError(f"{field}: {path} is a link to {path.readlink()}, which does not exist; link to the file again")
     if not path.exists():
         near = difflib.get_close_matches(path.name, [part.name for part in path.parent.glob("*")], n=1, cutoff=0.8)
         hint = f"; is it {path.parent / near[0]}?" if near else "; give the path of a file or folder of cells"
@@ -265,9 +272,9 @@ def kind_of_file(path: Path, field: str) -> str:
     for magic, what in _FOREIGN.items():
         if start.startswith(magic):
             raise UserError(f"{field}: {path} {what}")
-    if start.startswith(readers.HDF5_MAGIC):
-        if packed:
-            raise UserError(f"{field}: {path} is HDF5 compressed with gzip; unpack it with gunzip")
+    if packed and start.startswith(readers.HDF5_MAGIC):
+        raise UserError(f"{field}: {path} is HDF5 compressed with gzip; unpack it with gunzip")
+    if not packed and readers.is_hdf5(path):
         return "hdf5"
     if start[257:262] == b"ustar":
         raise UserError(f"{field}: {path} is a tar archive; unpack it and give the folder or file in it")

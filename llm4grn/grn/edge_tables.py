@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from llm4grn.data.names import match_names
 from llm4grn.data.text_tables import read_text, split_rows
 from llm4grn.errors import UserError
-from llm4grn.grn.signs import SIGNS
+from llm4grn.grn.signs import sign_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,6 +35,8 @@ _STIMULATION = ("consensusstimulation", "isstimulation")
 _INHIBITION = ("consensusinhibition", "isinhibition")
 _ROLES = {"TF": _TF, "target": _TARGET}
 _REGULON = re.compile(r"(.+?)[ _]?(?:\(([+-])\)|\((\d+)g\)|_regulon|_targets|_extended)+", re.IGNORECASE)
+_NOT_EDGES = re.compile(r"[{\[<]|version https://git-lfs|MZ|%%MatrixMarket")
+_NAMELESS = ["", "nan", "NaN", "<NA>", "None"]
 _TRUE = {"1", "1.0", "true", "yes"}
 #: What a file of edges may look like, for messages.
 EXPECTED = (
@@ -61,6 +63,14 @@ class EdgeTable:
         True if importances were negative, so that the edges are ranked by size.
     n_levels
         Number of different importances; 1 if the file gives none.
+    n_listed
+        Number of rows that name several targets, each of which is an edge.
+    contradicting
+        Number of edges whose rows have opposite signs, so that theirs is not known.
+    no_signs
+        Words in the column of signs that are none, and count as not known.
+    unused
+        Columns with numbers that are not known to be importances.
     """
 
     edges: pd.DataFrame
@@ -70,6 +80,10 @@ class EdgeTable:
     repeated: int = 0
     signed: bool = False
     n_levels: int = 2
+    n_listed: int = 0
+    contradicting: int = 0
+    no_signs: tuple[str, ...] = ()
+    unused: tuple[str, ...] = ()
 
     def report(self) -> str | None:
         """Return one line on what was dropped or taken for granted; None if there is nothing to say."""
@@ -81,10 +95,19 @@ class EdgeTable:
         ):
             if n:
                 parts.append(f"{n} rows {what} are dropped")
+        if self.n_listed:
+            parts.append(f"{self.n_listed} rows list several targets, each of which is an edge")
+        if self.contradicting:
+            parts.append(f"{self.contradicting} edges have opposite signs in several rows, and count as without one")
+        if self.no_signs:
+            parts.append(f"{', '.join(self.no_signs[:3])} among the signs is not known, and counts as no sign")
         if self.signed:
             parts.append("importances are signed, so edges are ranked by their size")
         if self.n_levels == 1 and len(self.edges) > 1:
-            parts.append("all importances are equal, so the ranking is by name and means nothing")
+            also = f" (the column {', '.join(self.unused)} is not used; call the one to rank by importance)"
+            parts.append(
+                f"all importances are equal{also if self.unused else ''}, so the ranking is by name and means nothing"
+            )
         elif self.n_levels < len(self.edges) / 20:
             parts.append(f"there are only {self.n_levels} different importances, so ties are ranked by name")
         return f"{len(self.edges)} of {self.n_rows} edges are used; {'; '.join(parts)}" if parts else None
@@ -99,11 +122,11 @@ def read_edge_file(path: str | Path) -> EdgeTable:
         If the file cannot be read, or holds no edges. The message does not name the file.
     """
     lines = read_text(path).splitlines()
-    name = Path(path).name.removesuffix(".gz")
-    return read_edges(lines, as_gmt=name.casefold().endswith(".gmt"))
+    name = Path(path).name.casefold().removesuffix(".gz")
+    return read_edges(lines, as_gmt=name.endswith(".gmt"), as_sif=name.endswith(".sif"))
 
 
-def read_edges(lines: Sequence[str], *, as_gmt: bool = False) -> EdgeTable:
+def read_edges(lines: Sequence[str], *, as_gmt: bool = False, as_sif: bool = False) -> EdgeTable:
     """Read the edges in lines of text.
 
     Known are the headers of arboreto, pySCENIC, BEELINE, GENIE3, decoupler (CollecTRI, DoRothEA), OmniPath and
@@ -116,6 +139,8 @@ def read_edges(lines: Sequence[str], *, as_gmt: bool = False) -> EdgeTable:
         Lines of the file; those that begin with ``#`` are skipped.
     as_gmt
         True if each line is a TF, a description, and its targets.
+    as_sif
+        True if each line is a TF, a relation, and one or more targets.
 
     Raises
     ------
@@ -128,21 +153,70 @@ def read_edges(lines: Sequence[str], *, as_gmt: bool = False) -> EdgeTable:
     >>> table.edges.values.tolist()
     [['SPI1', 'CD14', 1.0, 1], ['SPI1', 'MPO', 1.0, -1]]
     """
-    lines = [line for line in lines if line.strip() and not line.startswith("#")]
+    lines = [line for line in lines if re.sub(r"[\s,;|]", "", line) and not line.lstrip().startswith("#")]
     if not lines:
         raise UserError("empty")
+    if match := _NOT_EDGES.match(lines[0].lstrip()):
+        raise UserError(f"begins with {match[0]!r}, so it is no table of edges")
     if as_gmt:
         return _checked(_from_gmt([line.split("\t") for line in lines]))
+    if as_sif:
+        rows = [line.split("\t" if "\t" in lines[0] else None) for line in lines]
+        edges = [[row[0], row[1], target] for row in rows for target in row[2:] if target]
+        return table_of_edges(["TF", "relation", "target"], edges)
     rows, _ = split_rows(lines)
+    if len(rows) > 1 and not any(row[-1] for row in rows[1:] if len(row) == len(rows[0]) + 1):
+        rows = [row[: len(rows[0])] if not any(row[len(rows[0]) :]) else row for row in rows]  # a separator at the end
     header, body = _header_and_body(rows)
     if not body:
         raise UserError("no edges below the header")
     if "geneshortname" in map(_plain, header):
         return _checked(_from_base_grn(header, body))
-    ragged = next((number for number, row in enumerate(body, len(rows) - len(body) + 1) if len(row) != len(header)), 0)
+    width = len(header)
+    ragged = next((number for number, row in enumerate(body, len(rows) - len(body) + 1) if len(row) != width), 0)
     if ragged:
-        raise UserError(f"row {ragged} does not have {len(header)} fields")
-    return _checked(_named(header, body))
+        raise UserError(f"row {ragged} does not have {width} fields")
+    return table_of_edges(header, body)
+
+
+def table_of_edges(header: Sequence[str], body: Sequence[Sequence[str]]) -> EdgeTable:
+    """Return the edges of a table by the names of its columns, see :func:`read_edges`.
+
+    Raises
+    ------
+    UserError
+        If there are no edges, columns are missing, or an importance is not a number.
+    """
+    body, n_listed = _each_target(header, body)
+    return replace(_checked(_named(list(header), body)), n_listed=n_listed, **_left_unused(header, body))
+
+
+def _each_target(header: Sequence[str], body: Sequence[Sequence[str]]) -> tuple[list[list[str]], int]:
+    """Return one row for each target where rows list several, and the number of such rows."""
+    names = [_plain(name) for name in header]
+    at = next((names.index(name) for name in _TARGET if name in names), None)
+    rows, n_listed = [], 0
+    for row in body:
+        targets = [] if at is None else [target for target in re.split(r"\s*[;,]\s*", row[at]) if target]
+        if at is None or len(targets) < 2:
+            rows.append(list(row))
+            continue
+        n_listed += 1
+        rows += [[*row[:at], target, *row[at + 1 :]] for target in targets]
+    return rows, n_listed
+
+
+def _left_unused(header: Sequence[str], body: Sequence[Sequence[str]]) -> dict[str, Any]:
+    """Return what of a table is not used: words that are no signs, and numbers that could be importances."""
+    names = [_plain(name) for name in header]
+    at = _column_of_signs(names, body)
+    no_signs = () if at is None else dict.fromkeys(row[at] for row in body if sign_of(row[at]) is None)
+    used = {*_TF, *_TARGET, *_IMPORTANCE, *_SIGN, *_STIMULATION, *_INHIBITION, ""}
+    unused = [
+        title for i, (title, name) in enumerate(zip(header, names, strict=True))
+        if name not in used and all(_is_number(row[i]) for row in body)
+    ]  # fmt: skip
+    return {"no_signs": tuple(no_signs), "unused": tuple(unused)}
 
 
 def with_names_of(edges: pd.DataFrame, genes: Sequence[str], organism: str | None) -> tuple[pd.DataFrame, str]:
@@ -182,15 +256,23 @@ def _header_and_body(rows: list[list[str]]) -> tuple[list[str], list[list[str]]]
             header = ["", *header]
         return header, rows[1:]
     third = [row[2] for row in rows if len(row) > 2]
+    if len(header) in (2, 3) and all(_is_number(name) for row in rows for name in row[:2]):
+        raise UserError("its names are numbers; give symbols of genes")
     if len(header) == 3 and _is_number(header[2]):
         return ["TF", "target", "importance"], rows
-    if len(header) == 3 and _are_signs([row[1] for row in rows if len(row) > 2]):
+    middle = {row[1] for row in rows if len(row) > 2}
+    if len(header) == 3 and _are_signs(list(middle)):
         return ["TF", "sign", "target"], rows  # SIF
-    if len(header) in (3, 4) and _are_signs(third):
+    if len(header) == 3 and len(rows) > 1 and len(middle) == 1 and next(iter(middle)).islower():
+        return ["TF", "relation", "target"], rows  # SIF, of one relation such as pd
+    if len(header) in (3, 4) and (_are_signs(third) or (len(header) == 4 and set(third) == {"Unknown"})):
         return ["TF", "target", "sign", "source"][: len(header)], rows  # TRRUST
     missing = [role for role, known in _ROLES.items() if not any(name in known for name in names)]
     if len(header) == 2 and len(missing) == 2 and all(len(row) == 2 for row in rows):
         return ["TF", "target"], rows
+    values = [_is_number(value) for row in rows[1:] for value in row[1:]]
+    if len(missing) == 2 and values and all(values) and not _is_number(rows[1][0]):
+        raise UserError("a matrix of weights, which does not say whether its rows are TFs; write one row per edge")
     raise UserError(f"edges without the column {', '.join(missing)} among {', '.join(header[:6])}")
 
 
@@ -200,6 +282,8 @@ def _named(header: list[str], body: list[list[str]]) -> pd.DataFrame:
 
     table = pd.DataFrame(body, columns=range(len(header)), dtype=str)
     names = [_plain(name) for name in header]
+    if missing := [role for role, known in _ROLES.items() if not any(name in known for name in names)]:
+        raise UserError(f"edges without the column {', '.join(missing)} among {', '.join(header[:6])}")
     chosen: dict[str, int] = {}
     for role, known in _ROLES.items():
         at = [i for name in known for i, have in enumerate(names) if have == name]
@@ -226,16 +310,23 @@ def _sign(table: pd.DataFrame, names: list[str]) -> pd.Series | None:
     if all(at is not None for at in flags):
         up, down = (table[at].str.casefold().isin(_TRUE).astype(int) for at in flags)
         return up - down
-    if "sign" in names:
-        values = table[names.index("sign")].tolist()
-        if strange := [value for value in values if value.casefold() not in SIGNS]:
-            raise UserError(
-                f"column sign holds '{strange[0]}'; expected 1 (activation), -1 (repression) or 0 (unknown), or remove "
-                "it"
-            )
+    at = _column_of_signs(names, table.to_numpy().tolist())
+    if "sign" in names and at is None:
+        strange = next((value for value in table[names.index("sign")] if sign_of(value) is None), None)
+        if strange is None:  # none is known
+            return None
+        raise UserError(
+            f"column sign holds '{strange}'; expected 1 (activation), -1 (repression) or 0 (unknown), or remove it"
+        )
+    return None if at is None else table[at].map(lambda word: sign_of(word) or 0).astype(int)
+
+
+def _column_of_signs(names: Sequence[str], body: Sequence[Sequence[str]]) -> int | None:
+    """Return the position of the column whose words or numbers are mostly signs; of one called sign, all must be."""
     for name in _SIGN:
-        if name in names and _are_signs(table[names.index(name)].tolist()):
-            return table[names.index(name)].str.casefold().map(SIGNS).astype(int)
+        at = names.index(name) if name in names else None
+        if at is not None and _are_signs([row[at] for row in body], 1.0 if name in ("sign", "mor") else 0.5):
+            return at
     return None
 
 
@@ -261,10 +352,19 @@ def _from_base_grn(header: list[str], body: list[list[str]]) -> pd.DataFrame:
 
     at = [_plain(name) for name in header].index("geneshortname")
     binds = [(row[at], tf) for row in body for tf, value in zip(header[at + 1 :], row[at + 1 :], strict=False)
-             if value not in ("0", "0.0", "")]  # fmt: skip
+             if _binds(value)]  # fmt: skip
     if not binds:
         raise UserError("no edges: no TF binds in this base GRN")
     return pd.DataFrame([(tf, target) for target, tf in dict.fromkeys(binds)], columns=["TF", "target"])
+
+
+def _binds(value: str) -> bool:
+    if value.casefold() in ("", "false", "no", "na", "none", "<na>"):
+        return False
+    try:
+        return abs(float(value)) > 0  # not so for nan
+    except ValueError:
+        return True
 
 
 def _checked(table: pd.DataFrame) -> EdgeTable:
@@ -279,16 +379,17 @@ def _checked(table: pd.DataFrame) -> EdgeTable:
         if "sign" not in table:
             table.insert(3, "sign", (table["importance"] > 0).astype(int) - (table["importance"] < 0).astype(int))
         table = table.assign(importance=table["importance"].abs())
-    named = (table["TF"] != "") & (table["target"] != "")
+    named = ~(table["TF"].isin(_NAMELESS) | table["target"].isin(_NAMELESS))
     loops = named & (table["TF"] == table["target"])
     table = table[named & ~loops]
     # A stable sort: of equally strong rows, the first stays.
     strongest = table.sort_values("importance", ascending=False, kind="stable").drop_duplicates(["TF", "target"])
     kept = table.loc[table.index.isin(strongest.index)].reset_index(drop=True)
+    n_contradicting = 0
     if "sign" in table:  # not known where rows of one edge contradict each other
         stated = table[table["sign"] != 0].groupby(["TF", "target"])["sign"].nunique()
         contradicted = kept.set_index(["TF", "target"]).index.isin(stated[stated > 1].index)
-        kept = kept.assign(sign=kept["sign"].where(~contradicted, 0))
+        kept, n_contradicting = kept.assign(sign=kept["sign"].where(~contradicted, 0)), int(contradicted.sum())
     if kept.empty:
         raise UserError("no edges: every row lacks a name or is of a gene that regulates itself")
     return EdgeTable(
@@ -298,22 +399,31 @@ def _checked(table: pd.DataFrame) -> EdgeTable:
         self_loops=int(loops.sum()),
         repeated=len(table) - len(kept),
         signed=signed,
+        contradicting=n_contradicting,
         n_levels=kept["importance"].nunique(),
     )
 
 
 def _numbers(column: pd.Series) -> pd.Series:
-    if column.str.fullmatch(r"-?\d*,\d+").any() and not column.str.contains(".", regex=False).any():
+    with_comma = column[column.str.contains(",", regex=False)]
+    if len(with_comma) and not column.str.contains(".", regex=False).any():
+        if with_comma.str.fullmatch(r"-?[1-9]\d{0,2}(,\d{3})+").all():
+            raise UserError(
+                f"importance {with_comma.iloc[0]} could be {with_comma.iloc[0].replace(',', '')} or "
+                f"{with_comma.iloc[0].replace(',', '.', 1)}; write it with a point, or without separators of thousands"
+            )
         column = column.str.replace(",", ".", regex=False)  # a decimal comma
     try:
         return column.astype("float64")
     except ValueError as error:
-        raise UserError(f"column importance holds something that is not a number ({error})") from error
+        row, value = next((i, x) for i, x in enumerate(column, 1) if "," in x or not _is_number(x))
+        raise UserError(f"column importance holds {value!r} in edge {row}, which is not a number") from error
 
 
-def _are_signs(values: Sequence[str]) -> bool:
-    known = [value.casefold() in SIGNS for value in values]
-    return bool(known) and all(known) and any(SIGNS[value.casefold()] for value in values)
+def _are_signs(values: Sequence[str], share: float = 1.0) -> bool:
+    """Return True if so many values are signs, and some are known."""
+    signs = [sign_of(value) for value in values]
+    return any(signs) and sum(sign is not None for sign in signs) >= share * len(signs)
 
 
 def _plain(name: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
+from llm4grn.errors import UserError
 from llm4grn.grn.network import COLUMNS, GRN
 from llm4grn.store import atomic_write
 
@@ -50,8 +51,13 @@ def write_base_grn(grn: GRN, path: str | Path) -> Path:
 
 
 def write_gmt(grn: GRN, path: str | Path) -> Path:
-    """Write one line per TF: its name, a description, and its targets, those of highest importance first."""
-    sets = grn.edges.groupby("TF", sort=True)["target"].agg(list)
+    """Write one line per TF: its name, a description, and its targets, those of highest importance first.
+
+    Where signs are known, activated and repressed targets are sets of their own, ``TF(+)`` and ``TF(-)``.
+    """
+    edges = grn.edges
+    mark = edges["sign"].map({1: "(+)", -1: "(-)", 0: ""}) if "sign" in edges else ""
+    sets = edges.assign(regulon=edges["TF"] + mark).groupby("regulon", sort=True)["target"].agg(list)
     lines = ["\t".join([str(tf), f"targets of {tf}", *targets]) for tf, targets in sets.items()]
     with atomic_write(path) as temporary:
         temporary.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -59,21 +65,36 @@ def write_gmt(grn: GRN, path: str | Path) -> Path:
 
 
 def write_tsv(grn: GRN, path: str | Path) -> Path:
-    """Write the columns ``TF``, ``target`` and ``importance``, with the provenance beside them, see `GRN.write`."""
+    """Write all columns, first ``TF``, ``target`` and ``importance``, with the provenance beside, see `GRN.write`."""
     grn.write(path)
     return Path(path)
 
 
-#: Writer by the ending of the file; the last one that fits is taken.
-WRITERS: dict[str, Callable[[GRN, str | Path], Path]] = {
-    "": write_tsv,
-    ".decoupler.csv": write_decoupler,
-    ".celloracle.csv": write_base_grn,
-    ".gmt": write_gmt,
+#: Writer by the ending of the file, and what it leaves out of a network; the first that fits is taken.
+WRITERS: dict[str, tuple[Callable[[GRN, str | Path], Path], str]] = {
+    ".decoupler.csv": (write_decoupler, ""),
+    ".celloracle.csv": (write_base_grn, "importances and signs"),
+    ".gmt": (write_gmt, "importances"),
+    ".tsv.gz": (write_adjacencies, "signs"),
+    ".csv.gz": (write_adjacencies, "signs"),
+    ".csv": (write_adjacencies, "signs"),
+    ".tsv": (write_tsv, ""),
+    ".txt": (write_tsv, ""),
 }
 
 
-def write_network(grn: GRN, path: str | Path) -> Path:
-    """Write a network in the form that the ending of the file asks for, see ``WRITERS``."""
-    writer = [write for ending, write in WRITERS.items() if str(path).endswith(ending)][-1]
-    return writer(grn, path)
+def write_network(grn: GRN, path: str | Path) -> str:
+    """Write a network in the form that the ending of the file asks for, see ``WRITERS``, and return what is left out.
+
+    Raises
+    ------
+    UserError
+        If the ending is none of these, or the path is a folder.
+    """
+    if Path(path).is_dir():
+        raise UserError(f"{path} is a folder; give the file to write in it")
+    for ending, (write, left_out) in WRITERS.items():
+        if str(path).endswith(ending):
+            write(grn, path)
+            return left_out if "sign" in grn.edges else left_out.replace(" and signs", "").removeprefix("signs")
+    raise UserError(f"{path}: its ending says no form; choose one of {', '.join(WRITERS)}")

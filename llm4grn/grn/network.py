@@ -7,6 +7,7 @@ import json
 import logging
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
@@ -132,7 +133,8 @@ class GRN:
         try:
             provenance = _provenance_beside(path)
             if _is_own(path):
-                return cls.from_edges(_read_own(path), provenance)
+                with suppress(UserError):  # edited, or another tool's beside a file of that name
+                    return cls.from_edges(_read_own(path), provenance)
             table = read_edge_file(path)
             grn = cls.from_edges(table.edges, provenance)
         except UserError as error:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from llm4grn.errors import UserError
 from llm4grn.grn import GRN
+from llm4grn.grn.edge_tables import table_of_edges
 
 if TYPE_CHECKING:
     import numpy as np
@@ -87,7 +88,11 @@ def read_pickled_graph(path: str | Path, keys: Keys | None = None) -> GRN:
     try:
         with Path(path).open("rb") as file:
             table = _table(_Unpickler(file).load(), keys)
-        return GRN.from_edges(table, {"source": Path(path).name})
+        texts = table.astype(object).map(lambda value: value if isinstance(value, str) else _text(value))
+        edges = table_of_edges([str(name) for name in table], texts.to_numpy().tolist())
+        if line := edges.report():
+            logger.warning("%s: %s", path, line)
+        return GRN.from_edges(edges.edges, {"source": Path(path).name})
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); give a pickled graph") from error
     except UserError as error:
@@ -115,9 +120,13 @@ def _table(root: Any, keys: Keys | None) -> pd.DataFrame:
     if not edges:
         raise UserError(f"a graph without edges; {_INSTEAD}")
     if all(importance is None for *_, importance in edges):
-        logger.warning("the graph has no importances: all edges get 1, and ties are ranked by name")
         edges = [(tf, target, 1.0) for tf, target, _ in edges]
     return pd.DataFrame(edges, columns=["TF", "target", "importance"])
+
+
+def _text(value: Any) -> str:
+    """Return a number as text that gives it again."""
+    return repr(float(value)) if isinstance(value, int | float) or hasattr(value, "dtype") else str(value)
 
 
 def _graph_edges(graph: _Request) -> Iterator[tuple[str, str, float | None]]:
@@ -131,7 +140,8 @@ def _graph_edges(graph: _Request) -> Iterator[tuple[str, str, float | None]]:
 def _dict_edges(content: Mapping, keys: Keys) -> Iterator[tuple[str, str, float | None]]:
     for key, others in content.items():
         weighted = _mapping(others)
-        for other in _plain(others) if weighted is None else weighted:
+        names: Any = _plain(others) if weighted is None else weighted
+        for other in [names] if isinstance(names, str) else names:
             pair = _name(key), _name(other)
             yield *(pair if keys == "tf" else pair[::-1]), None if weighted is None else _plain(weighted[other])
 

@@ -270,7 +270,10 @@ def write_formats(adata, folder):
     adata.write_zarr(folder / "counts.zarr")
     shutil.make_archive(str(folder / "counts.zarr"), "zip", folder, "counts.zarr")
     _half_precision(folder / "counts.h5ad", folder / "half.h5ad")
-    with h5py.File(folder / "counts.h5mu", "w") as file, h5py.File(folder / "counts.h5ad") as source:
+    with (
+        h5py.File(folder / "counts.h5mu", "w", userblock_size=512) as file,  # as mudata writes it
+        h5py.File(folder / "counts.h5ad") as source,
+    ):
         for key in source:
             source.copy(key, file.require_group("mod/rna"), key)
         file["mod/rna"].attrs.update(source.attrs)
