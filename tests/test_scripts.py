@@ -92,6 +92,8 @@ def test_a_run_prints_its_table_and_writes_its_folder(finished):
     assert (run / "predictive.tsv").is_file()
     report = (run / "report.md").read_text()
     assert "Held-out predictive score of the graph" in report
+    listed = ["results.csv", "grn.tsv", "graph.json", "config.yaml", "test.h5ad", "predictive.tsv", "synthetic_1.h5ad"]
+    assert all(f"({name})" in report or f"`{name}`" in report for name in listed)
     assert "Language model" not in report  # none took part
     assert {row["source"] for row in rows} == {"control", "stage1", "run"}
     described = json.loads((run / "results.json").read_text())["run"]
