@@ -180,6 +180,11 @@ def test_simple_interactions(text, tmp_path):
         assert len(read_edges(text.splitlines()).edges) == 3
 
 
+@pytest.mark.parametrize("name", ["SPI1(+)", "SPI1 (12g)", "SPI1_extended (12g)", "SPI1_regulon", "SPI1 (+)", "SPI1"])
+def test_names_of_regulons_are_those_of_their_tf(name):
+    assert set(read_edges([f"{name}\tx\tCD14\tLYZ"], as_gmt=True).edges["TF"]) == {"SPI1"}
+
+
 def test_missing_names_are_none():
     table = read_edges(["TF\ttarget\timportance", "nan\tCD14\t1", "SPI1\tNaN\t1", "SPI1\tNA\t2"])
     assert table.edges["target"].tolist() == ["NA"]  # sodium's symbol of a gene is no missing value
@@ -206,6 +211,7 @@ def test_trrust_without_a_known_sign_is_read():
         (",A,B\nx,0.1,0.2\ny,0,1\n", "a matrix of weights"),
         ("0,1,0\n1,0,1\n", "names are numbers"),
         ("1 2\n3 4\n", "names are numbers"),
+        ("Target,SPI1,TF\nCD14,0.1,0\nLYZ,0.2,2\n", "column TF are numbers"),
     ],
 )
 def test_what_is_no_table_of_edges_is_refused(text, message):

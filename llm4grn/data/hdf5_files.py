@@ -132,7 +132,8 @@ def _cells_of(group: Any, path: Path, field: str) -> Any:
 
 def _only_or_rna(names: Sequence[str]) -> str | None:
     """Return the name of the modality or table with the RNA; None if it cannot be told."""
-    return next((name for name in names if name.casefold() in _RNA), names[0] if len(names) == 1 else None)
+    by_case = {name.casefold(): name for name in names}
+    return next((by_case[name] for name in _RNA if name in by_case), names[0] if len(names) == 1 else None)
 
 
 def zarr_root(path: Path) -> str | None:

@@ -40,6 +40,7 @@ _NO_CELL = re.compile(
     r"description",
     re.IGNORECASE,
 )
+_THOUSANDS = re.compile(r"-?[1-9]\d{0,2}(,\d{3})+")
 GenesIn = Literal["auto", "rows", "columns"]
 
 
@@ -57,17 +58,24 @@ class _Layout(NamedTuple):
         return len(self.rows[0])
 
     @property
-    def n_texts(self) -> int:
-        """Number of columns before the counts: the names, and what is text in most rows behind them."""
-        columns = list(zip(*self.rows, strict=False))[1:]
-        is_text = [sum(not _is_number(value) for value in column) > len(column) / 2 for column in columns]
-        return 1 + next((i for i, text in enumerate(is_text) if not text), len(is_text))
+    def texts(self) -> list[int]:
+        """Positions of the columns that are text in most rows: the names, and what describes them."""
+        columns = enumerate(zip(*self.rows, strict=True))
+        return [i for i, column in columns if not i or 2 * sum(not _is_number(v) for v in column) > len(column)]
 
     @property
-    def decimal(self) -> str:
+    def titles(self) -> list[str]:
+        """Names of all columns; that of the first is empty where the header is one field short."""
+        return [""] * (self.width - len(self.header)) + self.header
+
+    @property
+    def commas(self) -> dict[str, str]:
+        """What commas in numbers are, as arguments of pandas."""
         values = [value for row in self.rows for value in row[1:]]
-        with_comma = any(re.fullmatch(r"-?\d+,\d+", value) for value in values)
-        return "," if with_comma and not any(re.fullmatch(r"-?\d+\.\d+", value) for value in values) else "."
+        with_comma = [value for value in values if re.fullmatch(r"-?\d+(,\d+)+", value)]
+        if not with_comma:
+            return {}
+        return {"thousands" if all(_THOUSANDS.fullmatch(value) for value in with_comma) else "decimal": ","}
 
 
 def read_matrix_table(path: Path, field: str, genes_in: GenesIn = "auto") -> AnnData:
@@ -97,29 +105,29 @@ def read_matrix_table(path: Path, field: str, genes_in: GenesIn = "auto") -> Ann
     from scipy.sparse import csr_matrix, vstack
 
     layout = _layout(path, field)
-    width, n_texts = layout.width, layout.n_texts
-    columns = layout.header[len(layout.header) - (width - n_texts) :]
-    titles = layout.header[: len(layout.header) - len(columns)][1 - n_texts :] if n_texts > 1 else []
+    are_texts = layout.texts
+    numbers = [i for i in range(layout.width) if i not in are_texts]
+    columns = [layout.titles[i] for i in numbers]
     blocks, rows, texts = [], [], []
     try:
-        for chunk in pd.read_csv(
+        for chunk in pd.read_csv(  # type: ignore[call-overload]
             path,
             sep=layout.separator,
-            decimal=layout.decimal,
             header=None,
             skiprows=layout.n_skipped + 1,
-            usecols=range(width),
+            usecols=range(layout.width),
             chunksize=_CHUNK,
             compression="gzip" if _is_gzip(path) else None,
-            dtype=dict.fromkeys(range(n_texts), str),
+            dtype=dict.fromkeys(are_texts, str),
             keep_default_na=False,
-            na_values={i: ["", "NA", "NaN", "nan"] for i in range(n_texts, width)},  # type: ignore[misc]
+            na_values={i: ["", "NA", "NaN", "nan"] for i in numbers},
             skipinitialspace=True,
             encoding=layout.encoding,
+            **layout.commas,
         ):
             rows += [clean(name) for name in chunk[0].astype(str)]
-            texts.append(chunk.iloc[:, 1:n_texts])
-            blocks.append(csr_matrix(_numbers(chunk.iloc[:, n_texts:], columns, rows[-len(chunk) :])))
+            texts.append(chunk[are_texts[1:]])
+            blocks.append(csr_matrix(_numbers(chunk[numbers], columns, rows[-len(chunk) :])))
     except UserError as error:
         raise UserError(f"{field}: {path}: {error}") from error
     except (OSError, EOFError, ValueError) as error:  # pandas' own errors are ValueErrors
@@ -136,6 +144,7 @@ def read_matrix_table(path: Path, field: str, genes_in: GenesIn = "auto") -> Ann
     of_rows, of_columns = (_NO_GENE, _NO_CELL) if genes_are_rows else (_NO_CELL, _NO_GENE)
     keep_rows, keep_columns = _are_counts(rows, of_rows), _are_counts(columns, of_columns)
     matrix = vstack(blocks, format="csr")
+    titles = [layout.titles[i] for i in are_texts[1:]]
     beside = pd.concat(texts).set_axis(titles, axis=1).set_axis(rows, axis=0).apply(lambda text: text.map(clean))
     others = [name for name, keep in zip(columns, keep_columns, strict=True) if not keep]
     for name, at in zip(others, np.flatnonzero(~keep_columns), strict=True):
@@ -176,7 +185,7 @@ def _layout(path: Path, field: str) -> _Layout:
         for start in range(min(_MOST_TITLES + 1, len(rows) - 1)):
             header, body = _trimmed(rows[start], rows[start + 1 :])
             fits = len(body[0]) > 1 and len(header) > 1 and len(header) in (len(body[0]), len(body[0]) - 1)
-            if (fits or (len(header) == 1 and len(body[0]) == 2)) and _is_number(body[0][-1]) and body[0][-1]:
+            if (fits or (len(header) == 1 and len(body[0]) == 2)) and _has_numbers(body[0]):
                 found.append((start, separator, header, body, rows[:start]))
                 break
     if not found:
@@ -250,6 +259,11 @@ def _why_not(lines: Sequence[str]) -> str:
         "no separator (tab, comma, semicolon, bar, blank) splits its first lines into a line of names and lines of a "
         f"name and numbers ({shown}); remove what stands above or beside the table"
     )
+
+
+def _has_numbers(row: Sequence[str]) -> bool:
+    """Return True if a number stands at the end of a row, or most of it are numbers."""
+    return bool(row[-1] and _is_number(row[-1])) or sum(map(_is_number, row[1:])) > (len(row) - 1) / 2
 
 
 def _are_values(names: Sequence[str]) -> bool:

@@ -120,15 +120,19 @@ def read_names(lines: Sequence[str]) -> NameList:
     >>> read_names(["GATA1, SPI1, PAX5"]).names
     ('GATA1', 'SPI1', 'PAX5')
     """
-    lines = [re.sub(r"\s#.*", "", line) for line in lines if line.strip() and not line.lstrip().startswith("#")]
+    lines = [re.sub(r"\s#.*", "", line) for line in lines if line.strip() and not line.lstrip().startswith(("#", "//"))]
+    if any(re.match(r"\s*1[.)]\s", line) for line in lines[:2]):
+        lines = [re.sub(r"^\s*\d+[.)]\s+", "", line) for line in lines]  # numbered
     if not lines:
         raise UserError("no symbol in it")
     # A tab before or behind a name is a stray blank, and no empty field.
     rows, separator = split_rows([line if "\t" in line.strip() else line.strip() for line in lines])
     if separator == " " and not _is_table(rows[0]):
         # Blanks inside a line of a plain list: a sentence, unless R wrote a number before each name.
-        rows = [row[1:] if len(row) == 2 and row[0].isdigit() else [" ".join(row)] for row in rows]
+        rows = [_one_name(row) for row in rows]
         lines = [row[0] for row in rows]
+        if len(rows) == 1 and len(names := rows[0][0].split()) > 2 and share_known(names) > 0.5:
+            rows = [names]
     if max(map(len, rows)) == 1:
         return _plain(lines, [row[0] if row else "" for row in rows])
     if len(rows) == 1:
@@ -137,6 +141,15 @@ def read_names(lines: Sequence[str]) -> NameList:
             raise UserError("no symbol in it")
         return _collected(entries, [True] * len(entries), 0, "")
     return _column(rows)
+
+
+def _one_name(row: list[str]) -> list[str]:
+    """Return the name in a line of blanks: behind a number, as R writes it, or before a score; else the whole line."""
+    if len(row) == 2 and row[0].isdigit():
+        return row[1:]
+    if len(row) == 2 and re.fullmatch(r"-?\d*\.?\d+(e-?\d+)?", row[1], re.IGNORECASE):
+        return row[:1]
+    return [" ".join(row)]
 
 
 def _plain(lines: Sequence[str], entries: list[str]) -> NameList:
@@ -160,8 +173,8 @@ def _column(rows: list[list[str]]) -> NameList:
         at = _column_of_symbols(rows, verdict)
         if at is None:
             raise UserError(f"no column Symbol among {', '.join(rows[0][:6])}")
-        is_header = verdict is not None and rows[0][verdict].casefold() not in _YES | _NO
-        body, title = rows[is_header:], f"{at + 1}"
+        is_header = not share_known(rows[0][at : at + 1])
+        body, title = rows[is_header:], rows[0][at] if is_header else f"{at + 1}"
     else:
         body, title = rows[1:], header[at]
     entries = [row[at] if len(row) > at else "" for row in body]
@@ -181,16 +194,15 @@ def _column_of_verdicts(names: Sequence[str], rows: list[list[str]]) -> int | No
 
 
 def _column_of_symbols(rows: list[list[str]], verdict: int | None = None) -> int | None:
-    """Return the position of the column that holds mostly known symbols, in a table without a header."""
+    """Return the position of the only column that holds mostly known symbols; None if there is none or several."""
     shares = {}
     for at in range(min(map(len, rows))):
-        if at == verdict:
-            continue
-        column = [row[at] for row in rows]
-        if (share_known(column[:1]) == 1 or verdict is not None) and not column[-1].startswith("ENS"):
+        column = [row[at] for row in rows[1:]] or [row[at] for row in rows]
+        if at != verdict and not column[0].startswith("ENS"):
             shares[at] = share_known(column)
-    best = max(shares, key=shares.__getitem__, default=None)
-    return best if best is not None and shares[best] > 0.5 else None
+    best, second, *_ = *sorted(shares, key=shares.__getitem__, reverse=True), -1, -1
+    share = shares.get(best, 0.0)
+    return best if share > max(0.5, 2 * shares.get(second, 0.0)) else None
 
 
 def _collected(entries: Sequence[str], wanted: Sequence[bool], stripped: int, column: str) -> NameList:

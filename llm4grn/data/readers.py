@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from llm4grn.data.hdf5_files import kind_of, one_line, read_hdf5
 from llm4grn.data.raw_counts import as_csr, check_counts
-from llm4grn.data.text_tables import GZIP_MAGIC
+from llm4grn.data.text_tables import GZIP_MAGIC, clean
 from llm4grn.errors import UserError
 
 if TYPE_CHECKING:
@@ -117,8 +117,10 @@ def _with_prefix(folder: Path, field: str) -> dict[str, Path]:
                     found.setdefault(path.name.removesuffix(name), {}).setdefault(role, path)
     whole = {prefix: files for prefix, files in found.items() if len(files) == len(TENX_FILES)}
     if "" in found or not whole:
+        prefix = "" if "" in found else max(found, key=lambda prefix: len(found[prefix]), default="")
         for role, names in TENX_FILES.items():
-            if role not in found.get("", {}):
+            if role not in found.get(prefix, {}):
+                names = tuple(prefix + name for name in names[:2])
                 have = ", ".join(path.name for path in sorted(folder.iterdir())[:6]) or "nothing"
                 raise UserError(
                     f"{field}: the 10x folder {folder} has no {' or '.join(names)} (it has {have}); put the file "
@@ -209,7 +211,7 @@ def read_10x(files: dict[str, Path], annotations: Path | None, field: str, annot
         raise UserError(f"{field}: {files['matrix']} cannot be read ({one_line(error)}); copy it again") from error
     matrix = as_csr(entries.T, str(files["matrix"]))
     genes, barcode_table = (_without_header(table, set(matrix.shape)) for table in (genes, barcode_table))
-    barcodes = barcode_table[0]
+    barcodes = barcode_table[0].map(clean)
     if matrix.shape == (len(genes), len(barcodes)) != (len(barcodes), len(genes)):
         logger.warning("%s is cells x genes, and not genes x cells: it is read transposed", files["matrix"])
         matrix = matrix.T.tocsr()

@@ -220,27 +220,28 @@ def gene_names(adata: AnnData, name: str, column: str | None) -> list[str]:
         If there is no such column, or the genes are of two genomes.
     """
     ids = [str(gene) for gene in adata.var_names]
-    if column is not None and column != INDEX:
-        if column not in adata.var:
-            have = ", ".join(map(str, adata.var.columns)) or "none"
-            raise UserError(f"dataset.gene_names: {name} has no var column {column} (columns: {have}, or index)")
-        names = _unique(adata.var[column], ids, name)
-    elif column is None and (found := _column_of_symbols(adata, ids)) is not None:
-        names = _unique(adata.var[found], ids, name)
-        logger.info(
-            "%s: the index holds %s, so genes are named by var.%s (dataset.gene_names=%s)",
-            *(name, f"ids such as {ids[0]}", found, found),
-        )
-    elif column is None and all(gene.isdecimal() for gene in ids):
-        have = ", ".join(map(str, adata.var.columns)) or "none"
+    have = ", ".join(map(str, adata.var.columns)) or "none"
+    if column is not None and column != INDEX and column not in adata.var:
+        raise UserError(f"dataset.gene_names: {name} has no var column {column} (columns: {have}, or index)")
+    chosen = _column_of_symbols(adata, ids) if column is None else None if column == INDEX else column
+    if chosen is not None:
+        names = _unique(_without_ids(adata.var[chosen].tolist()), ids, name)
+        if column is None:
+            logger.info(
+                "%s: the index holds ids such as %s, so genes are named by var.%s (dataset.gene_names=%s)",
+                *(name, ids[0], chosen, chosen),
+            )
+    elif column == INDEX:
+        names = ids
+    elif ids and all(gene.isdecimal() for gene in ids):
         raise UserError(
             f"{name}: the genes are named by numbers ({', '.join(ids[:3])}, ...) and no column of var holds symbols "
             f"(columns: {have}); add one and give dataset.gene_names=COLUMN, or dataset.gene_names=index to keep them"
         )
-    elif column is None and are_ensembl_ids(ids):
+    elif are_ensembl_ids(ids):
         names = _from_ids(ids, name)
-    elif column is None and (split := _symbols_beside_ids(ids)) is not None:
-        names = _unique(split, ids, name)
+    elif (symbols := _without_ids(ids)) != ids:
+        names = _unique(symbols, ids, name)
         logger.info("%s: gene names such as %s are symbols and ids in one; the symbols are used", name, ids[0])
     else:
         names = _with_ids(adata, ids, name)
@@ -266,17 +267,17 @@ def _has_symbols(column: pd.Series) -> bool:
     return not are_ensembl_ids(values) and not all(value.isdecimal() or value in _NAMELESS for value in values)
 
 
-def _symbols_beside_ids(names: Sequence[str]) -> list[str] | None:
-    """Return the symbols in names such as ``GATA1|ENSG00000102145`` or ``ENSG00000102145_GATA1``; None in others.
+def _without_ids(names: Sequence[str]) -> list[str]:
+    """Return names of which most are such as ``GATA1|ENSG00000102145`` without these ids; others as they are.
 
     Examples
     --------
-    >>> _symbols_beside_ids(["GATA1|ENSG00000102145.15", "ENSG00000229807_XIST"])
-    ['GATA1', 'XIST']
+    >>> _without_ids(["GATA1|ENSG00000102145.15", "ENSG00000229807_XIST"]), _without_ids(["GATA1", "XIST"])
+    (['GATA1', 'XIST'], ['GATA1', 'XIST'])
     """
-    parts = [_SYMBOL_BESIDE_ID.fullmatch(name) for name in names]
+    parts = [_SYMBOL_BESIDE_ID.fullmatch(str(name)) for name in names]
     if sum(map(bool, parts)) < 0.9 * len(names):
-        return None
+        return list(names)
     return [part[1] or part[2] if part else name for part, name in zip(parts, names, strict=True)]
 
 

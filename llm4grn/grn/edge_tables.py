@@ -24,7 +24,7 @@ _TF = (
 )
 _TARGET = (
     *("targetgenesymbol", "target", "gene2", "targetgene", "targetname", "targetsymbol", "to", "gene"),
-    "genename",
+    *("genename", "tg", "targets", "targetgenes"),
 )
 _IMPORTANCE = (
     *("importance", "edgeweight", "weight", "coefmean", "coef", "score", "mor", "strength", "confidencescore"),
@@ -34,7 +34,7 @@ _SIGN = ("sign", "mode", "effect", "regulation", "interaction", "mor", "type")
 _STIMULATION = ("consensusstimulation", "isstimulation")
 _INHIBITION = ("consensusinhibition", "isinhibition")
 _ROLES = {"TF": _TF, "target": _TARGET}
-_REGULON = re.compile(r"(.+?)[ _]?(?:\(([+-])\)|\((\d+)g\)|_regulon|_targets|_extended)+", re.IGNORECASE)
+_REGULON = re.compile(r"(.+?)(?:[ _]?\(([+-])\)|[ _]?\((\d+)g\)|[ _](?:regulon|targets|extended))+", re.IGNORECASE)
 _NOT_EDGES = re.compile(r"[{\[<]|version https://git-lfs|MZ|%%MatrixMarket")
 _NAMELESS = ["", "nan", "NaN", "<NA>", "None"]
 _TRUE = {"1", "1.0", "true", "yes"}
@@ -188,7 +188,11 @@ def table_of_edges(header: Sequence[str], body: Sequence[Sequence[str]]) -> Edge
         If there are no edges, columns are missing, or an importance is not a number.
     """
     body, n_listed = _each_target(header, body)
-    return replace(_checked(_named(list(header), body)), n_listed=n_listed, **_left_unused(header, body))
+    table = _named(list(header), body)
+    for end in "TF", "target":
+        if table[end].map(_is_number).all():
+            raise UserError(f"the names in its column {end} are numbers; give symbols of genes")
+    return replace(_checked(table), n_listed=n_listed, **_left_unused(header, body))
 
 
 def _each_target(header: Sequence[str], body: Sequence[Sequence[str]]) -> tuple[list[list[str]], int]:

@@ -68,6 +68,8 @@ READ = {
     "ids and symbols": (TABLE.set_axis(IDS).rename_axis("id").pipe(lambda t: t.reset_index()).pipe(
         lambda t: pd.concat([t[["id"]], pd.Series(GENES, name="Symbol"), t[CELLS]], axis=1)).to_csv(index=False),
         "genes are named by var.Symbol"),
+    "a label at the end": (TABLE.T.assign(label="T cell").to_csv(), "describe the cells (label)"),
+    "thousands": (TABLE.mul(1).map(lambda n: f"{n:,}").to_csv(sep="\t"), "8 genes"),
     "numbers of rows": (TABLE.rename_axis("gene").reset_index().to_csv(), "genes are named by var.gene"),
 }  # fmt: skip
 
@@ -142,6 +144,7 @@ def test_numbers_for_genes_are_kept_if_asked(tmp_path):
         (IDS, {"Gene_Symbol": GENES}),
         ([*map(str, range(8))], {"symbol": GENES}),
         ([f"{gene}|{identifier}" for gene, identifier in zip(GENES, IDS, strict=True)], {}),
+        (IDS, {"feature_name": [f"{gene}_{identifier}" for gene, identifier in zip(GENES, IDS, strict=True)]}),
         ([f"{identifier}.2_{gene}" for gene, identifier in zip(GENES, IDS, strict=True)], {}),
     ],
 )
@@ -266,6 +269,22 @@ def test_a_10x_folder_without_its_names_says_what_it_has(tmp_path, write_10x):
         TenX(str(folder)).prepare()
 
 
+def test_a_10x_folder_of_which_one_file_is_missing_names_it_with_its_prefix(tmp_path, write_10x):
+    folder = write_10x(tmp_path / "x")
+    for path in list(folder.iterdir()):
+        path.rename(folder / f"GSM1_{path.name}")
+    (folder / "GSM1_barcodes.tsv").unlink()
+    with pytest.raises(UserError, match=r"has no GSM1_barcodes\.tsv"):
+        TenX(str(folder)).prepare()
+
+
+def test_quotes_around_barcodes_are_stripped(tmp_path, write_10x):
+    folder = write_10x(tmp_path / "x")
+    barcodes = (folder / "barcodes.tsv").read_text().split()
+    (folder / "barcodes.tsv").write_text("".join(f'"{barcode}"\n' for barcode in barcodes))
+    assert list(TenX(str(folder)).load().obs_names) == barcodes
+
+
 @pytest.mark.parametrize("separator", [",", " "])
 def test_genes_of_10x_without_tabs_are_split(separator, tmp_path, write_10x):
     folder = write_10x(tmp_path / "x")
@@ -293,6 +312,10 @@ LISTS = {
     "a comma too many": "Symbol,Family\nFOS,zf\nJUN,a,b\n",
     "scores with a decimal comma": "gene;score\nFOS;0,5\nJUN;0,3\n",
     "of R": '"","x"\n"1","FOS"\n"2","JUN"\n',
+    "numbered": "1. FOS\n2. JUN\n",
+    "scores behind blanks": "FOS 0.5\nJUN 1e-3\n",
+    "remarks of C": "// mine\nFOS\nJUN\n",
+    "column of another name": "id,name,family\n1,FOS,basic zipper\n2,JUN,basic zipper\n",
     "column TF of names": "TF,Family\nFOS,zf\nJUN,b\n",
 }
 
@@ -301,3 +324,23 @@ LISTS = {
 def test_lists_are_read_as_they_are_meant(text, tmp_path):
     (tmp_path / "list.txt").write_text(text)
     assert read_name_file(tmp_path / "list.txt").names == ("FOS", "JUN")
+
+
+def test_names_in_one_line_of_blanks_are_a_list(tmp_path):
+    (tmp_path / "list.txt").write_text("FOS JUN SPI1 GATA1\n")
+    assert read_name_file(tmp_path / "list.txt").names == ("FOS", "JUN", "SPI1", "GATA1")
+
+
+@pytest.mark.parametrize("text", ["human_gene,mouse_gene\nFOS,Fos\nJUN,Jun\n", "A title of three words\nFOS\nJUN\n"])
+def test_a_list_that_could_be_two_is_refused(text, tmp_path):
+    (tmp_path / "list.txt").write_text(text)
+    with pytest.raises(UserError):
+        read_name_file(tmp_path / "list.txt")
+
+
+def test_of_two_modalities_rna_is_read(tmp_path, told):
+    with h5py.File(tmp_path / "c.h5mu", "w", userblock_size=512) as file:
+        for name in "gex", "rna":
+            write_elem(file.require_group("mod"), name, adata())
+    load(tmp_path / "c.h5mu")
+    assert "the modality rna is read; gex are left out" in told()
