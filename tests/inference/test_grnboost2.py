@@ -9,6 +9,7 @@ import pytest
 from cells import GENES, TFS, driven_cells, regulators, shuffled
 
 from llm4grn.errors import UserError
+from llm4grn.inference import grnboost2
 from llm4grn.inference.grnboost2 import GRNBoost2, combine, expected_jaccard
 from llm4grn.runtime.seeding import derive_seed
 
@@ -204,3 +205,12 @@ def test_it_runs_where_it_is_told_to(adata, monkeypatch, backend):
     monkeypatch.setattr("llm4grn.inference.boosting.engine.boost_on_threads", recorded("threads"))
     GRNBoost2(n_jobs=3, backend=backend).infer(adata, TFS, 0)
     assert ran == [(backend, (None, 3) if backend == "dask" else (3,))]
+
+
+@pytest.mark.parametrize(("n_runs", "half", "exponent"), [(4, 2, np.log2(1.2)), (3, 1, 0.5), (9, 4, np.log2(1.2))])
+def test_agreement_is_extrapolated_from_quarters_and_halves(n_runs, half, exponent, monkeypatch):
+    """The odds against agreement are 0.5 for halves and 0.6 for quarters, as if measured."""
+    odds = {half: 0.5, n_runs // 4: 0.6} if n_runs >= 4 else {half: 0.5}
+    monkeypatch.setattr(grnboost2, "_odds", lambda runs, size, k, rng: odds[size])
+    expected = 1 / (1 + 0.5 * (half / n_runs) ** exponent)
+    assert grnboost2.expected_jaccard(np.zeros((n_runs, 3, 2)), 1, 0) == pytest.approx(expected)
