@@ -190,3 +190,12 @@ def test_one_target_may_be_answered_without_its_name():
 def test_signs_are_read_however_they_are_written(answer):
     read = parse_answer(f"<Answer>\n{answer}\n</Answer>", ["BCL6", "MYC", "SPI1"])
     assert (read.symbols, read.signs) == (("SPI1", "BCL6", "MYC"), (1, -1, 0))
+
+
+def test_a_word_of_a_closing_line_is_no_gene_unless_it_is_written_as_one():
+    """REST is a TF, and a word."""
+    offered = ["SPI1", "GATA1", "REST"]
+    closed = parse_answer("- SPI1\n- GATA1\nI hope the rest is clear.", offered)
+    assert closed.symbols == ("SPI1", "GATA1")
+    reasoning = parse_answer("- SPI1\n- GATA1\nOf these only REST is a TF.", offered)
+    assert reasoning.symbols != ("SPI1", "GATA1")

@@ -299,3 +299,8 @@ def test_all_figures_of_an_answer_are_exported_and_imported(cache, tmp_path):
     write_jsonl(tmp_path / "answers.jsonl", cache.records())
     [(_, read, _)] = read_jsonl(tmp_path / "answers.jsonl")
     assert read == said
+
+
+def test_the_folders_of_the_file_are_made(tmp_path):
+    with AnswerCache(tmp_path / "a" / "b" / "answers.sqlite") as cache:
+        assert cache.path.is_file()

@@ -174,3 +174,15 @@ def test_waiting_ends_when_the_claim_is_released(cache):
         return await asyncio.wait_for(waiting, timeout=1)
 
     assert asyncio.run(main()) is None
+
+
+def test_who_asks_again_within_the_age_shares_one_query(cache, monkeypatch):
+    queries, read = [], cache._database.read
+    monkeypatch.setattr(cache._database, "read", lambda *query: queries.append(query) or read(*query))
+    cache.claim(request(1))
+    queries.clear()
+    claimed = {request(1).key}
+    assert [cache._live_claims(max_age=3600) for _ in range(3)] == [claimed] * 3
+    assert len(queries) == 1
+    cache._live_claims(max_age=0)
+    assert len(queries) == 2
