@@ -42,8 +42,8 @@ GAN = ("tests/gan/test_optimizers.py", "tests/gan/test_full_step.py", "tests/gan
 MODULES: dict[str, tuple[str, ...]] = {
     "setting": ("tests/test_setting.py", "tests/test_keys.py", "tests/test_cli.py"),
     "store": ("tests/test_store.py", "tests/sweep/test_plan.py", "tests/test_setting.py"),
-    "pipeline": (*WIRING, "tests/test_consensus_in_line.py", "tests/test_paper_keys.py"),
-    "run": ("tests/test_scripts.py",),
+    "pipeline": ("tests/test_pipeline.py", *WIRING, "tests/test_consensus_in_line.py", "tests/test_paper_keys.py"),
+    "run": ("tests/test_run.py", "tests/test_scripts.py"),
     "data/preprocess": ("tests/data/test_preprocess.py", "tests/data/test_gene_selection.py", "tests/test_seeds.py"),
     "gan/observation": ("tests/gan/test_observation.py", "tests/gan/test_full_step.py"),
     "gan/adversarial": (*GAN, "tests/gan/test_training.py", "tests/gan/test_monitor.py"),
