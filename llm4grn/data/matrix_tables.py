@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy as np
+    import pandas as pd
     from anndata import AnnData
+    from scipy.sparse import csr_matrix
 
 logger = logging.getLogger(__name__)
 
@@ -102,12 +104,43 @@ def read_matrix_table(path: Path, field: str, genes_in: GenesIn = "auto") -> Ann
     import anndata
     import numpy as np
     import pandas as pd
-    from scipy.sparse import csr_matrix, vstack
 
     layout = _layout(path, field)
+    columns = [layout.titles[i] for i in range(layout.width) if i not in layout.texts]
+    matrix, beside = _contents(path, field, layout, columns)
+    rows = list(beside.index)
+    for names, what in (columns, "line"), (rows, "column"):
+        if _are_values(names):
+            raise UserError(
+                f"{field}: {path} holds numbers ({', '.join(names[:3])}, ...) and no names in its first {what}; write "
+                "the names of its rows and columns, too"
+            )
+    genes_are_rows = _genes_are_rows(rows, columns, genes_in, path, field)
+    what = "genes" if genes_are_rows else "cells"
+    keep_rows = _are_counts(rows, _NO_GENE if genes_are_rows else _NO_CELL)
+    keep_columns = _are_counts(columns, _NO_CELL if genes_are_rows else _NO_GENE)
+    for at in np.flatnonzero(~keep_columns):
+        beside[columns[at]] = matrix[:, at].toarray().ravel()
+    beside = beside.loc[:, ~beside.columns.duplicated()]
+    if left_out := list(beside.index[~keep_rows]):
+        logger.warning("%s: %d rows are no %s and left out (%s)", path, len(left_out), what, shortened(left_out))
+    if titles := list(beside.columns):
+        logger.warning("%s: %d columns are no counts and describe the %s (%s)", path, len(titles), what,
+                       shortened(titles))  # fmt: skip
+    matrix = matrix[np.flatnonzero(keep_rows)][:, np.flatnonzero(keep_columns)]
+    along, across = beside[keep_rows], pd.DataFrame(index=np.array(columns, dtype=object)[keep_columns])
+    obs, var = (across, along) if genes_are_rows else (along, across)
+    logger.info("%s: %d genes in its %s, %d cells", path, len(var), "rows" if genes_are_rows else "columns", len(obs))
+    return anndata.AnnData(matrix.T.tocsr() if genes_are_rows else matrix, obs=obs, var=var)
+
+
+def _contents(path: Path, field: str, layout: _Layout, columns: Sequence[str]) -> tuple[csr_matrix, pd.DataFrame]:
+    """Return the numbers of a table, and its text as columns behind the names of its rows."""
+    import pandas as pd
+    from scipy.sparse import csr_matrix, vstack
+
     are_texts = layout.texts
     numbers = [i for i in range(layout.width) if i not in are_texts]
-    columns = [layout.titles[i] for i in numbers]
     blocks, rows, texts = [], [], []
     try:
         for chunk in pd.read_csv(  # type: ignore[call-overload]
@@ -134,36 +167,8 @@ def read_matrix_table(path: Path, field: str, genes_in: GenesIn = "auto") -> Ann
         raise UserError(
             f"{field}: {path} is no table of counts ({one_line(error)}); copy or export it again"
         ) from error
-    for names, what in (columns, "line"), (rows, "column"):
-        if _are_values(names):
-            raise UserError(
-                f"{field}: {path} holds numbers ({', '.join(names[:3])}, ...) and no names in its first {what}; write "
-                "the names of its rows and columns, too"
-            )
-    genes_are_rows = _genes_are_rows(rows, columns, genes_in, path, field)
-    of_rows, of_columns = (_NO_GENE, _NO_CELL) if genes_are_rows else (_NO_CELL, _NO_GENE)
-    keep_rows, keep_columns = _are_counts(rows, of_rows), _are_counts(columns, of_columns)
-    matrix = vstack(blocks, format="csr")
-    titles = [layout.titles[i] for i in are_texts[1:]]
-    beside = pd.concat(texts).set_axis(titles, axis=1).set_axis(rows, axis=0).apply(lambda text: text.map(clean))
-    others = [name for name, keep in zip(columns, keep_columns, strict=True) if not keep]
-    for name, at in zip(others, np.flatnonzero(~keep_columns), strict=True):
-        beside[name] = matrix[:, at].toarray().ravel()
-    beside = beside.loc[:, ~beside.columns.duplicated()][keep_rows]
-    left_out = [name for name, keep in zip(rows, keep_rows, strict=True) if not keep]
-    if left_out:
-        logger.warning("%s: %d rows are no %s and left out (%s)", path, len(left_out),
-                       "genes" if genes_are_rows else "cells", shortened(left_out))  # fmt: skip
-    if len(beside.columns):
-        logger.warning(
-            "%s: %d columns are no counts and describe the %s (%s)",
-            *(path, len(beside.columns), "genes" if genes_are_rows else "cells", shortened(list(beside.columns))),
-        )
-    matrix = matrix[np.flatnonzero(keep_rows)][:, np.flatnonzero(keep_columns)]
-    across = pd.DataFrame(index=np.array(columns, dtype=object)[keep_columns])
-    obs, var = (across, beside) if genes_are_rows else (beside, across)
-    logger.info("%s: %d genes in its %s, %d cells", path, len(var), "rows" if genes_are_rows else "columns", len(obs))
-    return anndata.AnnData(matrix.T.tocsr() if genes_are_rows else matrix, obs=obs, var=var)
+    table = pd.concat(texts).set_axis([layout.titles[i] for i in are_texts[1:]], axis=1).set_axis(rows, axis=0)
+    return vstack(blocks, format="csr"), table.apply(lambda text: text.map(clean))
 
 
 def _layout(path: Path, field: str) -> _Layout:
