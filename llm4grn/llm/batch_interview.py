@@ -15,8 +15,9 @@ from llm4grn.llm.answers_cache.cache import AnswerCache
 from llm4grn.llm.budget import BudgetExceeded
 from llm4grn.llm.interview import Interviewee, Session
 from llm4grn.llm.messages import Reply, Request
-from llm4grn.llm.openai.batches import MOST_BYTES, MOST_QUESTIONS, Batches
+from llm4grn.llm.openai.batches import MOST_BYTES, MOST_QUESTIONS, Batches, Gone
 from llm4grn.llm.openai.chat import OpenAIChat
+from llm4grn.llm.openai.failures import Failure
 from llm4grn.llm.questions import Interview, Question
 
 logger = logging.getLogger("llm4grn")
@@ -66,7 +67,9 @@ class BatchSession:
         register = BatchRegister(self._cache, self._chat.base_url or "")
         first = [request for question in questions[:1] for request in self._missing([question])]
         if first and not register.open(self._missing(questions)):
-            await Session(self._llm, self._cache).ask_all(questions[:1], bar)
+            probe = Session(self._llm, self._cache)
+            await probe.ask_all(questions[:1], bar)
+            self._spent = probe.spent
             bar.reset()
         async with self._chat:
             batches = Batches(self._chat)
@@ -80,7 +83,7 @@ class BatchSession:
         if self._spent:
             logger.info("batches of %s: $%.4f", self._llm.name, self._spent)
         bar.reset()
-        return await Session(self._llm, self._cache).ask_all(questions, bar)
+        return await Session(self._llm, self._cache, self._spent).ask_all(questions, bar)
 
     def _missing(self, questions: Iterable[Question]) -> list[Request]:
         """Return the next request of each interview that lacks an answer; none if the answers so far end it."""
@@ -151,24 +154,40 @@ class BatchSession:
 
     async def _collect(self, register: BatchRegister, batches: Batches, each: OpenBatch, bar: Any) -> bool:
         """Store the answers of a batch if it has ended, and return whether it has."""
-        state = await batches.state(each.id)
-        bar.set_postfix_str(f"batch {state.status}, {state.n_done} done", refresh=True)
-        if not state.has_ended:
-            return False
-        requests, failed = register.requests(each.token), None
+        try:
+            state = await batches.state(each.id)
+            bar.set_postfix_str(f"batch {state.status}, {state.n_done} done", refresh=True)
+            if not state.has_ended:
+                return False
+            requests = register.requests(each.token)
+            outcomes = await batches.results(state, requests)
+        except Gone as error:
+            register.forget(each.token)
+            raise UserError(
+                f"llm={self._llm.name}: batch {each.id}, or the file with its answers, is gone at the server; the same "
+                f"command asks its questions again, and they are paid for again ({error})"
+            ) from error
         answered: list[tuple[Request, Reply, str | None]] = []
+        failed: dict[str, Failure] = {}
         sent = {key: self._chat.body(request) for key, request in requests.items()}
-        for request, outcome in await batches.results(state, requests):
+        for key, outcome in outcomes.items():
+            request = requests[key]
             if isinstance(outcome, Reply):
                 answered.append((request, outcome, None))
-            elif not outcome.transient and not self._chat.adapt(request, sent[request.key], outcome):
-                failed = outcome
+                self._spent += outcome.cost or 0.0
+                continue
+            self._spent += self._share * self._chat.cost_of(outcome, request)
+            if not outcome.transient and not self._chat.adapt(request, sent[key], outcome):
+                failed[key] = outcome
         self._cache.put_all(answered)
-        self._spent += sum(reply.cost or 0.0 for _, reply, _ in answered)
         n_answered = len(answered)
         register.forget(each.token)
         logger.info("batch %s %s: %d of %d questions answered", each.id, state.status, n_answered, len(requests))
-        reason = state.problem if state.status == "failed" else failed.reason if failed else ""
+        reason = state.problem if state.status == "failed" else ""
+        if failed and n_answered:  # these questions, and no others: they are asked by themselves once more
+            self._tries.update(dict.fromkeys(failed, _MOST_TRIES))
+        elif failed:
+            reason = next(iter(failed.values())).reason
         if reason or (state.status == "cancelled" and n_answered < len(requests)):
             raise UserError(
                 f"llm={self._llm.name}, batch {each.id}: {reason or 'it was cancelled'}; the answers so far are kept, "

@@ -44,6 +44,7 @@ def bound(llm: LanguageModel, requests: Sequence[Request]) -> Bound:
     them too.
     """
     prompt = sum(_PER_MESSAGE + most_tokens(message["content"]) for each in requests for message in each.messages)
+    prompt += sum(most_tokens(each.schema) for each in requests)
     answers: float = sum(math.inf if each.length_limit is None else each.length_limit for each in requests)
     n_repairs = llm.max_repairs
     # Each repair repeats the conversation with the answers and complaints so far.

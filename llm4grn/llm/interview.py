@@ -13,7 +13,7 @@ from llm4grn.errors import UserError
 from llm4grn.llm.answers_cache.cache import AnswerCache
 from llm4grn.llm.budget import Budget
 from llm4grn.llm.cut_answers import CutAnswers
-from llm4grn.llm.messages import ChatModel, Reply, Request, Stopped
+from llm4grn.llm.messages import FAILED, ChatModel, QuestionError, Reply, Request, Stopped
 from llm4grn.llm.parsing.answers import Answer
 from llm4grn.llm.prompts import Prompts
 from llm4grn.llm.questions import Interview, Question
@@ -21,6 +21,7 @@ from llm4grn.llm.questions import Interview, Question
 logger = logging.getLogger("llm4grn")
 
 _MANY = 10  # questions for which a forecast is worth a line
+_MOST_FAILED = 2  # questions that may fail before it is thought to be the server's fault
 _MOST_PROBES = 3  # questions that are asked one by one until an answer can be used
 
 
@@ -52,7 +53,8 @@ class Session:
     """A set of concurrent interviews with a shared budget, all of which end at the first error.
 
     The first question that has to be asked goes alone: its errors, its tokens and its form decide before hundreds are
-    sent. A question that is declined for its content stays without an answer, and the others go on.
+    sent. A question that is declined for its content stays without an answer, and the others go on; so do a few that
+    the server fails to answer while it answers others.
 
     Parameters
     ----------
@@ -60,6 +62,8 @@ class Session:
         Language model that is asked.
     cache
         Cache in which answers are looked up and stored; None for no cache.
+    spent
+        US dollars of the budget that are spent already, and at the end.
 
     Attributes
     ----------
@@ -69,10 +73,14 @@ class Session:
 
     llm: Interviewee
     cache: AnswerCache | None
+    spent: float = 0.0
     asked: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
-        self._budget = Budget(self.llm.max_cost)
+        self._budget = Budget(self.llm.max_cost, self.spent)
+        self._dearest = 0.0  # cost of an answer: the next may cost as much, whatever is expected of it
+        self._failed: list[str] = []
+        self._n_usable = 0
         self._cut = CutAnswers()
         self._probes: list[Interview] = []
         self._error: UserError | None = None
@@ -123,8 +131,10 @@ class Session:
                     group.create_task(work()) for _ in range(min(self.llm.chat.max_concurrency, len(queue)))
                 }
         finally:
+            self.spent = self._budget.spent
             self._log(len(questions), len(interviews))
             self._log_declined(interviews)
+            self._warn_of_others(interviews)
         if self._error is not None:
             raise self._error
         return [interviews[i] for i in range(len(questions))]
@@ -152,8 +162,8 @@ class Session:
     def _warn_of_unknown_prices(self) -> None:
         if self.llm.max_cost is not None and not self.llm.chat.has_prices:
             logger.warning(
-                "llm.max_cost=%g limits nothing, as llm.price_prompt and llm.price_completion are 0: set them, in US "
-                "dollars per million tokens",
+                "llm.max_cost=%g limits nothing unless the server states what it bills, as llm.price_prompt and "
+                "llm.price_completion are 0: set them, in US dollars per million tokens",
                 self.llm.max_cost,
             )
 
@@ -164,6 +174,18 @@ class Session:
             tokens = last.prompt_tokens, last.completion_tokens
             logger.info(
                 "first answer: %s + %s tokens, $%.4f; %d more like it: $%.2f", *tokens, cost, n_left, n_left * cost
+            )
+
+    def _warn_of_others(self, interviews: Mapping[int, Interview]) -> None:
+        """Warn of answers that another server gave under the same name of the model."""
+        server = self.llm.chat.server
+        replies = [reply for each in interviews.values() for reply in each.replies]
+        others = [reply for reply in replies if server and reply.server and reply.server != server]
+        if others:
+            logger.warning(
+                "%d answers of llm.model were given by %s (%s) and not by %s: if that is another model, give it "
+                "another name, or another llm.cache",
+                *(len(others), others[0].server, others[0].served_model or "its name is not known", server),
             )
 
     def _log_declined(self, interviews: Mapping[int, Interview]) -> None:
@@ -202,7 +224,11 @@ class Session:
         attempts: list[Mapping[str, Answer]] = []
         for _ in range(self.llm.max_repairs + 1):
             request = self.llm.request(question, messages)
-            reply = await self._reply(request, patient or bool(replies))
+            try:
+                reply = await self._reply(request, patient or bool(replies))
+            except QuestionError as error:
+                self._tolerate(error, question)
+                reply = Reply("", 0, 0, finish_reason=FAILED)
             if reply is None:
                 return None
             replies.append(reply)
@@ -210,14 +236,22 @@ class Session:
             complaint = question.complaint(answers)
             self._cut.note(reply, complaint is None)
             if complaint is None:
+                self._n_usable += 1
                 return Interview(question, answers, tuple(replies), usable=True)
             self._cut.check(request.length_limit, self._budget.spent)
             attempts.append(answers)
             # A declined question stays declined, and under the same limit nothing else fits either.
-            if reply.is_declined or (reply.is_cut and not reply.text.strip()):
+            if reply.is_declined or reply.has_failed or (reply.is_cut and not reply.text.strip()):
                 break
             messages = self.llm.prompts.repair(messages, reply.text, complaint)
         return Interview(question, max(attempts, key=_n_symbols), tuple(replies), usable=False)
+
+    def _tolerate(self, error: QuestionError, question: Question) -> None:
+        """Let one bad question be one bad question, if the server answers others; else raise the error again."""
+        self._failed.append(question.subject)
+        if not self._n_usable or len(self._failed) > max(_MOST_FAILED, self.asked / 20):
+            raise error
+        logger.warning("no answer about %s: %s", question.subject, error)
 
     async def _reply(self, request: Request, patient: bool) -> Reply | None:
         """Return the reply from the cache, from another job that is asking the same question, or from the model."""
@@ -226,7 +260,7 @@ class Session:
         )
 
     async def _call(self, request: Request) -> Reply:
-        async with self._budget.reserve(self.llm.chat.worst_cost(request)) as reservation:
+        async with self._budget.reserve(max(self.llm.chat.worst_cost(request), self._dearest)) as reservation:
             if self._error is not None:
                 raise Stopped
             task = asyncio.current_task()
@@ -236,6 +270,7 @@ class Session:
             finally:
                 self._sending.discard(task)
             reservation.pay(reply.cost)
+            self._dearest = max(self._dearest, reply.cost or 0.0)
         self.asked += 1
         return reply
 

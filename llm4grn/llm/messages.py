@@ -10,10 +10,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol, Self
 
+from llm4grn.errors import UserError
+
 # Parameters that limit the length of an answer, by their names at different servers.
 LENGTH_LIMITS = ("max_tokens", "max_completion_tokens")
 # Finish reasons of a question that the provider or the model declined to answer.
 DECLINED = ("content_filter", "refusal")
+# Finish reason of a question that gave no answer while others did; such a reply is not stored.
+FAILED = "failed"
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,12 @@ class Request:
         limits = [self.parameters[name] for name in LENGTH_LIMITS if type(self.parameters.get(name)) is int]
         return min(limits) if limits else None
 
+    @property
+    def schema(self) -> str:
+        """The form that the answer must have, in JSON, which servers count with the prompt; empty without one."""
+        form = self.parameters.get("response_format")
+        return json.dumps(form, separators=(",", ":")) if form else ""
+
 
 def _digest(description: Mapping[str, Any]) -> str:
     text = json.dumps(description, sort_keys=True, separators=(",", ":"), allow_nan=False)
@@ -102,6 +112,8 @@ class Reply:
         Highest possible cost in US dollars of the attempts at this request that were billed and gave no answer.
     adapted
         How the request that was sent differs from its description, because the server refused a parameter.
+    server
+        Address of the server that answered.
     """
 
     text: str
@@ -115,6 +127,7 @@ class Reply:
     served_model: str | None = None
     lost: float | None = None
     adapted: str | None = None
+    server: str | None = None
 
     @property
     def is_cut(self) -> bool:
@@ -125,6 +138,11 @@ class Reply:
     def is_declined(self) -> bool:
         """Whether the provider or the model declined to answer, which asking again does not change."""
         return self.finish_reason in DECLINED
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether the server gave no answer to this question, and did to others."""
+        return self.finish_reason == FAILED
 
 
 NOT_RECORDED = "not recorded"
@@ -208,6 +226,11 @@ class ChatModel(ABC):
         return model
 
     @property
+    def server(self) -> str | None:
+        """Address of the server that is asked; None if there is none, or if it is the usual one."""
+        return None
+
+    @property
     def recording(self) -> str | None:
         """Name of the recording that the answers are read from; None if a model is asked."""
         return None
@@ -228,6 +251,10 @@ class ChatModel(ABC):
 
     async def aclose(self) -> None:  # noqa: B027 (most models have nothing to close)
         """Release connections and processes; the model can be opened again."""
+
+
+class QuestionError(UserError):
+    """A question that the server does not answer, while it may answer others."""
 
 
 class Stopped(Exception):

@@ -43,6 +43,8 @@ class Endpoint:
     heads: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     attempts: dict[str, int] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
+    filenames: dict[str, str] = field(default_factory=dict)
+    with_metadata: bool = True  # False: a server that keeps none
     batches: dict[str, dict] = field(default_factory=dict)
     polls_until_done: int = 2
     hang: float = 3.0
@@ -59,20 +61,18 @@ class Endpoint:
     # -- the Batch API
 
     def upload(self, raw: bytes) -> dict:
-        content = re.search(rb'filename="[^"]*".*?\r\n\r\n(.*?)\r\n--', raw, re.S)[1].decode()
-        return self.store(content)
+        called, content = re.search(rb'filename="([^"]*)".*?\r\n\r\n(.*?)\r\n--', raw, re.S).groups()
+        return self.store(content.decode(), called.decode())
 
-    def store(self, content: str) -> dict:
+    def store(self, content: str, filename: str = "f") -> dict:
         name = f"file-{len(self.files)}"
-        self.files[name] = content
-        return {
-            "id": name,
-            "object": "file",
-            "bytes": len(content),
-            "created_at": 0,
-            "filename": "f",
-            "purpose": "batch",
-        }
+        self.files[name], self.filenames[name] = content, filename
+        return self.file(name)
+
+    def file(self, name: str) -> dict:
+        size, filename = len(self.files[name]), self.filenames[name]
+        form = {"object": "file", "created_at": 0, "purpose": "batch"}
+        return {"id": name, "bytes": size, "filename": filename, **form}
 
     def create(self, asked: dict) -> dict:
         name = f"batch-{len(self.batches)}"
@@ -84,7 +84,7 @@ class Endpoint:
             "completion_window": asked["completion_window"],
             "created_at": 0,
             "status": "in_progress",
-            "metadata": asked.get("metadata"),
+            "metadata": asked.get("metadata") if self.with_metadata else None,
             "polls": 0,
         }
         return self.batches[name]
@@ -139,19 +139,24 @@ def endpoint(answer: Answer = lambda body, n: said(), **options) -> Iterator[End
 
         def do_GET(self):
             path = self.path.partition("?")[0]
-            if match := re.fullmatch(r".*/batches/([^/]+)", path):
+            if (match := re.fullmatch(r".*/batches/([^/]+)", path)) and match[1] in state.batches:
                 return self.reply(200, state.poll(match[1]))
             if path.endswith("/batches"):
                 return self.reply(200, {"object": "list", "data": [*state.batches.values()], "has_more": False})
             if match := re.fullmatch(r".*/files/([^/]+)/content", path):
+                if match[1] not in state.files:
+                    return self.reply(404, {"error": {"message": "no such file"}})
                 return self.reply(200, state.files[match[1]])
+            if path.endswith("/files"):
+                listed = [state.file(name) for name in state.files]
+                return self.reply(200, {"object": "list", "data": listed, "has_more": False})
             return self.reply(404, {"error": {"message": "no such path"}})
 
         def reply(self, status, body, headers=()):
             body = (body if isinstance(body, str) else json.dumps(body)).encode()
             self.send_response(status)
             for name, value in {
-                "Content-Type": "application/json",
+                "Content-Type": "text/html" if body.startswith(b"<") else "application/json",
                 "Content-Length": len(body),
                 **dict(headers),
             }.items():

@@ -94,7 +94,7 @@ def test_a_budget_is_kept_by_smaller_batches(tmp_path):
         with pytest.raises(UserError, match=r"llm\.max_cost=3: \$\d"):
             batching(server.url, path, max_cost=3).interview(questions(12), "asking")
         sizes = [len(server.files[batch["input_file_id"]].splitlines()) for batch in server.batches.values()]
-        assert sizes == [3, 1, 1]  # 3 of 3, 1.5 of 3 are left, 1 of 3 is left
+        assert sizes == [2, 1]  # of 3 the first question costs 1, so 2 are left, then 1
         assert n_asked(server) == {1}
 
 
@@ -218,3 +218,79 @@ def test_1000_questions_are_submitted_by_a_process_that_is_killed_and_collected_
         assert n_asked(server) == {1}  # none twice
     assert sum(interview.usable for interview in interviews) == n
     assert all(set(interview.answers[""].symbols) < set(GENES) for interview in interviews)
+
+
+# -- servers with faults ----------------------------------------------------------------------------------------------
+
+
+def test_a_server_that_keeps_no_metadata_is_not_asked_twice(tmp_path):
+    """The process dies between the submission and its confirmation: the batch is known by the name of its file."""
+    with endpoint(with_metadata=False) as server:
+        path = tmp_path / "answers.sqlite"
+        submit(server.url, path, questions(6))
+        with AnswerCache(path) as cache, cache._database.transaction() as connection:
+            connection.execute("UPDATE batches SET id = ''")
+        interviews = batching(server.url, path).interview(questions(6), "asking")
+        assert all(interview.usable for interview in interviews)
+        assert (len(server.batches), n_asked(server)) == (1, {1})
+
+
+@pytest.mark.parametrize("gone", ["batch", "file"])
+def test_what_is_gone_at_the_server_is_said_and_can_be_asked_again(gone, tmp_path):
+    with endpoint() as server:
+        path = tmp_path / "answers.sqlite"
+        submit(server.url, path, questions(6))
+        if gone == "batch":
+            server.batches.clear()
+        else:
+            server.work(next(iter(server.batches.values())))
+            server.files = {name: text for name, text in server.files.items() if name == "file-0"}
+        with pytest.raises(UserError, match="is gone at the server; the same command asks its questions again"):
+            batching(server.url, path).interview(questions(6), "asking")
+        assert all(interview.usable for interview in batching(server.url, path).interview(questions(6), "asking"))
+
+
+@pytest.mark.parametrize("fault", ["status null", "status word", "twice", "no line of the protocol"])
+def test_one_bad_line_costs_one_question(fault, tmp_path):
+    def changed(text):
+        lines = [json.loads(line) for line in text.splitlines()]
+        if fault == "twice":
+            return "\n".join(map(json.dumps, [*lines, *lines]))
+        if fault == "no line of the protocol":
+            return "\n".join(["{", *map(json.dumps, lines[1:])])
+        lines[0]["response"]["status_code"] = None if fault == "status null" else "abc"
+        return "\n".join(map(json.dumps, lines))
+
+    with endpoint() as server:
+        store = server.store
+        server.store = lambda content, filename="f": store(changed(content) if filename == "f" else content, filename)
+        path = tmp_path / "answers.sqlite"
+        interviews = batching(server.url, path).interview(questions(6), "asking")
+        assert all(interview.usable for interview in interviews)
+        # The first line of each batch is lost, and its question asked in the next and then by itself.
+        assert len(server.bodies) == (6 if fault == "twice" else 8)
+
+
+def test_a_question_that_a_batch_does_not_accept_costs_that_question(tmp_path):
+    answer = lambda body, n: refused("bad") if "Question 3\n" in body["messages"][0]["content"] else said()  # noqa: E731
+    with endpoint(answer) as server:
+        interviews = batching(server.url, tmp_path / "answers.sqlite").interview(questions(12), "asking")
+    assert [interview.usable for interview in interviews] == [i != 3 for i in range(12)]
+
+
+def test_answers_of_a_batch_that_cannot_be_read_count_as_paid(tmp_path):
+    """By their highest cost: one dollar each; the first question costs one."""
+    answer = lambda body, n: said() if "Question 0\n" in body["messages"][0]["content"] else '{"choices": ['  # noqa: E731
+    with endpoint(answer) as server, pytest.raises(UserError, match=r"llm\.max_cost=5: \$5\.0000 is spent"):
+        batching(server.url, tmp_path / "answers.sqlite", max_cost=5).interview(questions(5), "asking")
+    assert len(server.bodies) == 5
+
+
+@pytest.mark.parametrize("asked", ["upload", "create", "poll"])
+@pytest.mark.parametrize("answer", ["<html></html>", {"object": "batch"}, "{"])
+def test_an_answer_about_a_batch_that_is_none_is_one_line(asked, answer, tmp_path):
+    with endpoint() as server:
+        setattr(server, asked, lambda *_: answer)
+        with pytest.raises(UserError, match="batches: an answer that is not of the protocol") as caught:
+            batching(server.url, tmp_path / "answers.sqlite").interview(questions(3), "asking")
+    assert "\n" not in str(caught.value)

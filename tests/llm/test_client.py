@@ -228,3 +228,63 @@ def test_a_certificate_of_ones_own_is_trusted_by_its_file_only(tmp_path):
         assert complete(OpenAIChat(server.url, None, ca_file=str(certificate))).text.startswith("<Answer>")
         with pytest.raises(UserError, match=r"certificate is not trusted \(.*; set llm\.ca_file to the file"):
             complete(OpenAIChat(server.url, None))
+
+
+# -- what a server does with a key ------------------------------------------------------------------------------------
+
+LONG = "sk-proj-0123456789abcdefghijklmnop-qrs"
+
+
+@pytest.mark.parametrize("headers", [None, {"api-key": "MY_KEY"}])
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_no_redirect_takes_the_key_to_another_host(monkeypatch, status, headers):
+    monkeypatch.setenv("MY_KEY", LONG)
+    with endpoint() as other, endpoint(lambda body, n: (status, "", {"Location": f"{other.url}/x"})) as server:
+        options = {"api_key_env": None if headers else "MY_KEY", "headers": headers, "max_retries": 0}
+        said = asyncio.run(refusal_of(OpenAIChat(server.url, **options)))
+        assert not other.heads
+    assert f"the server sends on to http://127.0.0.1 ({status})" in said
+    assert "llm.base_url" in said
+
+
+async def refusal_of(chat):
+    async with chat:
+        try:
+            return await chat.complete(Request("m", [{"role": "user", "content": "?"}]))
+        except UserError as error:
+            return str(error)
+
+
+@pytest.mark.parametrize("part", [LONG[:20], LONG[5:], LONG[10:-5], LONG.replace("-", "\\u002d")])
+def test_a_part_of_a_key_is_blotted_out_too(monkeypatch, part):
+    monkeypatch.setenv("MY_KEY", LONG)
+    said, _ = ask(b'{"error": {"message": "denied for %s, today"}}' % part.encode(), 403, api_key_env="MY_KEY")
+    assert "denied for" in said
+    assert "today" in said
+    assert not any(LONG[i : i + 12] in said for i in range(len(LONG) - 11))
+
+
+def test_a_value_of_the_query_is_blotted_out_as_it_is_sent(monkeypatch):
+    monkeypatch.setenv("MY_KEY", "pA/ss+word==SECRET99")
+    said, _ = ask(b'{"error": {"message": "no ?k=pA%2Fss%2Bword%3D%3DSECRET99"}}', 400, query={"k": "MY_KEY"})
+    assert "SECRET99" not in said
+    assert "no ?k=***" in said
+
+
+def test_a_key_in_the_reason_of_an_answer_is_not_kept(monkeypatch):
+    monkeypatch.setenv("MY_KEY", "abcdefghijklmnopqrstuv")
+    choice = {"message": {"content": "SPI1"}, "finish_reason": "abcdefghijklmnopqrstuv"}
+    reply, _ = ask({"choices": [choice]}, api_key_env="MY_KEY")
+    assert "abcdefghij" not in repr(reply)
+
+
+@pytest.mark.parametrize("by", ["option", "variable", "any address"])
+def test_a_server_on_this_machine_is_asked_without_the_proxy(monkeypatch, by):
+    with endpoint() as proxy, endpoint() as server:
+        url = server.url.replace("127.0.0.1", "0.0.0.0") if by == "any address" else server.url
+        monkeypatch.setenv("HTTP_PROXY", proxy.url.removesuffix("/v1"))
+        monkeypatch.setenv("OPENAI_BASE_URL", url)
+        chat = OpenAIChat(None if by == "variable" else url, api_key_env=None, max_retries=0)
+        reply = asyncio.run(refusal_of(chat))
+        assert (len(proxy.heads), len(server.heads)) == (0, 1)
+    assert "GATA1" in reply.text

@@ -120,3 +120,26 @@ def test_the_first_answer_says_what_the_others_will_cost(lines):
     with endpoint() as server:
         model(server.url).interview(questions(12), "asking")
     assert "first answer: 50 + 100 tokens, $1.0000; 11 more like it: $11.00" in lines
+
+
+def test_answers_of_another_server_under_the_same_name_are_warned_of(tmp_path, lines):
+    cache = tmp_path / "answers.sqlite"
+    with endpoint() as first, endpoint() as second:
+        model(first.url, cache).interview(questions(3), "asking")
+        model(first.url, cache).interview(questions(3), "asking")
+        assert not any("were given by" in line for line in lines)
+        model(second.url, cache).interview(questions(4), "asking")
+        assert (len(first.bodies), len(second.bodies)) == (3, 1)
+        [line] = [line for line in lines if "were given by" in line]
+        assert line.startswith(
+            f"3 answers of llm.model were given by {first.url} (served-model) and not by {second.url}"
+        )
+
+
+def test_an_error_of_every_question_ends_the_run_after_three(tmp_path, lines):
+    """What hundreds of questions fail of is not one bad question."""
+    answer = lambda body, n: said() if "Question 0\n" in body["messages"][0]["content"] else refused("bad request")  # noqa: E731
+    with endpoint(answer) as server:
+        with pytest.raises(UserError, match="does not accept the question"):
+            model(server.url, chat={"max_concurrency": 1}).interview(questions(40), "asking")
+        assert len(server.bodies) == 4

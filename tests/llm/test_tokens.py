@@ -3,7 +3,7 @@
 import pytest
 
 from llm4grn.llm.answers_cache.jsonl import read_jsonl
-from llm4grn.llm.openai.tokens import MARGIN, estimate_tokens, most_tokens
+from llm4grn.llm.openai.tokens import estimate_tokens, most_tokens
 from llm4grn.llm.shipped import ShippedChat
 
 #: Of cl100k (GPT-4), o200k (GPT-4o), Claude's and DeepSeek's tokenizer: questions and answers of the shipped recording,
@@ -24,7 +24,7 @@ def test_the_estimate_is_close_and_the_bound_is_one(i, question, answer):
     asked = " \n".join(message["content"] for message in request.messages)
     for text, counted in (asked, question), (reply.text, answer):
         assert 0.95 * max(counted) <= estimate_tokens(text) <= 1.3 * min(counted)
-        assert max(counted) < most_tokens(text) <= MARGIN * estimate_tokens(text) + 1
+        assert max(counted) < most_tokens(text) <= 1.5 * estimate_tokens(text)  # each digit may be a token
 
 
 def test_ensembl_ids_have_three_digits_to_a_token():

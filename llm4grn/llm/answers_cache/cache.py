@@ -22,7 +22,7 @@ Number = TypeVar("Number", int, float)
 _REQUEST = "model, messages, parameters, sample"
 _REPLY = "text, prompt_tokens, completion_tokens, latency, finish_reason, cost, details"
 # Fields of a reply that share the column ``details``.
-_DETAILS = ("cached_tokens", "reasoning_tokens", "served_model", "lost", "adapted")
+_DETAILS = ("cached_tokens", "reasoning_tokens", "served_model", "lost", "adapted", "server")
 # Value for figures that were not recorded, as the columns do not admit NULL.
 _UNKNOWN = -1
 # The text is passed as bytes, because a model can answer half a surrogate pair, which SQLite does not accept as text.

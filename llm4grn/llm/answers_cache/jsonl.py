@@ -62,7 +62,8 @@ def write_jsonl(path: str | Path, records: Iterable[Record]) -> int:
     try:
         with atomic_write(path) as temporary, temporary.open("w") as file:
             for request, reply, time in records:
-                optional = {**asdict(reply), "time": time}
+                # Recordings are shared, and the address of a server is nobody else's business.
+                optional = {**asdict(reply), "server": None, "time": time}
                 line = request.description | {name: value for name, value in optional.items() if value is not None}
                 file.write(json.dumps(line, allow_nan=False) + "\n")
                 count += 1

@@ -16,8 +16,12 @@ _OTHER_LIMIT = dict(zip(LENGTH_LIMITS, reversed(LENGTH_LIMITS), strict=True))
 # A limit is renamed if its name is unknown, but not if its value is too large.
 _UNKNOWN_NAME = re.compile(
     r"unsupported|not (?:supported|permitted|allowed|available)|unknown|unrecogni[sz]ed|unexpected|invalid "
-    r"(?:argument|param)|extra (?:inputs|fields)|cannot find field|instead|deprecated",
+    r"(?:argument|param)|extra (?:inputs|fields)|cannot find field|instead|deprecated|must not be set|\buse max_",
     re.I,
+)
+# The value is refused and not the parameter: what the user asked for is not to be replaced by a default.
+_VALUE = re.compile(
+    r"less than|greater than|between|at (?:most|least)|[<>]=|out of range|supported(?: values)?(?: are)?: |one of", re.I
 )
 _KEPT = {"model", "messages", *LENGTH_LIMITS}
 
@@ -57,6 +61,7 @@ class Adaptation:
             limit
             and _names(error, limit)
             and _UNKNOWN_NAME.search(error.message)
+            and not _VALUE.search(error.message)
             and limit not in self.renamed.values()
         ):
             self.renamed[limit] = _OTHER_LIMIT[limit]
@@ -74,6 +79,8 @@ class Adaptation:
         return f"the schema is sent without {' and '.join(sorted(named))}"
 
     def _leave_out(self, sent: Mapping[str, Any], error: ErrorBody) -> str | None:
+        if _VALUE.search(error.message):
+            return None
         named = _named(error, [name for name in sent if name not in _KEPT])
         if (
             not named
@@ -102,7 +109,8 @@ def _named(error: ErrorBody, parameters: list[str]) -> list[str]:
 
 
 def _names(error: ErrorBody, word: str) -> bool:
-    return word in error.parameters or bool(re.search(rf"(?<![\w.]){re.escape(word)}(?!\w)", error.message))
+    said = re.sub(r"\{.*\}", "", error.message)  # without the question, which some servers repeat
+    return word in error.parameters or bool(re.search(rf"(?<![\w.]){re.escape(word)}(?!\w)", said))
 
 
 def _without(schema: Any, keywords: set[str]) -> Any:

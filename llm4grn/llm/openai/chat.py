@@ -11,7 +11,7 @@ from typing import Annotated, Any, Self
 from pydantic import Field
 
 from llm4grn.errors import UserError
-from llm4grn.llm.messages import DECLINED, ChatModel, Ledger, Reply, Request
+from llm4grn.llm.messages import DECLINED, ChatModel, Ledger, QuestionError, Reply, Request
 from llm4grn.llm.openai.adaptation import Adaptation
 from llm4grn.llm.openai.client import check_address, check_variable, new_client, read_key, read_values
 from llm4grn.llm.openai.connection import Connection, Expected
@@ -19,6 +19,7 @@ from llm4grn.llm.openai.failures import KEPT, Failure
 from llm4grn.llm.openai.limits import Limits, Slot
 from llm4grn.llm.openai.protocol import encodable, to_body
 from llm4grn.llm.openai.tokens import estimate_tokens
+from llm4grn.llm.openai.usage import Usage
 from llm4grn.validation import Amount, FilePath, NonNegative, Positive, Rate, Seconds, Share, check_fields
 
 logger = logging.getLogger("llm4grn")
@@ -111,6 +112,7 @@ class OpenAIChat(ChatModel):
         No tokenizer makes more tokens than bytes. Without ``max_tokens`` the length of the answer is only a guess.
         """
         prompt_tokens = sum(len(encodable(message["content"]).encode()) + 16 for message in request.messages)
+        prompt_tokens += len(request.schema.encode())
         return self.cost(prompt_tokens, _answer_tokens(request))
 
     def cost(self, prompt_tokens: int, completion_tokens: int, cached_tokens: int = 0) -> float:
@@ -121,6 +123,10 @@ class OpenAIChat(ChatModel):
     @property
     def has_prices(self) -> bool:
         return self.price_prompt > 0 or self.price_completion > 0
+
+    @property
+    def server(self) -> str | None:
+        return self.base_url and self.base_url.rstrip("/")
 
     async def __aenter__(self) -> Self:
         key = read_key(self.api_key_env) if self.api_key_env else None
@@ -168,7 +174,7 @@ class OpenAIChat(ChatModel):
                 if self.adapt(request, sent, failure):
                     slot = await self._limits.again(slot)
                     continue
-                cost = self._cost_of(failure, request)
+                cost = self.cost_of(failure, request)
                 lost += cost
                 self._raise_if_final(failure, attempt, request, ledger, cost)
                 slot.leave()  # others may go on meanwhile
@@ -200,26 +206,30 @@ class OpenAIChat(ChatModel):
         if cost is None:
             tokens = reply.prompt_tokens or 0, reply.completion_tokens or 0, reply.cached_tokens or 0
             cost = share * self.cost(*tokens)
-        return replace(reply, cost=cost, adapted=self._adaptation.description)
+        return replace(reply, cost=cost, adapted=self._adaptation.description, server=self.server)
 
     def declined(self, request: Request, failure: Failure) -> Reply:
-        """Return the reply to a question that the server declines for its content, which is empty."""
+        """Return the reply to a question that the server declines for its content: empty, at what it states to bill."""
         logger.warning("%s: %s", self._name(request), failure.reason)
-        return Reply("", 0, 0, finish_reason=DECLINED[0], cost=0.0)
+        usage = failure.usage or Usage()
+        tokens = usage.prompt_tokens or 0, usage.completion_tokens or 0, usage.cached_tokens or 0
+        cost = self.cost(*tokens) if usage.cost is None else usage.cost
+        return Reply("", *tokens[:2], finish_reason=DECLINED[0], cost=cost, server=self.server)
 
-    def _cost_of(self, failure: Failure, request: Request) -> float:
+    def cost_of(self, failure: Failure, request: Request) -> float:
         """Return the highest cost that a failed attempt may have had."""
         usage = failure.usage
         if usage is not None and usage.cost is not None:
             return usage.cost
         if usage is not None and usage.prompt_tokens is not None:
-            return self.cost(usage.prompt_tokens, usage.completion_tokens or 0, usage.cached_tokens or 0)
+            completion = _answer_tokens(request) if usage.completion_tokens is None else usage.completion_tokens
+            return self.cost(usage.prompt_tokens, completion, usage.cached_tokens or 0)
         return self.worst_cost(request) if failure.billed else 0.0
 
     def _raise_if_final(
         self, failure: Failure, attempt: int, request: Request, ledger: Ledger | None, cost: float
     ) -> None:
-        """Raise UserError if no other attempt is to be made."""
+        """Raise UserError if no other attempt is to be made: a QuestionError if it may be this question's fault."""
         message = None
         if not failure.transient:
             message = failure.reason
@@ -233,7 +243,8 @@ class OpenAIChat(ChatModel):
         if message is not None:
             if ledger is not None:
                 ledger.lose(cost)
-            raise UserError(f"{self._name(request)}: {message}")
+            kind = QuestionError if failure.of_question else UserError
+            raise kind(f"{self._name(request)}: {message}")
 
     async def _back_off(self, attempt: int, failure: Failure, slot: Slot) -> None:
         """Sleep before the next attempt; let fewer be sent after a time-out, and none while the server asks to wait."""
@@ -257,6 +268,7 @@ class OpenAIChat(ChatModel):
 def expectation(request: Request) -> Expected:
     """Return what is known of the answer to a request before it comes."""
     prompt_tokens = sum(estimate_tokens(message["content"]) for message in request.messages)
+    prompt_tokens += estimate_tokens(request.schema)
     return Expected(prompt_tokens, request.length_limit, "response_format" in request.parameters)
 
 

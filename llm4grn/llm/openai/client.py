@@ -6,6 +6,7 @@ import logging
 import os
 import re
 from collections.abc import Mapping
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -118,11 +119,14 @@ def new_client(
     # Limits admits the requests; the pool only keeps their connections open.
     limits = httpx2.Limits(max_connections=None, max_keepalive_connections=connections)
     # Requests to a server on this machine must not be sent through a proxy.
-    local = urlsplit(base_url or "").hostname in {"localhost", "127.0.0.1", "::1"}
+    local = _is_local(base_url or os.environ.get("OPENAI_BASE_URL", ""))
     verify = True if ca_file is None else _trusting(ca_file)
     problem = None
     try:
-        transport = openai.DefaultAsyncHttpxClient(limits=limits, timeout=None, trust_env=not local, verify=verify)
+        # A redirect would take the headers with the key to another host.
+        transport = openai.DefaultAsyncHttpxClient(
+            limits=limits, timeout=None, trust_env=not local, verify=verify, follow_redirects=False
+        )
     except ImportError:
         problem = "a SOCKS proxy, which needs the package socksio (pip install socksio)"
     except ValueError:
@@ -147,6 +151,14 @@ def new_client(
         client._custom_headers = {}
     client._custom_headers = {**client._custom_headers, **(headers or {})}
     return client
+
+
+def _is_local(address: str) -> bool:
+    host = urlsplit(address).hostname or ""
+    try:
+        return ip_address(host).is_loopback or ip_address(host).is_unspecified
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 async def _without_authorization(request: httpx2.Request) -> None:

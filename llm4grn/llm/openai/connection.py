@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from llm4grn.llm.messages import Reply
 from llm4grn.llm.openai.error_body import ErrorBody, read_error
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 # Servers without keys are given words such as EMPTY or x; replacing these would damage answers.
 _SHORTEST_SECRET = 8
+_PIECE = 12  # letters of a secret that are hidden wherever they stand together
+_ADDRESS = "check llm.base_url, which often ends in /v1, and the proxy"
 _CERTIFICATE = "set llm.ca_file to the file with the certificates of its CA"
 
 
@@ -58,7 +61,10 @@ class Connection:
         self.client = client
         # A header may hold a scheme and a key, of which a server repeats the key alone.
         parts = {part for secret in secrets for part in (secret, secret.rpartition(" ")[2])}
+        parts |= {quote(part, safe="") for part in parts}
         self._secrets = sorted((part for part in parts if len(part) >= _SHORTEST_SECRET), key=len, reverse=True)
+        # A server may also repeat a part of one.
+        self._pieces = {secret[i : i + _PIECE] for secret in self._secrets for i in range(len(secret) - _PIECE + 1)}
         self._key_variable = key_variable
 
     @property
@@ -90,7 +96,7 @@ class Connection:
         except openai.APIConnectionError as error:
             return self.broken(error)
         latency = time.perf_counter() - started
-        outcome = self.read(response.content.decode(errors="replace"), response.headers, expected)
+        outcome = self.read(_decoded(response.content), response.headers, expected)
         return replace(outcome, latency=latency) if isinstance(outcome, Reply) else outcome
 
     def read(self, text: str, headers: Mapping[str, str], expected: Expected, status: int = 200) -> Reply | Failure:
@@ -101,15 +107,20 @@ class Connection:
             reply = to_reply(text, expected.prompt_tokens, expected.length_limit)
         except ProtocolError as problem:
             if problem.error is not None:
-                return self._refusal(problem.error.status or 500, problem.error, headers, expected.with_schema)
+                failure = self._refusal(problem.error.likely_status, problem.error, headers, expected.with_schema, True)
+                return replace(failure, usage=problem.usage)
+            if text.lstrip().startswith("<"):
+                said = f"a web page in the place of an answer: {self.clean(read_error(text).message, 80)!r}"
+                return Failure(said, transient=True, billed=True, remedy=_ADDRESS)
             said = f"an answer that is not of the protocol: {self.clean(text, 80)!r}"
-            return Failure(said, transient=True, billed=True, usage=problem.usage)
+            return Failure(said, transient=True, billed=True, usage=problem.usage, of_question=True)
         served = reply.served_model and self._scrub(reply.served_model)
-        return replace(reply, text=self._scrub(reply.text), served_model=served)
+        reason = self._scrub(reply.finish_reason)
+        return replace(reply, text=self._scrub(reply.text), served_model=served, finish_reason=reason)
 
     def refused(self, error: APIStatusError, with_schema: bool = False) -> Failure:
         """Return the failure that a response with an error status is."""
-        said = read_error(error.response.content.decode(errors="replace"))
+        said = read_error(_decoded(error.response.content))
         return self._refusal(error.status_code, said, error.response.headers, with_schema)
 
     def broken(self, error: APIConnectionError) -> Failure:
@@ -126,9 +137,13 @@ class Connection:
             billed=not isinstance(cause, httpx2.ConnectError | httpx2.ConnectTimeout | httpx2.ProxyError),
         )
 
-    def _refusal(self, status: int, error: ErrorBody, headers: Mapping[str, str], with_schema: bool) -> Failure:
+    def _refusal(
+        self, status: int, error: ErrorBody, headers: Mapping[str, str], with_schema: bool, in_answer: bool = False
+    ) -> Failure:
         said = self.clean(error.message)
-        message = f"Error code: {status}" + (f" - {said}" if said else "")
+        message = ("an error in the place of an answer" if in_answer else f"Error code: {status}") + (
+            f" - {said}" if said else ""
+        )
         return refusal(
             status, message, error, headers=headers, key_variable=self._key_variable, with_schema=with_schema
         )
@@ -136,11 +151,23 @@ class Connection:
     def _scrub(self, text: str) -> str:
         for secret in self._secrets:
             text = text.replace(secret, "***")
-        return text
+        hidden = [i for i in range(len(text) - _PIECE + 1) if text[i : i + _PIECE] in self._pieces]
+        if not hidden:
+            return text
+        covered = {i for start in hidden for i in range(start, start + _PIECE)}
+        return re.sub("\0+", "***", "".join("\0" if i in covered else char for i, char in enumerate(text)))
 
     def clean(self, text: str, length: int = 200) -> str:
         """Return the text as one short printable line without the key."""
-        # Some servers escape slashes in JSON.
-        text = "".join(char if char.isprintable() else " " for char in self._scrub(text.replace("\\/", "/")))
+        # Some servers escape slashes and other signs in JSON.
+        text = re.sub(r"\\u00([0-9a-fA-F]{2})", lambda match: chr(int(match[1], 16)), text.replace("\\/", "/"))
+        text = "".join(char if char.isprintable() else " " for char in self._scrub(text))
         text = " ".join(text.split())
         return text if len(text) <= length else text[: length - 3] + "..."
+
+
+def _decoded(content: bytes) -> str:
+    """Return a body as text, which some servers begin with a mark of its encoding."""
+    if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return content.decode("utf-16", errors="replace")
+    return content.decode("utf-8-sig", errors="replace")

@@ -10,6 +10,8 @@ from typing import Any
 
 _MESSAGES = ("message", "detail", "msg", "error_description", "reason", "title")
 _CODES = ("code", "type", "status")
+# Status that a code stands for, where it comes without one.
+_STATUSES = {"not_found": 404, "unsupported": 400, "invalid_request": 400, "invalid_parameter": 400, "rate_limit": 429}
 
 
 @dataclass(frozen=True)
@@ -26,12 +28,21 @@ class ErrorBody:
         Names of the parameters that the error is about, if the server names them apart from its words.
     status
         HTTP status that the body gives, for errors in a response with status 200; None if it gives none.
+    wait
+        Seconds that it asks to wait; 0 if it does not.
     """
 
     message: str = ""
     codes: frozenset[str] = frozenset()
     parameters: frozenset[str] = frozenset()
     status: int | None = None
+    wait: float = 0.0
+
+    @property
+    def likely_status(self) -> int:
+        """The status that the body gives, or that its codes stand for; 500 if they say nothing."""
+        by_code = (status for code, status in _STATUSES.items() if any(code in said.casefold() for said in self.codes))
+        return self.status or next(by_code, 500)
 
 
 def read_error(text: str) -> ErrorBody:
@@ -66,7 +77,17 @@ def to_error(value: Any) -> ErrorBody:
     codes = frozenset(str(part[name]) for part in parts for name in _CODES if isinstance(part.get(name), str | int))
     named = frozenset(part["param"] for part in parts if isinstance(part.get("param"), str))
     status = next((int(code) for code in sorted(codes) if re.fullmatch(r"[45]\d\d", code)), None)
-    return ErrorBody("; ".join(dict.fromkeys(_messages(inner))), codes, named | _locations(inner), status)
+    message = "; ".join(dict.fromkeys(_messages(inner)))
+    return ErrorBody(message, codes, named | _locations(inner), status, _wait(message, value))
+
+
+def _wait(message: str, value: Any) -> float:
+    """Return the seconds that an error asks to wait, in its words or as Gemini's ``retryDelay``."""
+    found = re.search(r"(?:try again|retry)[^.]{0,20}? (?:in|after) (\d+(?:\.\d+)?) ?(ms|m|s)", message, re.IGNORECASE)
+    if found:
+        return float(found[1]) * {"ms": 1e-3, "s": 1.0, "m": 60.0}[found[2].lower()]
+    delay = re.search(r'"retryDelay": ?"(\d+(?:\.\d+)?)s"', json.dumps(value))
+    return float(delay[1]) if delay else 0.0
 
 
 def _messages(value: Any) -> Iterator[str]:

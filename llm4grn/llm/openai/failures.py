@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from llm4grn.llm.openai.error_body import ErrorBody
 from llm4grn.llm.openai.limits import retry_after
@@ -16,6 +17,10 @@ _TRANSIENT = {408, 409, 425, 429}  # and all status codes >= 500
 _MAYBE_BILLED = {502, 504, 520, 522, 524}
 _NO_CREDIT = {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "insufficient_balance"}
 _NO_ACCESS = {"invalid_api_key", "authentication_error", "permission_error", "permission_denied"}
+_NO_KEY_WORDS = re.compile(r"api[ _-]?key (?:is )?(?:not valid|invalid)|(?:invalid|incorrect) api[ _-]?key", re.I)
+_NO_CREDIT_WORDS = re.compile(
+    r"credit balance is too low|exceeded your current quota|insufficient (?:credit|balance)", re.I
+)
 _FILTER = {
     "content_filter",
     "content_policy_violation",
@@ -63,6 +68,8 @@ class Failure:
         The server's error about the request, which a change of its parameters may repair.
     remedy
         What the user can do when all attempts have failed.
+    of_question
+        Whether it may be this question that the server does not accept, and no other.
     """
 
     reason: str
@@ -75,6 +82,7 @@ class Failure:
     declined: bool = False
     error: ErrorBody | None = None
     remedy: str = _UNREACHED
+    of_question: bool = False
 
 
 def time_out(seconds: float) -> Failure:
@@ -110,6 +118,15 @@ def refusal(
     """
     if status < 500 and (error.codes & _FILTER or (status in (400, 403, 422) and _FILTER_WORDS.search(error.message))):
         return Failure(f"the question is declined for its content ({message})", declined=True)
+    if 300 <= status < 400:
+        target = urlsplit(headers.get("location", ""))
+        where = f"{target.scheme}://{target.hostname}" if target.hostname else "elsewhere"
+        return Failure(
+            f"the server sends on to {where} ({status}), where the key is not sent; set llm.base_url to the address "
+            "of the server itself"
+        )
+    if status in (400, 401, 403) and _NO_KEY_WORDS.search(error.message):
+        status = 401
     if status in (401, 403) or error.codes & _NO_ACCESS:
         place = f"the key in the environment variable {key_variable}" if key_variable else "no key"
         remedy = "check it" if key_variable else "set llm.api_key_env to the variable that holds one"
@@ -118,18 +135,21 @@ def refusal(
         return Failure(f"the server refuses {place} ({status}); {remedy}, and that it may use this model{said}")
     if status == 407:
         return Failure(f"the proxy wants a user and a password ({message}); put them into HTTPS_PROXY")
-    if status == 402 or error.codes & _NO_CREDIT:
+    if status == 402 or error.codes & _NO_CREDIT or (status < 500 and _NO_CREDIT_WORDS.search(error.message)):
         return Failure(f"the account has no credit or quota left ({status}); add some and run again: {KEPT}")
-    if status == 404:
+    if status == 404 or "unexpected endpoint" in error.message.casefold():
         return Failure(f"no such model or address ({message}); check llm.model and llm.base_url", error=error)
     if status in (400, 413, 422, 500) and (error.codes & _TOO_LONG or _TOO_LONG_WORDS.search(error.message)):
         return Failure(
             f"the question and its answer are longer than the model's context ({message}); offer fewer TFs "
             "(dataset.preprocessing.n_tfs), ask about fewer targets at once (inferer.targets_per_question), lower "
-            "llm.max_tokens, or take a model with a longer context"
+            "llm.max_tokens, or take a model with a longer context",
+            of_question=True,
         )
+    if status >= 500 and "UnsupportedParams" in error.message:
+        status = 400  # of litellm
     if status in _TRANSIENT or status >= 500:
-        wait, timed_out = retry_after(headers), status in (408, 504, 524)
+        wait, timed_out = retry_after(headers) or error.wait, status in (408, 504, 524)
         return Failure(
             message,
             transient=True,
@@ -138,8 +158,11 @@ def refusal(
             timed_out=timed_out,
             billed=status in _MAYBE_BILLED,
             remedy=_TIMED_OUT if timed_out else _UNREACHED,
+            of_question=status >= 500 and not wait,
         )
     remedy = "try llm.answer_format=text, or check" if with_schema else "check"
     return Failure(
-        f"the server does not accept the question ({message}); {remedy} llm.model and llm.parameters", error=error
+        f"the server does not accept the question ({message}); {remedy} llm.model and llm.parameters",
+        error=error,
+        of_question=True,
     )

@@ -12,6 +12,7 @@ from llm4grn.llm.openai.tokens import estimate_tokens
 from llm4grn.llm.openai.usage import Usage, read_usage
 
 _LONGEST_NAME = 200
+_CUT = {"length", "max_tokens", "max_output_tokens", "max_completion_tokens"}
 
 
 class ProtocolError(ValueError):
@@ -64,8 +65,8 @@ def to_reply(text: str, prompt_tokens: int, length_limit: int | None = None) -> 
         If the body does not follow the protocol, or is an error in spite of its status.
     """
     try:
-        data = json.loads(text)
-    except (ValueError, RecursionError):
+        data = json.loads(text) if not text.lstrip().startswith("data:") else _streamed(text)
+    except (ValueError, RecursionError, LookupError, TypeError, AttributeError):
         raise ProtocolError("not of the protocol") from None
     if not isinstance(data, Mapping):
         raise ProtocolError("not of the protocol")
@@ -79,7 +80,10 @@ def to_reply(text: str, prompt_tokens: int, length_limit: int | None = None) -> 
         raise ProtocolError("not of the protocol", usage)
     message = choice["message"]
     finish_reason = choice.get("finish_reason")
-    finish_reason = finish_reason if isinstance(finish_reason, str) and finish_reason.isidentifier() else "stop"
+    finish_reason = finish_reason if isinstance(finish_reason, str) and finish_reason.isidentifier() else ""
+    if finish_reason.lower() in _CUT or (not finish_reason and (usage.completion_tokens or 0) >= (length_limit or 1e9)):
+        finish_reason = "length"
+    finish_reason = finish_reason or "stop"
     try:
         answer = _text(message.get("content"))
         refusal = _text(message.get("refusal"))
@@ -101,6 +105,21 @@ def to_reply(text: str, prompt_tokens: int, length_limit: int | None = None) -> 
         reasoning_tokens=usage.reasoning_tokens,
         served_model=served if isinstance(served, str) and served.isprintable() and served[:_LONGEST_NAME] else None,
     )
+
+
+def _streamed(text: str) -> Any:
+    """Return the answer in a stream of events, which some servers send although none was asked for."""
+    events = [line.removeprefix("data:").strip() for line in text.splitlines() if line.startswith("data:")]
+    parts = [json.loads(event) for event in events if event and event != "[DONE]"]
+    for part in parts:
+        if "error" in part or "message" in part["choices"][0]:
+            return part
+    choices = [part["choices"][0] for part in parts if part["choices"]]
+    content = "".join(choice["delta"].get("content") or "" for choice in choices)
+    usage = next((part["usage"] for part in parts if part.get("usage")), None)
+    reason = next((choice["finish_reason"] for choice in choices if choice.get("finish_reason")), None)
+    whole = [{"message": {"content": content}, "finish_reason": reason}]
+    return {"choices": whole, "usage": usage, "model": parts[0].get("model")}
 
 
 def encodable(text: str) -> str:

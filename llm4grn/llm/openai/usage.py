@@ -37,7 +37,7 @@ def read_usage(usage: object) -> Usage:
 
     OpenAI counts hidden reasoning as part of ``completion_tokens``; others leave it out there and state it beside it,
     or only in ``total_tokens``. It is billed everywhere, so the larger number counts. DeepSeek names cached tokens
-    ``prompt_cache_hit_tokens``; OpenRouter states ``cost``.
+    ``prompt_cache_hit_tokens``; OpenRouter states ``cost``. Anthropic's names, and numbers as text, are read too.
 
     Examples
     --------
@@ -46,7 +46,8 @@ def read_usage(usage: object) -> Usage:
     """
     if not isinstance(usage, Mapping):
         return Usage()
-    prompt, completion = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
+    prompt = _count(usage.get("prompt_tokens")) or _count(usage.get("input_tokens"))
+    completion = _count(usage.get("completion_tokens")) or _count(usage.get("output_tokens"))
     reasoning = _count(_inside(usage, "completion_tokens_details", "reasoning_tokens"))
     cached = _count(_inside(usage, "prompt_tokens_details", "cached_tokens")) or _count(
         usage.get("prompt_cache_hit_tokens")
@@ -66,8 +67,19 @@ def _inside(usage: Mapping[str, Any], name: str, inner: str) -> object:
 
 
 def _count(value: object) -> int | None:
-    return value if type(value) is int and 0 < value < _MOST_TOKENS else None
+    number = _number(value)
+    return int(number) if number is not None and number.is_integer() and 0 < number < _MOST_TOKENS else None
 
 
 def _amount(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) and type(value) is not bool and 0 <= value < 1e6 else None
+    number = _number(value)
+    return number if number is not None and 0 <= number < 1e6 else None
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        return float(value)
+    except (ValueError, OverflowError):
+        return None
