@@ -199,3 +199,18 @@ def test_a_word_of_a_closing_line_is_no_gene_unless_it_is_written_as_one():
     assert closed.symbols == ("SPI1", "GATA1")
     reasoning = parse_answer("- SPI1\n- GATA1\nOf these only REST is a TF.", offered)
     assert reasoning.symbols != ("SPI1", "GATA1")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<Answer><tf>SPI1</tf><tf>GATA1</tf></Answer>",
+        "<answers>\n<tf>SPI1</tf>\n<tf>GATA1</tf>\n</answers>",
+        r"So the regulators are \boxed{SPI1, GATA1}.",
+        "<|channel|>analysis<|message|>Perhaps REST? <Answer> [REST] </Answer><|end|>"
+        "<|channel|>final<|message|><Answer> [SPI1, GATA1] </Answer>",
+        "<Answer>(1) SPI1 (2) GATA1</Answer>",
+    ],
+)
+def test_forms_of_other_models(text):
+    assert parse_answer(text, ["SPI1", "GATA1", "REST"]).symbols == ("SPI1", "GATA1")

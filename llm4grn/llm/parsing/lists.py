@@ -13,6 +13,8 @@ _FENCE = re.compile(
     r"```(?:(?:json5?|jsonc|python|text|txt|plaintext|xml|html|markdown|md|csv|yaml|list|answer)\b)?", re.I
 )
 _LINK = re.compile(r"\[([^\[\]()\n]{1,80})\]\(\s?(?:https?:|#|www)[^()\s]{0,300}\s?\)")
+_ITEM_TAG = re.compile(r"</?(?:tf|gene|symbol|name|item|li|regulator)s?>", re.I)
+_INLINE_NUMBER = re.compile(r"(?<=\w) +(?=\(\d{1,2}\) +\w)")  # FOS (2) JUN
 _BULLET = re.compile(r"(\s*)(?:>\s?)?((?:[-*+•]|\(?#?\d{1,3}[.):]|\(?[a-z]\))\s+)?(.*)")
 _BRACKETED = re.compile(r"[\[{\]}]")
 _ASIDE = re.compile(r"\(([^()\n]{0,400})\)")
@@ -56,7 +58,8 @@ def read_list(body: str, vocabulary: Vocabulary, truncated: bool = False) -> lis
 
 
 def without_markup(text: str) -> str:
-    """Remove Markdown's fences and link addresses from a text."""
+    """Remove Markdown's fences, link addresses and the tags of items from a text, and put numbered names in lines."""
+    text = _INLINE_NUMBER.sub("\n", _ITEM_TAG.sub("\n", text))
     return _LINK.sub(r"\1", _FENCE.sub("\n", text)).strip()
 
 

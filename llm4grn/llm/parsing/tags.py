@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 TAG = re.compile(r"<\s{0,3}([/\\]?)\s{0,3}(?:final[ _-]?)?answers?\s{0,3}/?\s{0,3}>", re.I)
 _THOUGHT = re.compile(r"<\s{0,3}(/?)\s{0,3}(?:think(?:ing)?|thoughts?|reasoning|reflection|scratchpad)\s{0,3}>", re.I)
+_FINAL = "<|channel|>final<|message|>"  # of gpt-oss; what precedes it is reasoning
+_BOXED = re.compile(r"\\boxed\{((?:[^{}]|\\?\{[^{}]*\}){0,5000})\}")
 _SPECIAL = re.compile(r"<\|[^|<>\n]{1,40}\|>|</?s>")
 
 
@@ -25,6 +27,7 @@ class Body:
 
 def without_thoughts(text: str) -> tuple[str, bool]:
     """Return the text without its reasoning blocks, and whether the last block is still open at the end."""
+    text = _BOXED.sub(r"<answer>\1</answer>", text.rpartition(_FINAL)[2])
     text = _SPECIAL.sub("\n", text)
     kept: list[str] = []
     start, thinking = 0, False
