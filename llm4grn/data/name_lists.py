@@ -197,8 +197,9 @@ def _column_of_symbols(rows: list[list[str]], verdict: int | None = None) -> int
     """Return the position of the only column that holds mostly known symbols; None if there is none or several."""
     shares = {}
     for at in range(min(map(len, rows))):
-        column = [row[at] for row in rows[1:]] or [row[at] for row in rows]
-        if at != verdict and not column[0].startswith("ENS"):
+        column = [row[at] for row in rows]
+        column = column if share_known(column[:1]) else column[1:]  # without the header
+        if at != verdict and len(column) > 1 and not column[0].startswith("ENS"):
             shares[at] = share_known(column)
     best, second, *_ = *sorted(shares, key=shares.__getitem__, reverse=True), -1, -1
     share = shares.get(best, 0.0)
