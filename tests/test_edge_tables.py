@@ -224,3 +224,11 @@ def test_another_tool_s_json_beside_does_not_make_a_file_ours(tmp_path, caplog):
     (tmp_path / "adjacencies.json").write_text('{"tool": "other"}')
     assert len(GRN.read(tmp_path / "adjacencies.tsv").edges) == 1
     assert "1 rows of genes that regulate themselves" in caplog.text
+
+
+def test_names_that_look_like_lists_or_programs_are_names():
+    assert read_edges(["TF\ttarget\timportance", "A\tlnc(1,2)\t1"]).edges["target"].tolist() == ["lnc(1,2)"]
+    assert len(read_edges(["MZF1\tGATA1\t1.0", "SPI1\tCD14\t0.5"]).edges) == 2
+    assert len(read_edges(["TF\ttarget\timportance", "12\t13\t1", "12\t14\t2"]).edges) == 2  # Entrez ids
+    with pytest.raises(UserError, match="without the column"):
+        read_edges(["tbx16\tgata1\tchip", "tbx5\tgata1\tmotif"])

@@ -119,7 +119,7 @@ def _cells_of(group: Any, path: Path, field: str) -> Any:
             break
     matrix = group.get("X")
     is_sparse = hasattr(matrix, "groups")
-    for part in ("data", "indices") if is_sparse else ("",) if matrix is not None else ():
+    for part in ("data",) if is_sparse else ("",) if matrix is not None else ():
         stored: Any = matrix[part] if is_sparse else matrix
         n_missing = stored.nchunks - stored.nchunks_initialized
         text = f"{n_missing} of {stored.nchunks} chunks of X{'/' * is_sparse}{part} are not there"

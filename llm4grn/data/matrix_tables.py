@@ -6,8 +6,10 @@ import csv
 import gzip
 import logging
 import re
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 from llm4grn.data.hdf5_files import one_line
 from llm4grn.data.names import shortened
@@ -42,11 +44,15 @@ _NO_CELL = re.compile(
     r"description",
     re.IGNORECASE,
 )
+_MISSING = ("", "NA", "NaN", "nan")
+_CORNERS = {"gene", "genes", "symbol", "gene_id", "gene_name", "gene_symbol", "id", "index", "name", "feature"}
+_CORNERS |= {"cell", "cells", "cell_id", "barcode", "barcodes", "geneid"}
 _THOUSANDS = re.compile(r"-?[1-9]\d{0,2}(,\d{3})+")
 GenesIn = Literal["auto", "rows", "columns"]
 
 
-class _Layout(NamedTuple):
+@dataclass(frozen=True)
+class _Layout:
     """How a table is written: the lines above its header, and how its first lines split into fields."""
 
     n_skipped: int
@@ -59,21 +65,22 @@ class _Layout(NamedTuple):
     def width(self) -> int:
         return len(self.rows[0])
 
-    @property
+    @cached_property
     def texts(self) -> list[int]:
         """Positions of the columns that are text in most rows: the names, and what describes them."""
         columns = enumerate(zip(*self.rows, strict=True))
-        return [i for i, column in columns if not i or 2 * sum(not _is_number(v) for v in column) > len(column)]
+        return [i for i, column in columns if not i or _is_text(column)]
 
-    @property
+    @cached_property
     def titles(self) -> list[str]:
         """Names of all columns; that of the first is empty where the header is one field short."""
         return [""] * (self.width - len(self.header)) + self.header
 
-    @property
+    @cached_property
     def commas(self) -> dict[str, str]:
         """What commas in numbers are, as arguments of pandas."""
-        values = [value for row in self.rows for value in row[1:]]
+        texts = set(self.texts)
+        values = [row[i] for row in self.rows for i in range(self.width) if i not in texts]
         with_comma = [value for value in values if re.fullmatch(r"-?\d+(,\d+)+", value)]
         if not with_comma:
             return {}
@@ -106,7 +113,8 @@ def read_matrix_table(path: Path, field: str, genes_in: GenesIn = "auto") -> Ann
     import pandas as pd
 
     layout = _layout(path, field)
-    columns = [layout.titles[i] for i in range(layout.width) if i not in layout.texts]
+    texts = set(layout.texts)
+    columns = [layout.titles[i] for i in range(layout.width) if i not in texts]
     matrix, beside = _contents(path, field, layout, columns)
     rows = list(beside.index)
     for names, what in (columns, "line"), (rows, "column"):
@@ -117,8 +125,13 @@ def read_matrix_table(path: Path, field: str, genes_in: GenesIn = "auto") -> Ann
             )
     genes_are_rows = _genes_are_rows(rows, columns, genes_in, path, field)
     what = "genes" if genes_are_rows else "cells"
+    if not any(re.fullmatch(r"chr.*|strand|length", name, re.IGNORECASE) for name in layout.titles):
+        intervals = {name for name in columns if name.casefold() in ("start", "end")}  # perhaps of an experiment
+    else:
+        intervals = set()
     keep_rows = _are_counts(rows, _NO_GENE if genes_are_rows else _NO_CELL)
     keep_columns = _are_counts(columns, _NO_CELL if genes_are_rows else _NO_GENE)
+    keep_columns |= np.isin(columns, list(intervals))
     for at in np.flatnonzero(~keep_columns):
         beside[columns[at]] = matrix[:, at].toarray().ravel()
     beside = beside.loc[:, ~beside.columns.duplicated()]
@@ -140,7 +153,7 @@ def _contents(path: Path, field: str, layout: _Layout, columns: Sequence[str]) -
     from scipy.sparse import csr_matrix, vstack
 
     are_texts = layout.texts
-    numbers = [i for i in range(layout.width) if i not in are_texts]
+    numbers = sorted(set(range(layout.width)) - set(are_texts))
     blocks, rows, texts = [], [], []
     try:
         for chunk in pd.read_csv(  # type: ignore[call-overload]
@@ -153,7 +166,7 @@ def _contents(path: Path, field: str, layout: _Layout, columns: Sequence[str]) -
             compression="gzip" if _is_gzip(path) else None,
             dtype=dict.fromkeys(are_texts, str),
             keep_default_na=False,
-            na_values={i: ["", "NA", "NaN", "nan"] for i in numbers},
+            na_values={i: list(_MISSING) for i in numbers},
             skipinitialspace=True,
             encoding=layout.encoding,
             **layout.commas,
@@ -196,7 +209,7 @@ def _layout(path: Path, field: str) -> _Layout:
     if not found:
         raise UserError(f"{field}: {path} is no table of counts: {_why_not(lines)}")
     start, separator, header, body, above = min(found, key=lambda each: each[0])
-    if any(len(row) >= len(header) for row in above):
+    if any(len(row) > 1 and len(row) >= len(header) - 1 for row in above):
         raise UserError(
             f"{field}: {path} has more than one line of names ({', '.join(above[0][:3])}, ...; "
             f"{', '.join([*above, header][1][:3])}, ...); keep the one that names cells or genes"
@@ -249,7 +262,9 @@ def _trimmed(header: list[str], body: list[list[str]]) -> tuple[list[str], list[
     """Return the fields without those that a separator at the end of lines adds."""
     while len(header) > 1 and not header[-1]:
         header = header[:-1]
-    while len(body[0]) > max(len(header), 2) and not any(row[-1] for row in body if len(row) == len(body[0])):
+    is_short = header[0] != "" and header[0].casefold() not in _CORNERS  # as R writes it
+    least = max(len(header) + is_short, 2)
+    while len(body[0]) > least and not any(row[-1] for row in body if len(row) == len(body[0])):
         body = [row[:-1] if len(row) == len(body[0]) else row for row in body]
     return header, body
 
@@ -264,6 +279,12 @@ def _why_not(lines: Sequence[str]) -> str:
         "no separator (tab, comma, semicolon, bar, blank) splits its first lines into a line of names and lines of a "
         f"name and numbers ({shown}); remove what stands above or beside the table"
     )
+
+
+def _is_text(column: Sequence[str]) -> bool:
+    """Return True if most values of a column that are not missing are text."""
+    values = [value for value in column if value not in _MISSING]
+    return 2 * sum(not _is_number(value) for value in values) > len(values)
 
 
 def _has_numbers(row: Sequence[str]) -> bool:
@@ -317,7 +338,7 @@ def _is_gzip(path: Path) -> bool:
 
 
 def _is_number(text: str) -> bool:
-    if text in ("", "NA", "NaN", "nan"):
+    if text in _MISSING:
         return True
     try:
         float(text.replace(",", ".", 1))

@@ -34,7 +34,7 @@ _COLUMNS = (
 _HEADERS = {*_COLUMNS, "x", "v1", "transcriptionfactors", "names", "tflist", "tfnames", "genelist"}
 _VERDICTS = ("istf", "tfyesno", "isatf")
 _TF = ("tf", "tfs", "transcriptionfactor", "transcriptionfactors")
-_SURE = ("symbol", "hgncsymbol", "mgisymbol", "genesymbol", "approvedsymbol")
+_TITLES = {"id", "name", "family", "description", "species", "class", "score", "type", "humangene", "mousegene"}
 _WORDS = {"yes", "no", "true", "false"}  # "T" is a gene, too
 _YES = {"yes", "y", "true", "t", "1", "1.0"}
 _NO = {"no", "n", "false", "f", "0", "0.0"}
@@ -147,7 +147,7 @@ def _one_name(row: list[str]) -> list[str]:
     """Return the name in a line of blanks: behind a number, as R writes it, or before a score; else the whole line."""
     if len(row) == 2 and row[0].isdigit():
         return row[1:]
-    if len(row) == 2 and re.fullmatch(r"-?\d*\.?\d+(e-?\d+)?", row[1], re.IGNORECASE):
+    if len(row) == 2 and re.fullmatch(r"-?\d*\.\d+(e-?\d+)?|\d+e-?\d+", row[1], re.IGNORECASE):
         return row[:1]
     return [" ".join(row)]
 
@@ -173,7 +173,7 @@ def _column(rows: list[list[str]]) -> NameList:
         at = _column_of_symbols(rows, verdict)
         if at is None:
             raise UserError(f"no column Symbol among {', '.join(rows[0][:6])}")
-        is_header = not share_known(rows[0][at : at + 1])
+        is_header = _is_header(rows[0])
         body, title = rows[is_header:], rows[0][at] if is_header else f"{at + 1}"
     else:
         body, title = rows[1:], header[at]
@@ -185,25 +185,34 @@ def _column(rows: list[list[str]]) -> NameList:
 
 
 def _column_of_verdicts(names: Sequence[str], rows: list[list[str]]) -> int | None:
-    """Return the position of the column that says which genes are TFs: by its name, or as it says yes and no."""
-    for at, name in enumerate(names):
-        said = {row[at].casefold() for row in rows[1:] if len(row) > at} - {""}
-        if name in _VERDICTS or (said and said <= _YES | _NO and (name in _TF or said <= _WORDS) and name not in _SURE):
-            return at
-    return None
+    """Return the position of the column that says which genes are TFs, by its name; in a table without one, of yes and
+    no."""
+    said = [{row[at].casefold() for row in rows[1:] if len(row) > at} - {""} for at in range(len(names))]
+    verdicts = [at for at, words in enumerate(said) if words and words <= _YES | _NO]
+    by_name = [at for at, name in enumerate(names) if name in _VERDICTS]
+    by_name += [at for at in verdicts if names[at] in _TF]
+    if not by_name and not _is_header(rows[0]):
+        by_name = [at for at in verdicts if said[at] <= _WORDS and rows[0][at].casefold() in _WORDS]
+    return next(iter(by_name), None)
+
+
+def _is_header(row: Sequence[str]) -> bool:
+    return any(_header(cell) in _HEADERS | _TITLES for cell in row)
 
 
 def _column_of_symbols(rows: list[list[str]], verdict: int | None = None) -> int | None:
-    """Return the position of the only column that holds mostly known symbols; None if there is none or several."""
-    shares = {}
+    """Return the position of the column that holds mostly known symbols; None if there is none.
+
+    With a header, which does not say which of several it is, there must be one only.
+    """
+    shares, is_header = {}, _is_header(rows[0])
     for at in range(min(map(len, rows))):
-        column = [row[at] for row in rows]
-        column = column if share_known(column[:1]) else column[1:]  # without the header
+        column = [row[at] for row in rows[is_header:]]
         if at != verdict and len(column) > 1 and not column[0].startswith("ENS"):
             shares[at] = share_known(column)
-    best, second, *_ = *sorted(shares, key=shares.__getitem__, reverse=True), -1, -1
+    best, second, *_ = *sorted(shares, key=lambda at: (-shares[at], at)), -1, -1
     share = shares.get(best, 0.0)
-    return best if share > max(0.5, 2 * shares.get(second, 0.0)) else None
+    return best if share > 0.5 and (not is_header or share > 2 * shares.get(second, 0.0)) else None
 
 
 def _collected(entries: Sequence[str], wanted: Sequence[bool], stripped: int, column: str) -> NameList:

@@ -255,11 +255,14 @@ def _column_of_symbols(adata: AnnData, ids: Sequence[str]) -> str | None:
     """Return the column of ``var`` with the symbols of genes, if the index holds ids or other names."""
     columns = [str(column) for column in adata.var.columns if _has_symbols(adata.var[column])]
     named = [column for name in _SYMBOL_COLUMNS for column in columns if column.casefold() == name.casefold()]
-    if named and (are_ensembl_ids(ids) or all(gene.isdecimal() for gene in ids)):
-        return named[0]
+    if are_ensembl_ids(ids) or all(gene.isdecimal() for gene in ids):
+        return next(iter(named), None)
     own = share_known(ids)
-    known = {column: share_known(adata.var[column].astype(str).tolist()) for column in [*named, *columns]}
-    return next((column for column, share in known.items() if share > max(_MOST, 2 * own)), None)
+    for column in named:
+        values = adata.var[column].astype(str)
+        if values.nunique() > _MOST * len(values) and share_known(values.tolist()) > max(_MOST, 2 * own):
+            return column
+    return None
 
 
 def _has_symbols(column: pd.Series) -> bool:

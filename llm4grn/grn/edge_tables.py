@@ -35,7 +35,10 @@ _STIMULATION = ("consensusstimulation", "isstimulation")
 _INHIBITION = ("consensusinhibition", "isinhibition")
 _ROLES = {"TF": _TF, "target": _TARGET}
 _REGULON = re.compile(r"(.+?)(?:[ _]?\(([+-])\)|[ _]?\((\d+)g\)|[ _](?:regulon|targets|extended))+", re.IGNORECASE)
-_NOT_EDGES = re.compile(r"[{\[<]|version https://git-lfs|MZ|%%MatrixMarket")
+_NOT_EDGES = re.compile(r"[{\[<]|version https://git-lfs|%%MatrixMarket")
+_SYMBOL = re.compile(r"[A-Za-z][\w.@-]*")
+_RELATIONS = {"pd", "pp", "pr", "tf", "regulates", "binds", "targets", "interacts", "interacts-with"}
+_RELATIONS |= {"controls-expression-of", "controls", "transcription", "associates", "dir", "gg"}
 _NAMELESS = ["", "nan", "NaN", "<NA>", "None"]
 _TRUE = {"1", "1.0", "true", "yes"}
 #: What a file of edges may look like, for messages.
@@ -179,18 +182,25 @@ def read_edges(lines: Sequence[str], *, as_gmt: bool = False, as_sif: bool = Fal
     return table_of_edges(header, body)
 
 
-def table_of_edges(header: Sequence[str], body: Sequence[Sequence[str]]) -> EdgeTable:
+def table_of_edges(header: Sequence[str], body: Sequence[Sequence[str]], *, lists: bool = True) -> EdgeTable:
     """Return the edges of a table by the names of its columns, see :func:`read_edges`.
+
+    Parameters
+    ----------
+    header, body
+        Names of the columns, and the rows.
+    lists
+        Whether a target may be a list of several.
 
     Raises
     ------
     UserError
         If there are no edges, columns are missing, or an importance is not a number.
     """
-    body, n_listed = _each_target(header, body)
-    table = _named(list(header), body)
+    body, n_listed = _each_target(header, body) if lists else (body, 0)
+    table = _named(list(header), [list(row) for row in body])
     for end in "TF", "target":
-        if table[end].map(_is_number).all():
+        if table[end].map(_is_number).all() and not table[end].str.fullmatch("[1-9][0-9]*").all():  # Entrez ids
             raise UserError(f"the names in its column {end} are numbers; give symbols of genes")
     return replace(_checked(table), n_listed=n_listed, **_left_unused(header, body))
 
@@ -202,7 +212,7 @@ def _each_target(header: Sequence[str], body: Sequence[Sequence[str]]) -> tuple[
     rows, n_listed = [], 0
     for row in body:
         targets = [] if at is None else [target for target in re.split(r"\s*[;,]\s*", row[at]) if target]
-        if at is None or len(targets) < 2:
+        if at is None or len(targets) < 2 or not all(map(_SYMBOL.fullmatch, targets)):
             rows.append(list(row))
             continue
         n_listed += 1
@@ -267,7 +277,7 @@ def _header_and_body(rows: list[list[str]]) -> tuple[list[str], list[list[str]]]
     middle = {row[1] for row in rows if len(row) > 2}
     if len(header) == 3 and _are_signs(list(middle)):
         return ["TF", "sign", "target"], rows  # SIF
-    if len(header) == 3 and len(rows) > 1 and len(middle) == 1 and next(iter(middle)).islower():
+    if len(header) == 3 and len(rows) > 1 and middle <= _RELATIONS:
         return ["TF", "relation", "target"], rows  # SIF, of one relation such as pd
     if len(header) in (3, 4) and (_are_signs(third) or (len(header) == 4 and set(third) == {"Unknown"})):
         return ["TF", "target", "sign", "source"][: len(header)], rows  # TRRUST

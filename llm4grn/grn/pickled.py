@@ -89,7 +89,7 @@ def read_pickled_graph(path: str | Path, keys: Keys | None = None) -> GRN:
         with Path(path).open("rb") as file:
             table = _table(_Unpickler(file).load(), keys)
         texts = table.astype(object).map(lambda value: value if isinstance(value, str) else _text(value))
-        edges = table_of_edges([str(name) for name in table], texts.to_numpy().tolist())
+        edges = table_of_edges([str(name) for name in table], texts.to_numpy().tolist(), lists=False)
         if line := edges.report():
             logger.warning("%s: %s", path, line)
         return GRN.from_edges(edges.edges, {"source": Path(path).name})

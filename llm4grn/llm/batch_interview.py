@@ -162,10 +162,12 @@ class BatchSession:
             requests = register.requests(each.token)
             outcomes = await batches.results(state, requests)
         except Gone as error:
+            if not each.is_over:  # perhaps asked for with another key
+                raise
             register.forget(each.token)
             raise UserError(
-                f"llm={self._llm.name}: batch {each.id}, or the file with its answers, is gone at the server; the same "
-                f"command asks its questions again, and they are paid for again ({error})"
+                f"llm={self._llm.name}: batch {each.id}, older than a day, or the file with its answers is gone "
+                f"at the server; the same command asks its questions again, and they are paid for again ({error})"
             ) from error
         answered: list[tuple[Request, Reply, str | None]] = []
         failed: dict[str, Failure] = {}

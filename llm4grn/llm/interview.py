@@ -228,7 +228,7 @@ class Session:
                 reply = await self._reply(request, patient or bool(replies))
             except QuestionError as error:
                 self._tolerate(error, question)
-                reply = Reply("", 0, 0, finish_reason=FAILED)
+                reply = Reply("", 0, 0, finish_reason=FAILED, lost=error.lost or None)
             if reply is None:
                 return None
             replies.append(reply)

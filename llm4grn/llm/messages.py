@@ -254,7 +254,9 @@ class ChatModel(ABC):
 
 
 class QuestionError(UserError):
-    """A question that the server does not answer, while it may answer others."""
+    """A question that the server does not answer, while it may answer others; ``lost`` is what it may have cost."""
+
+    lost: float = 0.0
 
 
 class Stopped(Exception):

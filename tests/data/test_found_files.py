@@ -140,7 +140,6 @@ def test_numbers_for_genes_are_kept_if_asked(tmp_path):
     ("index", "columns"),
     [
         ([f"feature{i}" for i in range(8)], {"gene_name": GENES}),
-        ([f"feature{i}" for i in range(8)], {"what": GENES}),
         (IDS, {"Gene_Symbol": GENES}),
         ([*map(str, range(8))], {"symbol": GENES}),
         ([f"{gene}|{identifier}" for gene, identifier in zip(GENES, IDS, strict=True)], {}),
@@ -344,3 +343,58 @@ def test_of_two_modalities_rna_is_read(tmp_path, told):
             write_elem(file.require_group("mod"), name, adata())
     load(tmp_path / "c.h5mu")
     assert "the modality rna is read; gex are left out" in told()
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("Symbol,KRAB,Is TF?\nGATA1,FALSE,Yes\nZNF10,TRUE,Yes\nACTB,TRUE,No\n", ("GATA1", "ZNF10")),
+        ("Symbol,expressed\nGATA1,TRUE\nSPI1,FALSE\n", ("GATA1", "SPI1")),
+        ("GATA1\tGATA2\nSPI1\tCD14\n", ("GATA1", "SPI1")),
+        ("CUSTOMTF\tZinc\nSPI1\tETS\nGATA1\tGATA family\n", ("CUSTOMTF", "SPI1", "GATA1")),
+    ],
+)
+def test_other_columns_of_a_list_do_not_matter(text, names, tmp_path):
+    (tmp_path / "list.txt").write_text(text)
+    assert read_name_file(tmp_path / "list.txt").names == names
+
+
+def test_a_category_is_no_name_of_genes(tmp_path):
+    cells = adata(group=["A", "B"] * 4, human_ortholog=GENES)
+    cells.var_names = [f"AT1G010{i}0" for i in range(8)]
+    cells.write_h5ad(tmp_path / "c.h5ad")
+    assert list(load(tmp_path / "c.h5ad", organism="thale cress").var_names) == [f"AT1G010{i}0" for i in range(8)]
+
+
+def test_time_points_called_start_and_end_are_cells(tmp_path):
+    TABLE[CELLS[:3]].set_axis(["start", "mid", "end"], axis=1).to_csv(tmp_path / "t.csv")
+    assert list(load(tmp_path / "t.csv").obs_names) == ["start", "mid", "end"]
+
+
+def test_a_sparse_column_of_text_is_text(tmp_path):
+    table = TABLE.copy()
+    table.insert(0, "note", ["", "", "", "", "", "", "rare", ""])
+    table.to_csv(tmp_path / "t.csv")
+    assert is_whole(load(tmp_path / "t.csv"))
+
+
+def test_a_last_column_without_values_shifts_no_names(tmp_path):
+    """As R writes it: the header is one field short."""
+    lines = ["one\ttwo\tthree", "FOS\t1\t2\t", "JUN\t3\t4\t"]
+    (tmp_path / "t.tsv").write_text("\n".join(lines))
+    with pytest.raises(UserError, match="of gene FOS in cell three is not a number"):
+        load(tmp_path / "t.tsv")
+
+
+def test_a_row_of_annotations_does_not_name_cells(tmp_path):
+    lines = ["one\ttwo\tthree", "type\tB\tT\tT", "FOS\t1\t2\t0", "JUN\t3\t4\t1"]
+    (tmp_path / "t.tsv").write_text("\n".join(lines))
+    with pytest.raises(UserError, match="more than one line of names"):
+        load(tmp_path / "t.tsv")
+
+
+def test_indices_that_are_all_zero_are_no_missing_chunk(tmp_path):
+    cells = anndata.AnnData(csr_matrix(np.array([[3.0, 0], [2, 0]])), var=pd.DataFrame(index=["FOS", "JUN"]))
+    cells.obs_names = CELLS[:2]
+    cells.write_zarr(tmp_path / "c.zarr")
+    assert load(tmp_path / "c.zarr").X.sum() == 5

@@ -214,3 +214,9 @@ def test_a_word_of_a_closing_line_is_no_gene_unless_it_is_written_as_one():
 )
 def test_forms_of_other_models(text):
     assert parse_answer(text, ["SPI1", "GATA1", "REST"]).symbols == ("SPI1", "GATA1")
+
+
+def test_a_box_that_is_cut_off_is_read_in_no_time():
+    started = time.monotonic()
+    parse_answer("\\boxed{" + r"\{a\}" * 5_000, ["GATA1"])
+    assert time.monotonic() - started < 5

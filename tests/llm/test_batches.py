@@ -245,6 +245,11 @@ def test_what_is_gone_at_the_server_is_said_and_can_be_asked_again(gone, tmp_pat
         else:
             server.work(next(iter(server.batches.values())))
             server.files = {name: text for name, text in server.files.items() if name == "file-0"}
+        with pytest.raises(UserError, match="after a day it is given up"):  # perhaps with another key
+            batching(server.url, path).interview(questions(6), "asking")
+        with AnswerCache(path) as cache, cache._database.transaction() as connection:
+            assert connection.execute("SELECT COUNT(*) FROM batches").fetchone() == (1,)
+            connection.execute("UPDATE batches SET time = '2026-01-01T00:00:00+00:00'")
         with pytest.raises(UserError, match="is gone at the server; the same command asks its questions again"):
             batching(server.url, path).interview(questions(6), "asking")
         assert all(interview.usable for interview in batching(server.url, path).interview(questions(6), "asking"))

@@ -143,3 +143,32 @@ def test_an_error_of_every_question_ends_the_run_after_three(tmp_path, lines):
         with pytest.raises(UserError, match="does not accept the question"):
             model(server.url, chat={"max_concurrency": 1}).interview(questions(40), "asking")
         assert len(server.bodies) == 4
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        refused("[{'type': 'extra_forbidden', 'loc': ('body', 'seed'), 'msg': 'Extra inputs are not permitted'}]"),
+        refused("OpenAIException - {'error': {'message': \"Unsupported parameter: 'seed'.\", 'param': 'seed'}}"),
+        refused("The following parameters are not supported: seed"),
+    ],
+)
+def test_a_parameter_is_left_out_in_whatever_form_it_is_refused(error, tmp_path):
+    with endpoint(lambda body, n: error if "seed" in body else said()) as server:
+        interviews = model(server.url, temperature=0.7).interview(questions(3), "asking")
+        assert len(server.bodies) == 4
+    assert all(interview.usable for interview in interviews)
+
+
+def test_a_limit_by_the_minute_in_the_words_of_a_quota_is_waited_for():
+    said_so = "You exceeded your current quota. Please retry in 0.02s."
+    with endpoint(lambda body, n: refused(said_so, 429) if n == 0 else said()) as server:
+        assert all(each.usable for each in model(server.url).interview(questions(3), "asking"))
+
+
+def test_words_of_a_header_are_no_secret(monkeypatch):
+    monkeypatch.setenv("MY_TITLE", "Gene regulatory networks of transcription factors")
+    text = "In regulatory networks of transcription factors: <Answer> [GATA1] </Answer>"
+    with endpoint(lambda body, n: said(text)) as server:
+        llm = model(server.url, chat={"headers": {"X-Title": "MY_TITLE"}})
+        assert llm.interview(questions(1), "asking")[0].replies[0].text == text

@@ -6,7 +6,7 @@ import json
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from llm4grn.llm.answers_cache.cache import AnswerCache
 from llm4grn.llm.messages import Request
@@ -24,11 +24,19 @@ class OpenBatch:
         The server's name; empty until it has confirmed the batch.
     is_orphan
         Whether the process that submits it has died before the server's name was stored.
+    time
+        When it was registered, in ISO 8601, UTC.
     """
 
     token: str
     id: str
     is_orphan: bool = False
+    time: str = ""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether its day is over, within which a server has to answer."""
+        return datetime.now(UTC) - datetime.fromisoformat(self.time) > timedelta(days=1)
 
 
 class BatchRegister:
@@ -89,12 +97,15 @@ class BatchRegister:
     def open(self, requests: Iterable[Request]) -> list[OpenBatch]:
         """Return the batches that contain some of the requests."""
         rows = self._database.read(
-            "SELECT DISTINCT b.token, b.id, b.owner FROM batches b JOIN batched q ON q.token = b.token "
+            "SELECT DISTINCT b.token, b.id, b.owner, b.time FROM batches b JOIN batched q ON q.token = b.token "
             "WHERE b.server = ? AND q.key IN (SELECT value FROM json_each(?)) ORDER BY b.time, b.token",
             self._server,
             json.dumps([request.key for request in requests]),
         )
-        return [OpenBatch(token, name, not name and not self._owners.alive(owner)) for token, name, owner in rows]
+        return [
+            OpenBatch(token, name, not name and not self._owners.alive(owner), when)
+            for token, name, owner, when in rows
+        ]
 
     def waiting(self) -> set[str]:
         """Return the keys of all questions that are in a batch."""

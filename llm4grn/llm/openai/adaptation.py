@@ -21,7 +21,9 @@ _UNKNOWN_NAME = re.compile(
 )
 # The value is refused and not the parameter: what the user asked for is not to be replaced by a default.
 _VALUE = re.compile(
-    r"less than|greater than|between|at (?:most|least)|[<>]=|out of range|supported(?: values)?(?: are)?: |one of", re.I
+    r"less than|greater than|at (?:most|least)|[<>]=|out of range|must be one of"
+    r"|(?<!not )\bsupported(?: values)?(?: are)?: ",
+    re.I,
 )
 _KEPT = {"model", "messages", *LENGTH_LIMITS}
 
@@ -79,7 +81,7 @@ class Adaptation:
         return f"the schema is sent without {' and '.join(sorted(named))}"
 
     def _leave_out(self, sent: Mapping[str, Any], error: ErrorBody) -> str | None:
-        if _VALUE.search(error.message):
+        if _VALUE.search(error.message) and not _names(error, "response_format"):
             return None
         named = _named(error, [name for name in sent if name not in _KEPT])
         if (
@@ -109,7 +111,8 @@ def _named(error: ErrorBody, parameters: list[str]) -> list[str]:
 
 
 def _names(error: ErrorBody, word: str) -> bool:
-    said = re.sub(r"\{.*\}", "", error.message)  # without the question, which some servers repeat
+    # Without the question, which some servers repeat.
+    said = re.sub(r"\{[^{}]*[\"'](?:messages|input)[\"']: .*\}", "", error.message)
     return word in error.parameters or bool(re.search(rf"(?<![\w.]){re.escape(word)}(?!\w)", said))
 
 

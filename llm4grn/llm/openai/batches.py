@@ -159,9 +159,10 @@ class Batches:
 
     def _outcome(self, status: int, text: str, request: Request) -> Reply | Failure:
         outcome = self._chat.connection.read(text, {}, expectation(request), status)
+        share = self._chat.price_batch or 1.0
         if isinstance(outcome, Reply):
-            return self._chat.priced(outcome, self._chat.price_batch or 1.0)
-        return self._chat.declined(request, outcome) if outcome.declined else outcome
+            return self._chat.priced(outcome, share)
+        return self._chat.declined(request, outcome, share) if outcome.declined else outcome
 
     async def _repeated(self, call: Callable[[], Awaitable[Result]]) -> Result:
         """Call the server until it answers, as often as the chat model repeats a question."""
@@ -184,9 +185,12 @@ class Batches:
             if not failure.transient or attempt > self._chat.max_retries:
                 break
             await asyncio.sleep(self._chat.delay(attempt, failure))
-        raise (Gone if gone else UserError)(
-            f"{self._chat.connection.address}, batches: {failure.reason}; what is submitted is kept: run the same "
-            "command again, or set llm.batch=false if this server has no Batch API"
+        said = f"{self._chat.connection.address}, batches: {failure.reason}"
+        if gone:
+            raise Gone(f"{said}; use the key that a batch was submitted with; after a day it is given up")
+        raise UserError(
+            f"{said}; what is submitted is kept: run the same command again, or set llm.batch=false if this server has "
+            "no Batch API"
         )
 
 

@@ -176,7 +176,7 @@ class OpenAIChat(ChatModel):
                     continue
                 cost = self.cost_of(failure, request)
                 lost += cost
-                self._raise_if_final(failure, attempt, request, ledger, cost)
+                self._raise_if_final(failure, attempt, request, ledger, cost, lost)
                 slot.leave()  # others may go on meanwhile
                 if ledger is not None:
                     await ledger.again(cost)
@@ -208,12 +208,12 @@ class OpenAIChat(ChatModel):
             cost = share * self.cost(*tokens)
         return replace(reply, cost=cost, adapted=self._adaptation.description, server=self.server)
 
-    def declined(self, request: Request, failure: Failure) -> Reply:
+    def declined(self, request: Request, failure: Failure, share: float = 1.0) -> Reply:
         """Return the reply to a question that the server declines for its content: empty, at what it states to bill."""
         logger.warning("%s: %s", self._name(request), failure.reason)
         usage = failure.usage or Usage()
         tokens = usage.prompt_tokens or 0, usage.completion_tokens or 0, usage.cached_tokens or 0
-        cost = self.cost(*tokens) if usage.cost is None else usage.cost
+        cost = share * self.cost(*tokens) if usage.cost is None else usage.cost
         return Reply("", *tokens[:2], finish_reason=DECLINED[0], cost=cost, server=self.server)
 
     def cost_of(self, failure: Failure, request: Request) -> float:
@@ -227,7 +227,7 @@ class OpenAIChat(ChatModel):
         return self.worst_cost(request) if failure.billed else 0.0
 
     def _raise_if_final(
-        self, failure: Failure, attempt: int, request: Request, ledger: Ledger | None, cost: float
+        self, failure: Failure, attempt: int, request: Request, ledger: Ledger | None, cost: float, lost: float
     ) -> None:
         """Raise UserError if no other attempt is to be made: a QuestionError if it may be this question's fault."""
         message = None
@@ -243,8 +243,11 @@ class OpenAIChat(ChatModel):
         if message is not None:
             if ledger is not None:
                 ledger.lose(cost)
-            kind = QuestionError if failure.of_question else UserError
-            raise kind(f"{self._name(request)}: {message}")
+            if not failure.of_question:
+                raise UserError(f"{self._name(request)}: {message}")
+            raised = QuestionError(f"{self._name(request)}: {message}")
+            raised.lost = lost
+            raise raised
 
     async def _back_off(self, attempt: int, failure: Failure, slot: Slot) -> None:
         """Sleep before the next attempt; let fewer be sent after a time-out, and none while the server asks to wait."""

@@ -64,7 +64,8 @@ class Connection:
         parts |= {quote(part, safe="") for part in parts}
         self._secrets = sorted((part for part in parts if len(part) >= _SHORTEST_SECRET), key=len, reverse=True)
         # A server may also repeat a part of one.
-        self._pieces = {secret[i : i + _PIECE] for secret in self._secrets for i in range(len(secret) - _PIECE + 1)}
+        whole = [secret for secret in self._secrets if " " not in secret and "%20" not in secret]
+        self._pieces = {secret[i : i + _PIECE] for secret in whole for i in range(len(secret) - _PIECE + 1)}
         self._key_variable = key_variable
 
     @property

@@ -135,7 +135,9 @@ def refusal(
         return Failure(f"the server refuses {place} ({status}); {remedy}, and that it may use this model{said}")
     if status == 407:
         return Failure(f"the proxy wants a user and a password ({message}); put them into HTTPS_PROXY")
-    if status == 402 or error.codes & _NO_CREDIT or (status < 500 and _NO_CREDIT_WORDS.search(error.message)):
+    waits = retry_after(headers) or error.wait  # a limit by the minute, in the words of a quota
+    no_credit = error.codes & _NO_CREDIT or (status < 500 and not waits and _NO_CREDIT_WORDS.search(error.message))
+    if status == 402 or no_credit:
         return Failure(f"the account has no credit or quota left ({status}); add some and run again: {KEPT}")
     if status == 404 or "unexpected endpoint" in error.message.casefold():
         return Failure(f"no such model or address ({message}); check llm.model and llm.base_url", error=error)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 TAG = re.compile(r"<\s{0,3}([/\\]?)\s{0,3}(?:final[ _-]?)?answers?\s{0,3}/?\s{0,3}>", re.I)
 _THOUGHT = re.compile(r"<\s{0,3}(/?)\s{0,3}(?:think(?:ing)?|thoughts?|reasoning|reflection|scratchpad)\s{0,3}>", re.I)
 _FINAL = "<|channel|>final<|message|>"  # of gpt-oss; what precedes it is reasoning
-_BOXED = re.compile(r"\\boxed\{((?:[^{}]|\\?\{[^{}]*\}){0,5000})\}")
+_BOXED = re.compile(r"\\boxed\{((?:[^{}\\]|\\[^{}]|\\?\{[^{}]{0,200}\}){0,2000})\}")
 _SPECIAL = re.compile(r"<\|[^|<>\n]{1,40}\|>|</?s>")
 
 
