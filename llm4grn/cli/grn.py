@@ -78,7 +78,7 @@ def _convert(args: argparse.Namespace) -> str:
         grn = GRN.from_edges(grn.edges.groupby("target", sort=False).head(args.k), grn.provenance)
     left_out = write_network(grn, args.table)
     n_tfs, n_targets = grn.edges["TF"].nunique(), grn.edges["target"].nunique()
-    without = f", which holds no {left_out}" if left_out else ""
+    without = f", which holds no {' and no '.join(f'{column}s' for column in left_out)}" if left_out else ""
     return f"{len(grn.edges)} edges from {n_tfs} TFs to {n_targets} targets written to {args.table}{without}"
 
 

@@ -119,14 +119,12 @@ def _cells_of(group: Any, path: Path, field: str) -> Any:
             break
     matrix = group.get("X")
     is_sparse = hasattr(matrix, "groups")
-    for part in ("data",) if is_sparse else ("",) if matrix is not None else ():
-        stored: Any = matrix[part] if is_sparse else matrix
-        n_missing = stored.nchunks - stored.nchunks_initialized
-        text = f"{n_missing} of {stored.nchunks} chunks of X{'/' * is_sparse}{part} are not there"
-        if n_missing and is_sparse:  # what is stored of a sparse matrix is never a chunk of zeros
+    stored: Any = matrix["data"] if is_sparse else matrix
+    if stored is not None and (n_missing := stored.nchunks - stored.nchunks_initialized):
+        text = f"{n_missing} of {stored.nchunks} chunks of X{'/data' if is_sparse else ''} are not there"
+        if is_sparse:  # what is stored of a sparse matrix is never a chunk of zeros
             raise UserError(f"{field}: {path} is not whole: {text}; copy it again")
-        if n_missing:
-            logger.warning("%s: %s and count as zeros: copy it again, unless it was written so", path, text)
+        logger.warning("%s: %s and count as zeros: copy it again, unless it was written so", path, text)
     return group
 
 

@@ -9,12 +9,12 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from llm4grn.data.hdf5_files import one_line
 from llm4grn.data.names import shortened
 from llm4grn.data.symbols import are_barcodes, share_known
-from llm4grn.data.text_tables import CONTROL, GZIP_MAGIC, clean
+from llm4grn.data.text_tables import GZIP_MAGIC, clean, decoded
 from llm4grn.errors import UserError
 
 if TYPE_CHECKING:
@@ -40,13 +40,15 @@ _NO_GENE = re.compile(
     re.IGNORECASE,
 )
 _NO_CELL = re.compile(
-    r"length|width|chr(om(osome)?)?|start|end|strand|total|sum|mean|average|gc(_content)?|(entrez|gene)[_ ]?id|"
+    r"length|width|chr(om(osome)?)?|strand|total|sum|mean|average|gc(_content)?|(entrez|gene)[_ ]?id|"
     r"description",
     re.IGNORECASE,
 )
+_PLACE = re.compile(r"chr.*|strand|length", re.IGNORECASE)  # beside them, start and end are no cells either
 _MISSING = ("", "NA", "NaN", "nan")
 _CORNERS = {"gene", "genes", "symbol", "gene_id", "gene_name", "gene_symbol", "id", "index", "name", "feature"}
 _CORNERS |= {"cell", "cells", "cell_id", "barcode", "barcodes", "geneid"}
+_WITH_COMMA = re.compile(r"-?\d*(,\d+)+")
 _THOUSANDS = re.compile(r"-?[1-9]\d{0,2}(,\d{3})+")
 GenesIn = Literal["auto", "rows", "columns"]
 
@@ -76,15 +78,12 @@ class _Layout:
         """Names of all columns; that of the first is empty where the header is one field short."""
         return [""] * (self.width - len(self.header)) + self.header
 
-    @cached_property
-    def commas(self) -> dict[str, str]:
-        """What commas in numbers are, as arguments of pandas."""
+    @property
+    def decimal(self) -> str:
+        """The decimal mark: a comma, if one in a number cannot separate thousands."""
         texts = set(self.texts)
-        values = [row[i] for row in self.rows for i in range(self.width) if i not in texts]
-        with_comma = [value for value in values if re.fullmatch(r"-?\d+(,\d+)+", value)]
-        if not with_comma:
-            return {}
-        return {"thousands" if all(_THOUSANDS.fullmatch(value) for value in with_comma) else "decimal": ","}
+        values = (row[i] for row in self.rows for i in range(self.width) if i not in texts)
+        return "," if any(_WITH_COMMA.fullmatch(v) and not _THOUSANDS.fullmatch(v) for v in values) else "."
 
 
 def read_matrix_table(path: Path, field: str, genes_in: GenesIn = "auto") -> AnnData:
@@ -125,13 +124,8 @@ def read_matrix_table(path: Path, field: str, genes_in: GenesIn = "auto") -> Ann
             )
     genes_are_rows = _genes_are_rows(rows, columns, genes_in, path, field)
     what = "genes" if genes_are_rows else "cells"
-    if not any(re.fullmatch(r"chr.*|strand|length", name, re.IGNORECASE) for name in layout.titles):
-        intervals = {name for name in columns if name.casefold() in ("start", "end")}  # perhaps of an experiment
-    else:
-        intervals = set()
-    keep_rows = _are_counts(rows, _NO_GENE if genes_are_rows else _NO_CELL)
-    keep_columns = _are_counts(columns, _NO_CELL if genes_are_rows else _NO_GENE)
-    keep_columns |= np.isin(columns, list(intervals))
+    keep_rows = _are_genes(rows) if genes_are_rows else _are_cells(rows, ())
+    keep_columns = _are_cells(columns, layout.titles) if genes_are_rows else _are_genes(columns)
     for at in np.flatnonzero(~keep_columns):
         beside[columns[at]] = matrix[:, at].toarray().ravel()
     beside = beside.loc[:, ~beside.columns.duplicated()]
@@ -156,9 +150,10 @@ def _contents(path: Path, field: str, layout: _Layout, columns: Sequence[str]) -
     numbers = sorted(set(range(layout.width)) - set(are_texts))
     blocks, rows, texts = [], [], []
     try:
-        for chunk in pd.read_csv(  # type: ignore[call-overload]
+        for chunk in pd.read_csv(
             path,
             sep=layout.separator,
+            decimal=layout.decimal,
             header=None,
             skiprows=layout.n_skipped + 1,
             usecols=range(layout.width),
@@ -166,10 +161,9 @@ def _contents(path: Path, field: str, layout: _Layout, columns: Sequence[str]) -
             compression="gzip" if _is_gzip(path) else None,
             dtype=dict.fromkeys(are_texts, str),
             keep_default_na=False,
-            na_values={i: list(_MISSING) for i in numbers},
+            na_values={i: list(_MISSING) for i in numbers},  # type: ignore[misc]
             skipinitialspace=True,
             encoding=layout.encoding,
-            **layout.commas,
         ):
             rows += [clean(name) for name in chunk[0].astype(str)]
             texts.append(chunk[are_texts[1:]])
@@ -187,7 +181,7 @@ def _contents(path: Path, field: str, layout: _Layout, columns: Sequence[str]) -
 def _layout(path: Path, field: str) -> _Layout:
     """Find how a table is written from its first lines."""
     lines, numbers, encoding = _first_lines(path, field)
-    if len(lines) < 2 or "\0" in lines[0]:
+    if len(lines) < 2:
         raise UserError(f"{field}: {path} is no table of counts: it needs a line of names and lines of counts")
     found = []
     for separator in _SEPARATORS:
@@ -223,39 +217,20 @@ def _first_lines(path: Path, field: str) -> tuple[list[str], list[int], str]:
     """Return the first lines that are neither empty nor comments, how many lines precede each, and the encoding."""
     try:
         with gzip.open(path) if _is_gzip(path) else path.open("rb") as file:
-            raw = [file.readline() for _ in range(_SAMPLE)]
-            if raw[0][:2] in (b"\xff\xfe", b"\xfe\xff"):
-                encoding, content = "utf-16", b"".join(raw) + file.read(2)
-                text = content[: len(content) // 2 * 2].decode("utf-16", errors="replace")
-            else:
-                content = b"".join(raw)
-                encoding = "utf-8-sig" if _is_utf8(content) else "latin-1"
-                text = content.decode(encoding)
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+            content = b"".join(file.readline() for _ in range(_SAMPLE))
+        text, encoding = decoded(content[: len(content) // 2 * 2] if content[:1] in (b"\xff", b"\xfe") else content)
+    except (OSError, EOFError, UserError) as error:
         raise UserError(
             f"{field}: {path} is neither a table of text nor of any other known format ({one_line(error)}); "
             f"give .h5ad, 10x .h5 or folder, .loom, .h5mu, .zarr, or a table of counts"
         ) from error
-    if CONTROL.search(text):
-        raise UserError(
-            f"{field}: {path} is neither a table of text nor of any other known format; give .h5ad, 10x .h5 or folder, "
-            ".loom, .h5mu, .zarr, or a table of counts"
-        )
     lines: list[str] = []
     numbers: list[int] = []
-    for number, line in enumerate(text.splitlines()):
+    for number, line in enumerate(re.split(r"\r\n|\r|\n", text)[:_SAMPLE]):  # as pandas counts lines
         if line.strip() and (lines or not line.startswith("#")):
             lines.append(line)
             numbers.append(number)
     return lines, numbers, encoding
-
-
-def _is_utf8(content: bytes) -> bool:
-    try:
-        content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _trimmed(header: list[str], body: list[list[str]]) -> tuple[list[str], list[list[str]]]:
@@ -298,22 +273,39 @@ def _are_values(names: Sequence[str]) -> bool:
     return n_numbers > len(names) / 2 and len(set(names)) < len(names)
 
 
-def _are_counts(names: Sequence[str], not_counted: re.Pattern[str]) -> np.ndarray:
-    """Return the mask of the names that are not sums or descriptions."""
+def _are_genes(names: Sequence[str]) -> np.ndarray:
+    """Return the mask of the names that are not sums or descriptions of cells."""
     import numpy as np
 
-    is_gene = not_counted is _NO_GENE
-    return np.array([not not_counted.fullmatch(n) or (is_gene and share_known([n]) > 0) for n in names], dtype=bool)
+    return np.array([not _NO_GENE.fullmatch(name) or share_known([name]) > 0 for name in names], dtype=bool)
 
 
-def _numbers(block: Any, columns: Sequence[str], rows: Sequence[str]) -> Any:
-    """Return the values of a block, or name the first that is no number."""
-    for at, column in enumerate(block):
-        if block[column].dtype.kind not in "iufb":
-            wrong = [not _is_number(str(value)) for value in block[column]]
-            row = wrong.index(True) if True in wrong else 0
-            value = str(block[column].iloc[row])[:30]
-            raise UserError(f"{value!r} in row {rows[row]}, column {columns[at]} is no number; give raw counts")
+def _are_cells(names: Sequence[str], titles: Sequence[str]) -> np.ndarray:
+    """Return the mask of the names that are not sums or descriptions of genes, among all columns of these titles."""
+    import numpy as np
+
+    ends = {"start", "end"} if any(map(_PLACE.fullmatch, titles)) else set()
+    return np.array([not _NO_CELL.fullmatch(name) and name.casefold() not in ends for name in names], dtype=bool)
+
+
+def _numbers(block: pd.DataFrame, columns: Sequence[str], rows: Sequence[str]) -> np.ndarray:
+    """Return the values of a block, in which commas may separate thousands, or name the first that is no number."""
+    import pandas as pd
+
+    block = block.copy()
+    for at, name in enumerate(block):
+        values = block[name]
+        if values.dtype.kind not in "iufb":
+            text = values.astype(str)
+            is_thousands = text.str.fullmatch(_THOUSANDS)
+            numbers = pd.to_numeric(text.where(~is_thousands, text.str.replace(",", "")), errors="coerce")
+            wrong = (numbers.isna() & values.notna()).to_numpy()
+            if wrong.any():
+                row = int(wrong.argmax())
+                raise UserError(
+                    f"{text.iloc[row][:30]!r} in row {rows[row]}, column {columns[at]} is no number; give raw counts"
+                )
+            block[name] = numbers
     return block.to_numpy()
 
 

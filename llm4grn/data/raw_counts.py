@@ -109,7 +109,7 @@ def as_csr(matrix: Any, name: str) -> csr_matrix:
     dtype = getattr(matrix, "dtype", None)
     if dtype is None or dtype.kind not in "buif":
         raise UserError(f"{name}: the matrix holds {dtype} values and not numbers; give raw counts")
-    if dtype.itemsize not in (1, 4, 8) and dtype.kind == "f":  # scipy has no sparse matrices of half precision
+    if dtype.kind == "f" and dtype.itemsize not in (4, 8):  # scipy has no sparse matrices of half precision
         matrix = matrix.astype("float32" if dtype.itemsize < 4 else "float64")
     return matrix if issparse(matrix) and matrix.format == "csr" else csr_matrix(matrix)
 

@@ -15,7 +15,7 @@ from llm4grn.errors import UserError
 GZIP_MAGIC = b"\x1f\x8b"
 _SEPARATORS = "\t", ";", ",", "|"  # a comma may be a decimal one between semicolons
 _SAMPLE = 50  # lines are enough to find the separator
-CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f]")
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f]")
 
 
 def read_text(path: str | Path) -> str:
@@ -38,14 +38,25 @@ def read_text(path: str | Path) -> str:
             content = gzip.decompress(content)
         except (OSError, EOFError, zlib.error) as error:
             raise UserError(f"not a text file: it begins as gzip and does not unpack ({error})") from error
+    return decoded(content)[0]
+
+
+def decoded(content: bytes) -> tuple[str, str]:
+    """Return the text of some bytes, and its encoding: UTF-16 with its mark, UTF-8, or Latin-1.
+
+    Raises
+    ------
+    UserError
+        If they are no text.
+    """
     encodings = ["utf-16"] if content[:2] in (b"\xff\xfe", b"\xfe\xff") else ["utf-8-sig", "latin-1"]
     for encoding in encodings:
         try:
             text = content.decode(encoding)
         except UnicodeDecodeError:
             continue
-        if not CONTROL.search(text):
-            return text
+        if not _CONTROL.search(text):
+            return text, encoding
     raise UserError("not a text file")
 
 
@@ -107,8 +118,11 @@ def _separator(lines: Sequence[str]) -> str | None:
     for separator in _SEPARATORS if lines else ():
         widths = [len(line.split(separator)) for line in lines]
         (width, n), *_ = Counter(widths[1:] or widths).most_common(1)
-        # A first line without the separator can be R's header of one column, but hardly is if another splits it.
-        fit = 1.0 if widths[0] == width or 1 < widths[0] == width - 1 else 0.95 if widths[0] == width - 1 else 0.9
+        fit = 0.9
+        if widths[0] == width - 1:  # R's header; that of one column has no separator, and rarely is one
+            fit = 1.0 if widths[0] > 1 else 0.95
+        elif widths[0] == width:
+            fit = 1.0
         if width > 1:
             shares[separator] = n / max(len(widths) - 1, 1) * fit
     best = max(shares.values(), default=0.0)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from llm4grn.data.names import match_names
 from llm4grn.data.text_tables import read_text, split_rows
@@ -198,39 +198,36 @@ def table_of_edges(header: Sequence[str], body: Sequence[Sequence[str]], *, list
         If there are no edges, columns are missing, or an importance is not a number.
     """
     body, n_listed = _each_target(header, body) if lists else (body, 0)
-    table = _named(list(header), [list(row) for row in body])
+    table, no_signs = _named(list(header), body)
     for end in "TF", "target":
         if table[end].map(_is_number).all() and not table[end].str.fullmatch("[1-9][0-9]*").all():  # Entrez ids
             raise UserError(f"the names in its column {end} are numbers; give symbols of genes")
-    return replace(_checked(table), n_listed=n_listed, **_left_unused(header, body))
+    unused = () if "importance" in table else _columns_of_numbers(header, body)
+    return replace(_checked(table), n_listed=n_listed, no_signs=no_signs, unused=unused)
 
 
-def _each_target(header: Sequence[str], body: Sequence[Sequence[str]]) -> tuple[list[list[str]], int]:
+def _each_target(header: Sequence[str], body: Sequence[Sequence[str]]) -> tuple[Sequence[Sequence[str]], int]:
     """Return one row for each target where rows list several, and the number of such rows."""
     names = [_plain(name) for name in header]
     at = next((names.index(name) for name in _TARGET if name in names), None)
+    if at is None or not any(";" in row[at] or "," in row[at] for row in body):
+        return body, 0
     rows, n_listed = [], 0
     for row in body:
-        targets = [] if at is None else [target for target in re.split(r"\s*[;,]\s*", row[at]) if target]
-        if at is None or len(targets) < 2 or not all(map(_SYMBOL.fullmatch, targets)):
+        targets = [target for target in re.split(r"\s*[;,]\s*", row[at]) if target]
+        if len(targets) > 1 and all(map(_SYMBOL.fullmatch, targets)):
+            n_listed += 1
+            rows += [[*row[:at], target, *row[at + 1 :]] for target in targets]
+        else:
             rows.append(list(row))
-            continue
-        n_listed += 1
-        rows += [[*row[:at], target, *row[at + 1 :]] for target in targets]
     return rows, n_listed
 
 
-def _left_unused(header: Sequence[str], body: Sequence[Sequence[str]]) -> dict[str, Any]:
-    """Return what of a table is not used: words that are no signs, and numbers that could be importances."""
-    names = [_plain(name) for name in header]
-    at = _column_of_signs(names, body)
-    no_signs = () if at is None else dict.fromkeys(row[at] for row in body if sign_of(row[at]) is None)
-    used = {*_TF, *_TARGET, *_IMPORTANCE, *_SIGN, *_STIMULATION, *_INHIBITION, ""}
-    unused = [
-        title for i, (title, name) in enumerate(zip(header, names, strict=True))
-        if name not in used and all(_is_number(row[i]) for row in body)
-    ]  # fmt: skip
-    return {"no_signs": tuple(no_signs), "unused": tuple(unused)}
+def _columns_of_numbers(header: Sequence[str], body: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    """Return the names of the columns with numbers that are not known to be importances."""
+    used = {*_TF, *_TARGET, *_SIGN, *_STIMULATION, *_INHIBITION, ""}
+    others = [(i, title) for i, title in enumerate(header) if _plain(title) not in used]
+    return tuple(title for i, title in others if all(_is_number(row[i]) for row in body))
 
 
 def with_names_of(edges: pd.DataFrame, genes: Sequence[str], organism: str | None) -> tuple[pd.DataFrame, str]:
@@ -281,23 +278,34 @@ def _header_and_body(rows: list[list[str]]) -> tuple[list[str], list[list[str]]]
         return ["TF", "relation", "target"], rows  # SIF, of one relation such as pd
     if len(header) in (3, 4) and (_are_signs(third) or (len(header) == 4 and set(third) == {"Unknown"})):
         return ["TF", "target", "sign", "source"][: len(header)], rows  # TRRUST
-    missing = [role for role, known in _ROLES.items() if not any(name in known for name in names)]
+    missing = _missing_roles(names)
     if len(header) == 2 and len(missing) == 2 and all(len(row) == 2 for row in rows):
         return ["TF", "target"], rows
     values = [_is_number(value) for row in rows[1:] for value in row[1:]]
     if len(missing) == 2 and values and all(values) and not _is_number(rows[1][0]):
         raise UserError("a matrix of weights, which does not say whether its rows are TFs; write one row per edge")
-    raise UserError(f"edges without the column {', '.join(missing)} among {', '.join(header[:6])}")
+    raise _lacks(missing, header)
 
 
-def _named(header: list[str], body: list[list[str]]) -> pd.DataFrame:
-    """Return the columns by role as text, so that a gene called NA is not read as a missing value."""
+def _missing_roles(names: Sequence[str]) -> list[str]:
+    return [role for role, known in _ROLES.items() if not any(name in known for name in names)]
+
+
+def _lacks(roles: Sequence[str], header: Sequence[str]) -> UserError:
+    return UserError(f"edges without the column {', '.join(roles)} among {', '.join(header[:6])}")
+
+
+def _named(header: list[str], body: Sequence[Sequence[str]]) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Return the columns by role as text, so that a gene called NA is not read as a missing value.
+
+    Also the words among the signs that are none.
+    """
     import pandas as pd
 
-    table = pd.DataFrame(body, columns=range(len(header)), dtype=str)
+    table = pd.DataFrame(list(body), columns=range(len(header)), dtype=str)
     names = [_plain(name) for name in header]
-    if missing := [role for role, known in _ROLES.items() if not any(name in known for name in names)]:
-        raise UserError(f"edges without the column {', '.join(missing)} among {', '.join(header[:6])}")
+    if missing := _missing_roles(names):
+        raise _lacks(missing, header)
     chosen: dict[str, int] = {}
     for role, known in _ROLES.items():
         at = [i for name in known for i, have in enumerate(names) if have == name]
@@ -309,39 +317,39 @@ def _named(header: list[str], body: list[list[str]]) -> pd.DataFrame:
     edges = table[[chosen["TF"], chosen["target"]]].set_axis(["TF", "target"], axis=1)
     if importance is not None:
         edges["importance"] = table[importance]
-    sign = _sign(table, names)
+    sign, no_signs = _sign(table, names)
     if sign is not None:
         edges["sign"] = sign
     rest = [i for i, name in enumerate(header) if name == "importance_std" or name.startswith("rank_")]
-    return edges.assign(**{header[i]: table[i] for i in rest})
+    return edges.assign(**{header[i]: table[i] for i in rest}), no_signs
 
 
-def _sign(table: pd.DataFrame, names: list[str]) -> pd.Series | None:
-    """Return 1, -1 or 0 for each row, from a column of words or numbers or from two of flags; None without any."""
+def _sign(table: pd.DataFrame, names: list[str]) -> tuple[pd.Series | None, tuple[str, ...]]:
+    """Return 1, -1 or 0 for each row, from a column of words or numbers or from two of flags; None without any.
+
+    Also the words in the column that are no signs.
+    """
     flags = [
         next((names.index(name) for name in known if name in names), None) for known in (_STIMULATION, _INHIBITION)
     ]
     if all(at is not None for at in flags):
         up, down = (table[at].str.casefold().isin(_TRUE).astype(int) for at in flags)
-        return up - down
-    at = _column_of_signs(names, table.to_numpy().tolist())
-    if "sign" in names and at is None:
-        strange = next((value for value in table[names.index("sign")] if sign_of(value) is None), None)
-        if strange is None:  # none is known
-            return None
-        raise UserError(
-            f"column sign holds '{strange}'; expected 1 (activation), -1 (repression) or 0 (unknown), or remove it"
-        )
-    return None if at is None else table[at].map(lambda word: sign_of(word) or 0).astype(int)
-
-
-def _column_of_signs(names: Sequence[str], body: Sequence[Sequence[str]]) -> int | None:
-    """Return the position of the column whose words or numbers are mostly signs; of one called sign, all must be."""
+        return up - down, ()
     for name in _SIGN:
-        at = names.index(name) if name in names else None
-        if at is not None and _are_signs([row[at] for row in body], 1.0 if name in ("sign", "mor") else 0.5):
-            return at
-    return None
+        if name not in names:
+            continue
+        words = table[names.index(name)]
+        signs = {word: sign_of(word) for word in words.unique()}
+        strange = tuple(word for word, sign in signs.items() if sign is None)
+        if strange and name == "sign":
+            raise UserError(
+                f"column sign holds '{strange[0]}'; expected 1 (activation), -1 (repression) or 0 (unknown), or remove "
+                "it"
+            )
+        # In a column of another name a few words may be none; a column of weights has signs only if all are.
+        if any(signs.values()) and words.isin(strange).mean() <= (0.0 if name == "mor" else 0.5):
+            return words.map(signs).fillna(0).astype(int), strange
+    return None, ()
 
 
 def _from_gmt(rows: list[list[str]]) -> pd.DataFrame:
@@ -434,10 +442,9 @@ def _numbers(column: pd.Series) -> pd.Series:
         raise UserError(f"column importance holds {value!r} in edge {row}, which is not a number") from error
 
 
-def _are_signs(values: Sequence[str], share: float = 1.0) -> bool:
-    """Return True if so many values are signs, and some are known."""
+def _are_signs(values: Sequence[str]) -> bool:
     signs = [sign_of(value) for value in values]
-    return any(signs) and sum(sign is not None for sign in signs) >= share * len(signs)
+    return any(signs) and None not in signs
 
 
 def _plain(name: str) -> str:

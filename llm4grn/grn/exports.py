@@ -70,21 +70,21 @@ def write_tsv(grn: GRN, path: str | Path) -> Path:
     return Path(path)
 
 
-#: Writer by the ending of the file, and what it leaves out of a network; the first that fits is taken.
-WRITERS: dict[str, tuple[Callable[[GRN, str | Path], Path], str]] = {
-    ".decoupler.csv": (write_decoupler, ""),
-    ".celloracle.csv": (write_base_grn, "importances and signs"),
-    ".gmt": (write_gmt, "importances"),
-    ".tsv.gz": (write_adjacencies, "signs"),
-    ".csv.gz": (write_adjacencies, "signs"),
-    ".csv": (write_adjacencies, "signs"),
-    ".tsv": (write_tsv, ""),
-    ".txt": (write_tsv, ""),
+#: Writer by the ending of the file, and the columns that its form does not hold; the first that fits is taken.
+WRITERS: dict[str, tuple[Callable[[GRN, str | Path], Path], tuple[str, ...]]] = {
+    ".decoupler.csv": (write_decoupler, ()),
+    ".celloracle.csv": (write_base_grn, ("importance", "sign")),
+    ".gmt": (write_gmt, ("importance",)),
+    ".tsv.gz": (write_adjacencies, ("sign",)),
+    ".csv.gz": (write_adjacencies, ("sign",)),
+    ".csv": (write_adjacencies, ("sign",)),
+    ".tsv": (write_tsv, ()),
+    ".txt": (write_tsv, ()),
 }
 
 
-def write_network(grn: GRN, path: str | Path) -> str:
-    """Write a network in the form that the ending of the file asks for, see ``WRITERS``, and return what is left out.
+def write_network(grn: GRN, path: str | Path) -> list[str]:
+    """Write a network in the form that the ending of the file asks for, see ``WRITERS``; return the columns left out.
 
     Raises
     ------
@@ -93,8 +93,8 @@ def write_network(grn: GRN, path: str | Path) -> str:
     """
     if Path(path).is_dir():
         raise UserError(f"{path} is a folder; give the file to write in it")
-    for ending, (write, left_out) in WRITERS.items():
+    for ending, (write, without) in WRITERS.items():
         if str(path).endswith(ending):
             write(grn, path)
-            return left_out if "sign" in grn.edges else left_out.replace(" and signs", "").removeprefix("signs")
+            return [column for column in without if column in grn.edges]
     raise UserError(f"{path}: its ending says no form; choose one of {', '.join(WRITERS)}")

@@ -79,7 +79,7 @@ class Session:
     def __post_init__(self) -> None:
         self._budget = Budget(self.llm.max_cost, self.spent)
         self._dearest = 0.0  # cost of an answer: the next may cost as much, whatever is expected of it
-        self._failed: list[str] = []
+        self._n_failed = 0
         self._n_usable = 0
         self._cut = CutAnswers()
         self._probes: list[Interview] = []
@@ -248,8 +248,8 @@ class Session:
 
     def _tolerate(self, error: QuestionError, question: Question) -> None:
         """Let one bad question be one bad question, if the server answers others; else raise the error again."""
-        self._failed.append(question.subject)
-        if not self._n_usable or len(self._failed) > max(_MOST_FAILED, self.asked / 20):
+        self._n_failed += 1
+        if not self._n_usable or self._n_failed > max(_MOST_FAILED, self.asked / 20):
             raise error
         logger.warning("no answer about %s: %s", question.subject, error)
 

@@ -398,3 +398,16 @@ def test_indices_that_are_all_zero_are_no_missing_chunk(tmp_path):
     cells.obs_names = CELLS[:2]
     cells.write_zarr(tmp_path / "c.zarr")
     assert load(tmp_path / "c.zarr").X.sum() == 5
+
+
+def test_a_decimal_comma_far_below_thousands_is_refused_and_named(tmp_path):
+    rows = ["gene\tAAACATACAACC-1\tAAACATACAACG-1", *(f"G{i}\t1,234\t5" for i in range(40)), "FOS\t1,5\t7"]
+    (tmp_path / "t.tsv").write_text("\n".join(rows))
+    with pytest.raises(UserError, match="'1,5' in row FOS, column AAACATACAACC-1 is no number"):
+        load(tmp_path / "t.tsv", genes_in="rows")
+
+
+def test_thousands_far_below_are_read(tmp_path):
+    rows = ["gene\tAAACATACAACC-1\tAAACATACAACG-1", *(f"G{i}\t1\t5" for i in range(40)), "FOS\t1,234\t7"]
+    (tmp_path / "t.tsv").write_text("\n".join(rows))
+    assert load(tmp_path / "t.tsv", genes_in="rows").to_df()["FOS"].tolist() == [1234, 7]
