@@ -200,7 +200,7 @@ def table_of_edges(header: Sequence[str], body: Sequence[Sequence[str]], *, list
     body, n_listed = _each_target(header, body) if lists else (body, 0)
     table, no_signs = _named(list(header), body)
     for end in "TF", "target":
-        if table[end].map(_is_number).all() and not table[end].str.fullmatch("[1-9][0-9]*").all():  # Entrez ids
+        if all(map(_is_number, table[end])) and not table[end].str.fullmatch("[1-9][0-9]*").all():  # Entrez ids
             raise UserError(f"the names in its column {end} are numbers; give symbols of genes")
     unused = () if "importance" in table else _columns_of_numbers(header, body)
     return replace(_checked(table), n_listed=n_listed, no_signs=no_signs, unused=unused)
