@@ -187,7 +187,10 @@ class Batches:
             await asyncio.sleep(self._chat.delay(attempt, failure))
         said = f"{self._chat.connection.address}, batches: {failure.reason}"
         if gone:
-            raise Gone(f"{said}; use the key that a batch was submitted with; after a day it is given up")
+            raise Gone(
+                f"{said}; use the key that a batch was submitted with (after a day it is given up), or set "
+                "llm.batch=false if this server has no Batch API"
+            )
         raise UserError(
             f"{said}; what is submitted is kept: run the same command again, or set llm.batch=false if this server has "
             "no Batch API"
